@@ -1,0 +1,1 @@
+//! The pure scheduler: stages, tasks, lineage, blocks, slots, fairness.

@@ -1,0 +1,1 @@
+//! The shell around the scheduler: sessions of drivers and workers, leases, REST

@@ -1,0 +1,1 @@
+//! Physical operators, optimizer rules and their codecs

@@ -1,0 +1,123 @@
+//! The stage graph: the one representation of every program, batch SQL, typed datasets and each
+//! epoch of a stream alike.
+//!
+//! A stage is `tasks` copies of one program, each on its own partition of the inputs, with no
+//! exchange between them. The graph may grow while it runs: the driver submits what it can plan,
+//! sees sizes as stages end, and submits more, until the job is sealed.
+//!
+//! ```text
+//! source ──▶ stage 0 ──shuffle(hash, 4)──▶ stage 2 ──result──▶ driver
+//!            stage 1 ──broadcast─────────▶
+//! ```
+
+use crate::ids::StageId;
+
+/// The content hash (SHA-256) of a program or of a job's bindings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ContentHash(pub [u8; 32]);
+
+impl std::fmt::Display for ContentHash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0[..8].iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// What runs a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ProgramKind {
+    /// A DataFusion physical plan in Gnist's own encoding.
+    Plan,
+    /// A chain of typed operators of the application's own binary (a later kind).
+    Typed,
+    /// Does nothing: the price of the path itself.
+    Empty,
+}
+
+/// A program by name: fetched by hash and decoded once per executor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ProgramRef {
+    /// Hash of its bytes, which hold nothing that changes from run to run.
+    pub hash: ContentHash,
+    /// What runs it.
+    pub kind: ProgramKind,
+    /// Length of its bytes.
+    pub length_bytes: u64,
+}
+
+/// How the tasks of a stage read an input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum InputMode {
+    /// Task `p` reads output partition `p` of every task of the producer.
+    Partition,
+    /// Every task reads every output partition: a broadcast, or the single reader of a gather.
+    All,
+}
+
+/// An input of a stage that another stage makes. Sources travel in the program and bindings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct StageInput {
+    /// The producer.
+    pub stage: StageId,
+    /// Which of its output partitions a task reads.
+    pub mode: InputMode,
+}
+
+/// Where the rows of a stage go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StageOutput {
+    /// Blocks by output partition, read by later stages. How rows are placed is in the program.
+    Shuffle {
+        /// Number of output (reduce) partitions.
+        partitions: u32,
+    },
+    /// One block per task, read whole by every task of its consumers, once per executor.
+    Broadcast,
+    /// One block per task, sent to the driver, which binds it into later stages or shows it.
+    Result,
+}
+
+impl StageOutput {
+    /// Output partitions per task.
+    pub fn partitions(self) -> u32 {
+        match self {
+            Self::Shuffle { partitions } => partitions,
+            Self::Broadcast | Self::Result => 1,
+        }
+    }
+}
+
+/// What a second run of a task may change. Ordered from the safest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Repeatability {
+    /// The same rows in the same partitions, every time.
+    Exact,
+    /// Rows may differ, but any mix of attempts gives the same answer.
+    Equivalent,
+    /// Equivalent while the value only travels to the result; indeterminate once it places rows.
+    Rounding,
+    /// A recomputation rolls back whatever used the old output.
+    Indeterminate,
+}
+
+/// One node of the graph.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stage {
+    /// Its name.
+    pub id: StageId,
+    /// A line for people: progress, `EXPLAIN`, the web interface.
+    pub label: String,
+    /// What its tasks run.
+    pub program: ProgramRef,
+    /// What of the program's holes this job fills: subquery values, clock, seed, settings.
+    pub bindings: Option<ContentHash>,
+    /// Number of tasks, at least 1.
+    pub tasks: u32,
+    /// Slots that each task holds. 1, but for `local[N]`, where one task drives N partitions.
+    pub slots_per_task: u32,
+    /// What it reads from other stages, in the order of the program's input ordinals.
+    pub inputs: Vec<StageInput>,
+    /// What it makes.
+    pub output: StageOutput,
+    /// What a second run of a task may change, its inputs being equal.
+    pub repeatability: Repeatability,
+}

@@ -1,0 +1,139 @@
+//! Attempts: how one is launched, and the closed set of ways in which one ends.
+
+use crate::error::Failure;
+use crate::graph::{ContentHash, ProgramRef, StageInput, StageOutput};
+use crate::ids::{AttemptId, BlockId, Generation, StageId, WorkerId};
+
+/// An order to run one attempt. Small: programs, bindings and output tables go by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Launch {
+    /// What to run.
+    pub attempt: AttemptId,
+    /// The generation of the stage it belongs to.
+    pub generation: Generation,
+    /// The program, pulled by hash when the executor has not seen it.
+    pub program: ProgramRef,
+    /// The job's bindings, pulled by hash.
+    pub bindings: Option<ContentHash>,
+    /// Slots it may use.
+    pub slots: u32,
+    /// The inputs, each with the version of the producer's output table it must read.
+    pub inputs: Vec<LaunchInput>,
+    /// What it makes.
+    pub output: StageOutput,
+    /// Tasks of the stage.
+    pub tasks: u32,
+}
+
+/// An input of a launch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LaunchInput {
+    /// What is read, and how.
+    pub input: StageInput,
+    /// Version of the output table: it grows whenever a location in it changes.
+    pub version: u32,
+}
+
+/// Where the outputs of a finished stage are: one entry per task, in task order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutputTable {
+    /// The producer.
+    pub stage: StageId,
+    /// Grows whenever an entry changes.
+    pub version: u32,
+    /// One per task, in task order. Shuffle input is always read in this order.
+    pub outputs: Vec<OutputLocation>,
+    /// Address of the data plane of every worker that occurs in `outputs`.
+    pub workers: Vec<(WorkerId, String)>,
+}
+
+/// Where one task's output is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutputLocation {
+    /// The attempt that won.
+    pub attempt: AttemptId,
+    /// The worker that holds its blocks.
+    pub worker: WorkerId,
+    /// Bytes per output partition.
+    pub bytes: Vec<u64>,
+}
+
+/// Counts of one attempt, merged per stage by addition (peaks by maximum).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TaskMetrics {
+    /// Rows the task put out.
+    pub output_rows: u64,
+    /// Bytes the task put out, as held in memory.
+    pub output_bytes: u64,
+    /// Rows read from other stages.
+    pub input_rows: u64,
+    /// Bytes read from other stages.
+    pub input_bytes: u64,
+    /// Of those, bytes that came from another worker.
+    pub fetched_bytes: u64,
+    /// Bytes written to disk for want of memory.
+    pub spill_bytes: u64,
+    /// Most memory reserved by the attempt's operators.
+    pub peak_memory_bytes: u64,
+    /// Wall time of the attempt on its executor, in microseconds.
+    pub run_us: u64,
+}
+
+impl TaskMetrics {
+    /// Adds another attempt's counts to these.
+    pub fn merge(&mut self, other: &TaskMetrics) {
+        self.output_rows += other.output_rows;
+        self.output_bytes += other.output_bytes;
+        self.input_rows += other.input_rows;
+        self.input_bytes += other.input_bytes;
+        self.fetched_bytes += other.fetched_bytes;
+        self.spill_bytes += other.spill_bytes;
+        self.peak_memory_bytes = self.peak_memory_bytes.max(other.peak_memory_bytes);
+        self.run_us += other.run_us;
+    }
+}
+
+/// What a successful attempt made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TaskOutput {
+    /// Bytes per output partition.
+    pub bytes: Vec<u64>,
+    /// Rows per output partition.
+    pub rows: Vec<u64>,
+    /// A small result itself (Arrow IPC), so that the driver need not fetch it.
+    pub inline: Option<Vec<u8>>,
+    /// Counts.
+    pub metrics: TaskMetrics,
+}
+
+/// Every way in which an attempt can end, as its executor saw it. One function of the scheduler
+/// maps each to a policy. That a worker is gone is never said by an attempt, but by the shell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AttemptEnd {
+    /// It succeeded.
+    Done(TaskOutput),
+    /// Input blocks that their worker, which answered, no longer has or has damaged.
+    BlocksMissing {
+        /// Which.
+        blocks: Vec<BlockId>,
+    },
+    /// Input blocks that could not be fetched: their worker did not answer.
+    FetchFailed {
+        /// The worker that did not answer.
+        worker: WorkerId,
+        /// Why, for people.
+        failure: Failure,
+    },
+    /// Storage or network trouble that may pass.
+    Transient(Failure),
+    /// The memory budget refused an operator.
+    OutOfMemory(Failure),
+    /// No space for spilling.
+    DiskFull(Failure),
+    /// The user's error: bad data, bad plan, bad function.
+    User(Failure),
+    /// A panic, with message and location.
+    Panic(Failure),
+    /// It was told to stop.
+    Cancelled,
+}

@@ -1,0 +1,1 @@
+//! URLs to object stores, listings and formats

@@ -1,0 +1,1 @@
+//! Session, planner from a DataFusion plan to the stage graph, job control

@@ -1,0 +1,64 @@
+//! The ends of a conversation, whatever carries it: channels inside one process, or gRPC.
+//!
+//! Driver, worker and cluster manager are written against these, so that `local[*]` and a cluster
+//! run the same code. A link is broken when its receiver ends; messages keep their order.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use gnist_common::error::Failure;
+use gnist_common::graph::ContentHash;
+use gnist_common::ids::StageId;
+use gnist_common::protocol::{DriverToManager, ManagerToDriver, ManagerToWorker, WorkerToManager};
+use gnist_common::task::OutputTable;
+use tokio::sync::mpsc;
+
+/// Messages a link holds before its sender waits.
+pub const LINK_MESSAGES_MAX: usize = 1024;
+
+/// A worker's end of its conversation with the cluster manager.
+pub struct WorkerLink {
+    /// What the worker says; the first message is `Register`.
+    pub to_manager: mpsc::Sender<WorkerToManager>,
+    /// What it hears; ends when the conversation is broken.
+    pub from_manager: mpsc::Receiver<ManagerToWorker>,
+    /// What it pulls by name.
+    pub content: Arc<dyn ContentSource>,
+}
+
+/// A driver's end of its conversation with the cluster manager.
+pub struct DriverLink {
+    /// What the driver says; the first message is `OpenApplication`.
+    pub to_manager: mpsc::Sender<DriverToManager>,
+    /// What it hears; ends when the conversation is broken.
+    pub from_manager: mpsc::Receiver<ManagerToDriver>,
+    /// Where it puts programs and bindings before it submits stages that name them.
+    pub content: Arc<dyn ContentSink>,
+}
+
+/// What an executor pulls from the cluster manager by name.
+#[async_trait]
+pub trait ContentSource: Send + Sync {
+    /// The bytes of a program or of bindings.
+    ///
+    /// # Errors
+    /// `Cluster` when the manager is gone, `NotFound` when it never had them.
+    async fn content(&self, hash: ContentHash) -> Result<Bytes, Failure>;
+
+    /// Where the outputs of a stage are, at this version or a later one.
+    ///
+    /// # Errors
+    /// `Cluster` when the manager is gone, `NotFound` when the stage's job has ended.
+    async fn outputs(&self, stage: StageId, version: u32) -> Result<Arc<OutputTable>, Failure>;
+}
+
+/// Where a driver puts what executors will pull.
+#[async_trait]
+pub trait ContentSink: Send + Sync {
+    /// Stores bytes under their hash; putting what is there already is cheap and no error.
+    ///
+    /// # Errors
+    /// `Cluster` when the manager is gone.
+    async fn put_content(&self, hash: ContentHash, bytes: Bytes) -> Result<(), Failure>;
+}

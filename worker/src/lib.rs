@@ -1,0 +1,1 @@
+//! Executor: task runner, memory, block store, data plane
