@@ -1,1 +1,24 @@
-//! The facade.
+//! Gnist: a distributed batch and stream dataflow engine.
+//!
+//! What users import. Driver, cluster manager and worker never import each other: they are
+//! composed here, into one process ([`local`]), into processes of one program ([`child`]), or into
+//! the processes of a standing cluster ([`cluster`]).
+
+pub mod allocator;
+#[cfg(feature = "bench")]
+pub mod bench;
+mod child;
+pub mod cli;
+pub mod cluster;
+#[cfg(feature = "bench")]
+pub mod demo;
+mod local;
+mod machine;
+mod run;
+mod session;
+
+pub use gnist_common::error::{ErrorKind, Failure};
+pub use gnist_common::master::MasterUrl;
+pub use gnist_driver::{JobObserver, JobReport, ResultStream, SessionError};
+pub use run::run;
+pub use session::{Process, Session, SessionBuilder};

@@ -1,2 +1,5 @@
-//! The command.
-fn main() {}
+//! The command `gnist`.
+
+fn main() -> std::process::ExitCode {
+    gnist::cli::main()
+}

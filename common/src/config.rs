@@ -1,1 +1,172 @@
-//! Config: see registry.
+//! Config: what the user set, layer over layer, validated into typed values.
+//!
+//! One registry ([`KEYS`], in `config/keys.rs`) names every key with its type, default, unit and
+//! meaning; parsing, checking, suggestions and the reference page all come from it. Layers are
+//! flags > environment > `gnist.toml` > defaults. This crate reads none of them: the command
+//! hands over [`Setting`]s and says where each was found.
+
+mod keys;
+mod reference;
+mod value;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+pub use keys::{Config, KEYS};
+pub use reference::reference;
+pub use value::{ParseValueError, Value, ValueKind, format_duration, parse_duration};
+
+/// What is known about one key.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    /// Dotted name, such as `shuffle.partitions`.
+    pub name: &'static str,
+    /// What its values are.
+    pub kind: ValueKind,
+    /// The default as it would be typed; none where the value is derived from the job.
+    pub default: Option<&'static str>,
+    /// What it does.
+    pub doc: &'static str,
+}
+
+impl Key {
+    /// The name of its environment variable: `GNIST_CONF_SHUFFLE_PARTITIONS`.
+    pub fn environment_name(&self) -> String {
+        format!("{ENVIRONMENT_PREFIX}{}", self.name.replace('.', "_").to_ascii_uppercase())
+    }
+}
+
+/// Environment variables with this prefix are keys; every other `GNIST_*` is left alone.
+pub const ENVIRONMENT_PREFIX: &str = "GNIST_CONF_";
+
+/// Where a setting was found. The order is the order of precedence, weakest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Origin {
+    /// Nobody set it.
+    Default,
+    /// `gnist.toml`.
+    File,
+    /// A `GNIST_CONF_*` variable.
+    Environment,
+    /// `--conf K=V`.
+    Flag,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Default => "the defaults",
+            Self::File => "gnist.toml",
+            Self::Environment => "the environment",
+            Self::Flag => "--conf",
+        })
+    }
+}
+
+/// A key and its value as typed, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// The key's name; for [`Origin::Environment`] the variable's name.
+    pub key: String,
+    /// What was typed.
+    pub value: String,
+    /// Where.
+    pub origin: Origin,
+}
+
+impl Setting {
+    /// A setting of this key, found there.
+    pub fn new(key: impl Into<String>, value: impl Into<String>, origin: Origin) -> Self {
+        Self { key: key.into(), value: value.into(), origin }
+    }
+}
+
+/// Settings that make no config.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// No such key.
+    #[error("unknown config key `{key}` in {origin}{}", suggestion(.nearest))]
+    UnknownKey {
+        /// What was typed.
+        key: String,
+        /// Where.
+        origin: Origin,
+        /// The known name that is nearest to it.
+        nearest: Option<String>,
+    },
+    /// The key exists and its value does not fit.
+    #[error("config key `{key}` in {origin}: {source}")]
+    BadValue {
+        /// The key.
+        key: &'static str,
+        /// Where.
+        origin: Origin,
+        /// Why it does not fit.
+        source: ParseValueError,
+    },
+}
+
+fn suggestion(nearest: &Option<String>) -> String {
+    nearest.as_ref().map(|name| format!("; did you mean `{name}`?")).unwrap_or_default()
+}
+
+impl Config {
+    /// The config of these settings over the defaults. Among settings of one key the strongest
+    /// origin wins, and within one origin the last.
+    ///
+    /// # Errors
+    ///
+    /// A key that is not in the registry, or a value that is not of its key's kind.
+    pub fn from_settings(settings: &[Setting]) -> Result<Self, ConfigError> {
+        let mut values = BTreeMap::new();
+        let mut ordered: Vec<&Setting> = settings.iter().collect();
+        ordered.sort_by_key(|setting| setting.origin);
+        for setting in ordered {
+            let key = key_of(setting)?;
+            let value = key.kind.parse(&setting.value).map_err(|source| ConfigError::BadValue {
+                key: key.name,
+                origin: setting.origin,
+                source,
+            })?;
+            values.insert(key.name, (value, setting.origin));
+        }
+        Ok(Self::from_values(values))
+    }
+
+    /// Every key that somebody set, as it would be typed again: what a parent hands to its
+    /// children.
+    pub fn explicit(&self) -> impl Iterator<Item = (&'static str, String)> + '_ {
+        self.values().iter().map(|(key, (value, _))| (*key, value.to_string()))
+    }
+
+    /// Where a key's value comes from.
+    pub fn origin(&self, key: &str) -> Origin {
+        self.values().get(key).map_or(Origin::Default, |(_, origin)| *origin)
+    }
+}
+
+fn key_of(setting: &Setting) -> Result<&'static Key, ConfigError> {
+    let by_variable = setting.origin == Origin::Environment;
+    let name_of = |key: &Key| {
+        if by_variable { key.environment_name() } else { key.name.to_owned() }
+    };
+    let found = KEYS.iter().find(|key| name_of(key) == setting.key);
+    found.ok_or_else(|| ConfigError::UnknownKey {
+        key: setting.key.clone(),
+        origin: setting.origin,
+        nearest: nearest(&setting.key, KEYS.iter().map(name_of)),
+    })
+}
+
+/// The candidate most like `text`, if any is like it at all.
+pub fn nearest(text: &str, candidates: impl Iterator<Item = String>) -> Option<String> {
+    const LIKE_MIN: f64 = 0.6;
+    candidates
+        .map(|name| (strsim::jaro_winkler(text, &name), name))
+        .filter(|(likeness, _)| *likeness >= LIKE_MIN)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests;

@@ -111,6 +111,11 @@ pub enum DriverToManager {
         /// The job.
         job: JobId,
     },
+    /// The driver has these rows: their block may go, and losing it loses nothing.
+    ResultTaken {
+        /// The attempt whose result was ready.
+        attempt: AttemptId,
+    },
     /// Every heartbeat interval; the application's jobs are cancelled when its lease runs out.
     Heartbeat,
     /// It leaves in good order.

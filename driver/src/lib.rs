@@ -1,1 +1,31 @@
-//! Session, planner from a DataFusion plan to the stage graph, job control
+//! The driver: a session over DataFusion, the planner from its physical plans to the stage graph,
+//! and the control of jobs.
+//!
+//! ```text
+//! session      SQL and DataFrames in, rows out
+//! statement    what runs as a job, what stays here, what is refused
+//! planner      physical plan -> drafts of stages
+//! job          drafts -> submitted stages -> rows (cluster)
+//! in_process   one stage, one task, rows handed over (local[N])
+//! connection   one link to the manager, many jobs
+//! explain      the stage graph as text
+//! ```
+//!
+//! Invariant: no globals. One process may hold many sessions.
+
+mod connection;
+mod error;
+mod explain;
+mod fetch;
+mod in_process;
+mod job;
+mod planner;
+mod result;
+mod session;
+mod statement;
+
+pub use connection::JobObserver;
+pub use error::SessionError;
+pub use in_process::InProcess;
+pub use result::{JobReport, ResultStream};
+pub use session::{Session, SessionParts};

@@ -3,5 +3,19 @@
 //!
 //! Invariant: generated types never leave this crate's callers' edges: driver, worker and
 //! scheduler speak in types of `gnist-common`.
+//!
+//! Layers, each leaning only on those above it:
+//!
+//! ```text
+//! wire, link, view    generated types; the ends of a conversation; the cluster as people see it
+//! connect             every connection that is made or accepted
+//! convert             wire <-> domain
+//! client              a worker's and a driver's end over gRPC
+//! ```
 
+pub mod client;
+pub mod connect;
+pub mod convert;
 pub mod link;
+pub mod view;
+pub mod wire;

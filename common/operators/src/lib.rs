@@ -1,1 +1,22 @@
-//! Physical operators, optimizer rules and their codecs
+//! Gnist's physical operators and what surrounds them in a stage's program: how a DataFusion plan
+//! is encoded, decoded and cut down to one task, how it reads other stages, how its rows are
+//! placed, and how Arrow batches become blocks.
+//!
+//! ```text
+//! exchange    what a program reads: StageInputs, installed by the worker
+//! reader      StageReaderExec, the leaf that stands for another stage
+//! placement   where the rows of a stage go: hash, range, round robin, single
+//! program     program = plan + placement, encoded once per stage; instance = one task's copy
+//! instance    cutting a plan down to one partition
+//! block       Arrow batches <-> checksummed bytes
+//! failure     DataFusion's errors as Gnist's closed kinds
+//! ```
+
+pub mod block;
+pub mod codec;
+pub mod exchange;
+pub mod failure;
+pub mod instance;
+pub mod placement;
+pub mod program;
+pub mod reader;

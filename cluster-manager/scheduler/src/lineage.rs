@@ -1,0 +1,156 @@
+//! What is missing and what must be rolled back, as pure functions over a few facts per stage.
+//!
+//! Recomputation by lineage is that of Zaharia et al., "Resilient Distributed Datasets" (NSDI
+//! 2012, section 5.1); the roll-back of what an unrepeatable stage fed is design.md 2.5. Every
+//! task of a stage reads from every task of the stages before it, so need is a fact of stages:
+//! a stage is needed whole while one task of a consumer is unfinished.
+
+use std::collections::BTreeSet;
+
+use gnist_common::graph::{Repeatability, StageOutput};
+
+/// What of the graph is looked at: the shape, and how second runs may differ.
+#[derive(Clone, Debug)]
+pub(crate) struct Shape {
+    /// Indexes of the stages it reads.
+    pub(crate) inputs: Vec<usize>,
+    /// Indexes of the stages that read it.
+    pub(crate) consumers: Vec<usize>,
+    /// What a second run of a task may change.
+    pub(crate) repeatability: Repeatability,
+    /// What it makes.
+    pub(crate) output: StageOutput,
+}
+
+/// Whether a second run of a task of stage `at` can contradict what later stages made of the
+/// first. A rounding stage can as soon as a value derived from it may place rows, which is taken
+/// to be so when a stage after it, at any distance, writes a shuffle.
+pub(crate) fn is_indeterminate(shapes: &[Shape], at: usize) -> bool {
+    match shapes[at].repeatability {
+        Repeatability::Exact | Repeatability::Equivalent => false,
+        Repeatability::Indeterminate => true,
+        Repeatability::Rounding => reachable(at, |stage| &shapes[stage].consumers)
+            .into_iter()
+            .any(|after| matches!(shapes[after].output, StageOutput::Shuffle { .. })),
+    }
+}
+
+/// Whether the stage or any stage it is made of is indeterminate: its results are then held back
+/// until nothing is left that could roll them back.
+pub(crate) fn has_indeterminate_lineage(shapes: &[Shape], at: usize) -> bool {
+    is_indeterminate(shapes, at)
+        || reachable(at, |stage| &shapes[stage].inputs)
+            .into_iter()
+            .any(|before| is_indeterminate(shapes, before))
+}
+
+/// Every stage reached over one or more edges.
+fn reachable<'a>(from: usize, edges: impl Fn(usize) -> &'a Vec<usize>) -> BTreeSet<usize> {
+    let mut found = BTreeSet::new();
+    let mut stack = edges(from).clone();
+    while let Some(stage) = stack.pop() {
+        if found.insert(stage) {
+            stack.extend(edges(stage));
+        }
+    }
+    found
+}
+
+/// What is looked at of one stage after outputs were lost.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct StageFacts {
+    /// Indexes of the stages it reads.
+    pub(crate) inputs: Vec<usize>,
+    /// Indexes of the stages that read it.
+    pub(crate) consumers: Vec<usize>,
+    /// Some task is wanted and not done.
+    pub(crate) unfinished: bool,
+    /// Some task was done and its blocks are gone.
+    pub(crate) lost: bool,
+    /// It was complete before; if not, it is wanted for its own sake.
+    pub(crate) reported: bool,
+    /// Some task runs, is done or was done since the last roll-back: it has used what its inputs
+    /// held, and what later stages made of it may still be there even if its own output is not.
+    pub(crate) used_inputs: bool,
+    /// See [`is_indeterminate`].
+    pub(crate) indeterminate: bool,
+}
+
+/// What to run again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Recovery {
+    /// Stages whose lost tasks run again.
+    pub(crate) recompute: BTreeSet<usize>,
+    /// Stages of which every task runs again, as a new generation.
+    pub(crate) roll_back: BTreeSet<usize>,
+}
+
+/// Finds, in one pass up the lineage, the lost outputs that unfinished tasks need, and what the
+/// recomputation of an indeterminate one rolls back. O(stages + inputs).
+pub(crate) fn recovery(facts: &[StageFacts]) -> Recovery {
+    let mut search = Search {
+        facts,
+        needed: vec![false; facts.len()],
+        open: Vec::new(),
+        found: Recovery::default(),
+    };
+    for (at, stage) in facts.iter().enumerate() {
+        if stage.unfinished {
+            search.open.push(at);
+        }
+        if stage.lost && !stage.reported {
+            search.recompute(at);
+        }
+    }
+    search.run();
+    assert!(search.found.recompute.is_disjoint(&search.found.roll_back), "one fate per stage");
+    search.found
+}
+
+struct Search<'a> {
+    facts: &'a [StageFacts],
+    /// Stages that something unfinished reads.
+    needed: Vec<bool>,
+    /// Stages with work whose inputs have yet to be looked at.
+    open: Vec<usize>,
+    found: Recovery,
+}
+
+impl Search<'_> {
+    fn run(&mut self) {
+        while let Some(at) = self.open.pop() {
+            for &input in &self.facts[at].inputs {
+                if !std::mem::replace(&mut self.needed[input], true) && self.facts[input].lost {
+                    self.recompute(input);
+                }
+            }
+        }
+    }
+
+    fn recompute(&mut self, at: usize) {
+        let facts = self.facts;
+        let was_used = facts[at].consumers.iter().any(|&consumer| facts[consumer].used_inputs);
+        if facts[at].indeterminate && was_used {
+            self.roll_back(at);
+        } else if !self.found.roll_back.contains(&at) && self.found.recompute.insert(at) {
+            self.open.push(at);
+        }
+    }
+
+    fn roll_back(&mut self, root: usize) {
+        let mut stack = vec![root];
+        while let Some(at) = stack.pop() {
+            if !self.found.roll_back.insert(at) {
+                continue;
+            }
+            self.found.recompute.remove(&at);
+            self.open.push(at);
+            let users = self.facts[at].consumers.iter();
+            stack.extend(users.filter(|&&consumer| self.facts[consumer].used_inputs));
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "lineage/tests.rs"]
+mod tests;

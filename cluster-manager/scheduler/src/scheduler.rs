@@ -1,0 +1,207 @@
+//! The state machine's owner: takes one event, lets one short function handle it, then hands out
+//! the slots that came free.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use gnist_common::ids::{ApplicationId, JobId, StageId, TaskId, WorkerId};
+use gnist_common::protocol::StageProgress;
+use gnist_common::task::OutputTable;
+use gnist_common::time::Time;
+
+use crate::config::SchedulerConfig;
+use crate::event::{Action, Event};
+use crate::job::Job;
+use crate::stage::StageRun;
+use crate::timers::{Timer, Timers};
+use crate::worker::Workers;
+
+/// Decides what runs where. Start with [`Scheduler::handle`].
+#[derive(Debug)]
+pub struct Scheduler {
+    pub(crate) config: SchedulerConfig,
+    /// The time of the event in hand.
+    pub(crate) now: Time,
+    pub(crate) workers: Workers,
+    pub(crate) applications: BTreeMap<ApplicationId, Application>,
+    pub(crate) jobs: BTreeMap<JobId, Job>,
+    pub(crate) timers: Timers,
+    pub(crate) no_worker: NoWorker,
+    /// What the event in hand led to so far.
+    pub(crate) actions: Vec<Action>,
+}
+
+/// An application, as far as fairness goes.
+#[derive(Debug, Default)]
+pub(crate) struct Application {
+    /// Slots that its running tasks hold.
+    pub(crate) running_slots: u32,
+    /// Stages with tasks that could be launched, by job and stage ordinal.
+    pub(crate) ready: BTreeSet<(u32, u32)>,
+    pub(crate) ended: EndedJobs,
+}
+
+/// Which jobs of an application have ended, so that a late message does not open one again.
+#[derive(Debug, Default)]
+pub(crate) struct EndedJobs {
+    /// Every job below has ended.
+    below: u32,
+    others: BTreeSet<u32>,
+}
+
+impl EndedJobs {
+    pub(crate) fn insert(&mut self, ordinal: u32) {
+        self.others.insert(ordinal);
+        while self.others.remove(&self.below) {
+            self.below += 1;
+        }
+    }
+
+    pub(crate) fn contains(&self, ordinal: u32) -> bool {
+        ordinal < self.below || self.others.contains(&ordinal)
+    }
+}
+
+/// Since when there is no worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NoWorker {
+    /// There is one.
+    No,
+    /// None has come yet.
+    Never { since: Time },
+    /// The last one was lost.
+    Lost { since: Time, worker: WorkerId, reason: String },
+}
+
+impl Scheduler {
+    /// A scheduler without workers and applications.
+    pub fn new(config: SchedulerConfig) -> Self {
+        Self {
+            config,
+            now: Time::default(),
+            workers: Workers::default(),
+            applications: BTreeMap::new(),
+            jobs: BTreeMap::new(),
+            timers: Timers::default(),
+            no_worker: NoWorker::Never { since: Time::default() },
+            actions: Vec::new(),
+        }
+    }
+
+    /// Takes an event that happened at `now` and returns what to do, in order. An event about
+    /// something that is not, or no longer, known does nothing.
+    pub fn handle(&mut self, now: Time, event: Event) -> Vec<Action> {
+        debug_assert!(now >= self.now, "time never goes back");
+        debug_assert!(self.actions.is_empty(), "actions were handed out");
+        self.now = now.max(self.now);
+        self.fire_timers();
+        match event {
+            Event::WorkerJoined { worker, slots, address, running, held } => {
+                self.worker_joined(worker, slots, address, &running, &held);
+            }
+            Event::WorkerSuspect { worker } => self.worker_suspect(worker),
+            Event::WorkerLost { worker, reason } => self.worker_lost(worker, &reason),
+            Event::WorkerDraining { worker } => self.worker_draining(worker),
+            Event::Heartbeat { worker, running } => self.heartbeat(worker, &running),
+            Event::ApplicationOpened { application } => self.application_opened(application),
+            Event::ApplicationClosed { application } => self.application_closed(application),
+            Event::StagesSubmitted { job, stages, sealed } => {
+                self.stages_submitted(job, stages, sealed);
+            }
+            Event::JobCancelled { job } => self.job_cancelled(job),
+            Event::AttemptEnded { worker, attempt, end } => {
+                self.attempt_ended(worker, attempt, end);
+            }
+            Event::ResultTaken { attempt } => self.result_taken(attempt),
+            Event::ResultMissing { attempt } => self.result_missing(attempt),
+            Event::Tick => {}
+        }
+        self.dispatch();
+        std::mem::take(&mut self.actions)
+    }
+
+    /// When to send [`Event::Tick`] if nothing else happens before.
+    pub fn next_deadline(&self) -> Option<Time> {
+        self.timers.next()
+    }
+
+    /// Where the outputs of a stage are, if it is complete and its version is at least `version`.
+    /// O(tasks x output partitions): ask once per worker, stage and version.
+    pub fn output_table(&self, stage: StageId, version: u32) -> Option<OutputTable> {
+        let run = self.stage(stage)?;
+        if !run.is_complete() || run.version < version {
+            return None;
+        }
+        let holders = run.holdings().keys();
+        let address = |worker: &WorkerId| {
+            let known = self.workers.get(*worker)?;
+            Some((*worker, known.address.clone()))
+        };
+        let workers = holders.filter_map(address).collect();
+        Some(OutputTable { stage, version: run.version, outputs: run.locations(), workers })
+    }
+
+    /// State of the stages of a job that have started. Empty if the job is not known.
+    pub fn progress(&self, job: JobId) -> Vec<StageProgress> {
+        let stages = self.jobs.get(&job).map_or(&[][..], Job::stages);
+        stages.iter().filter(|run| run.started).map(progress).collect()
+    }
+
+    pub(crate) fn stage(&self, id: StageId) -> Option<&StageRun> {
+        self.jobs.get(&id.job)?.stage(id)
+    }
+
+    pub(crate) fn stage_mut(&mut self, id: StageId) -> Option<&mut StageRun> {
+        self.jobs.get_mut(&id.job)?.stage_mut(id)
+    }
+
+    fn fire_timers(&mut self) {
+        while let Some(timer) = self.timers.pop_due(self.now) {
+            match timer {
+                Timer::Retry(task) => self.retry(task),
+                Timer::Resume(worker) => self.workers.resume(worker, self.now),
+                Timer::NoWorker(job) => self.fail_without_worker(job),
+            }
+        }
+    }
+
+    fn retry(&mut self, task: TaskId) {
+        let now = self.now;
+        if self.stage_mut(task.stage).is_some_and(|stage| stage.wake(task.partition, now)) {
+            self.refresh_ready(task.stage);
+        }
+    }
+
+    /// Recounts everything that is kept twice.
+    #[cfg(test)]
+    pub(crate) fn check(&self) {
+        self.workers.check();
+        for job in self.jobs.values() {
+            job.stages().iter().for_each(StageRun::check);
+        }
+        for (id, application) in &self.applications {
+            let jobs = || self.jobs.values().filter(|job| job.id.application == *id);
+            let running: u32 = jobs().map(crate::recovery::running_slots).sum();
+            assert_eq!(application.running_slots, running, "running slots of {id}");
+            let ready = jobs().flat_map(|job| {
+                let is_ready =
+                    |run: &&StageRun| !run.queue().is_empty() && job.is_runnable(run.stage.id);
+                job.stages()
+                    .iter()
+                    .filter(is_ready)
+                    .map(|run| (job.id.ordinal, run.stage.id.ordinal))
+            });
+            assert_eq!(application.ready, ready.collect(), "ready stages of {id}");
+        }
+    }
+}
+
+fn progress(run: &StageRun) -> StageProgress {
+    StageProgress {
+        stage: run.stage.id,
+        done: run.done(),
+        running: run.running(),
+        tasks: run.stage.tasks,
+        rows: run.rows().iter().sum(),
+        bytes: run.bytes().iter().sum(),
+    }
+}

@@ -1,0 +1,169 @@
+//! Random stage graphs, and what their tasks compute.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use gnist_common::graph::{
+    ContentHash, InputMode, ProgramKind, ProgramRef, Repeatability, Stage, StageInput, StageOutput,
+};
+use gnist_common::ids::{AttemptId, JobId, StageId, TaskId};
+
+use super::random::{Random, mix};
+
+/// A job as its driver submits it: in one or more messages.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    pub(super) batches: Vec<Vec<Stage>>,
+}
+
+/// What an attempt made: a value that follows from what it read, and which attempts of
+/// unrepeatable tasks are in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Made {
+    pub(super) value: u64,
+    pub(super) used: BTreeSet<AttemptId>,
+}
+
+impl Plan {
+    pub(super) fn random(random: &mut Random, job: JobId) -> Self {
+        let count = random.small(1, 6);
+        let grows = random.chance(300);
+        let mut stages: Vec<Stage> = Vec::new();
+        for ordinal in 0..count {
+            let is_last = ordinal + 1 == count;
+            let stage = random_stage(random, job.stage(ordinal), &stages, is_last, grows);
+            stages.push(stage);
+        }
+        let cut = if grows { random.between(1, count.into()) } else { count.into() };
+        let rest = stages.split_off(usize::try_from(cut).expect("few stages"));
+        let batches = if rest.is_empty() { vec![stages] } else { vec![stages, rest] };
+        Self { batches }
+    }
+
+    pub(super) fn stages(&self) -> impl Iterator<Item = &Stage> {
+        self.batches.iter().flatten()
+    }
+
+    pub(super) fn stage(&self, id: StageId) -> &Stage {
+        self.stages().find(|stage| stage.id == id).expect("a stage of this job")
+    }
+
+    pub(super) fn consumers(&self, id: StageId) -> impl Iterator<Item = &Stage> {
+        self.stages().filter(move |stage| stage.inputs.iter().any(|input| input.stage == id))
+    }
+
+    /// The second run of a task of this stage may contradict the first.
+    pub(super) fn is_volatile(&self, stage: &Stage) -> bool {
+        match stage.repeatability {
+            Repeatability::Exact | Repeatability::Equivalent => false,
+            Repeatability::Indeterminate => true,
+            Repeatability::Rounding => self.is_shuffled_on(stage.id),
+        }
+    }
+
+    fn is_shuffled_on(&self, id: StageId) -> bool {
+        let mut after = self.consumers(id);
+        after.any(|stage| {
+            matches!(stage.output, StageOutput::Shuffle { .. }) || self.is_shuffled_on(stage.id)
+        })
+    }
+
+    pub(super) fn has_volatile(&self) -> bool {
+        self.stages().any(|stage| self.is_volatile(stage))
+    }
+
+    /// What a task makes of the outputs it reads: `inputs` are the producers' outputs in order.
+    pub(super) fn compute(&self, attempt: AttemptId, inputs: &[Vec<Made>]) -> Made {
+        let stage = self.stage(attempt.task.stage);
+        let mut numbers = vec![stage.id.ordinal.into(), attempt.task.partition.into()];
+        let mut used = BTreeSet::new();
+        for (input, made) in stage.inputs.iter().zip(inputs) {
+            let read = match input.mode {
+                InputMode::Partition => u64::from(attempt.task.partition),
+                InputMode::All => u64::MAX,
+            };
+            for made in made {
+                numbers.push(mix(&[made.value, read]));
+                used.extend(&made.used);
+            }
+        }
+        if self.is_volatile(stage) {
+            used.insert(attempt);
+        }
+        Made { value: mix(&numbers), used }
+    }
+
+    /// The right value of every task, computed without a cluster.
+    pub(super) fn expected(&self) -> BTreeMap<TaskId, u64> {
+        let mut made = BTreeMap::<TaskId, Made>::new();
+        for stage in self.stages() {
+            for partition in 0..stage.tasks {
+                let task = stage.id.task(partition);
+                let inputs: Vec<Vec<Made>> =
+                    stage.inputs.iter().map(|input| self.all_of(input.stage, &made)).collect();
+                made.insert(task, self.compute(task.attempt(0), &inputs));
+            }
+        }
+        made.into_iter().map(|(task, made)| (task, made.value)).collect()
+    }
+
+    fn all_of(&self, id: StageId, made: &BTreeMap<TaskId, Made>) -> Vec<Made> {
+        (0..self.stage(id).tasks).map(|partition| made[&id.task(partition)].clone()).collect()
+    }
+}
+
+fn random_stage(
+    random: &mut Random,
+    id: StageId,
+    before: &[Stage],
+    is_last: bool,
+    grows: bool,
+) -> Stage {
+    let readable: Vec<&Stage> =
+        before.iter().filter(|stage| stage.output != StageOutput::Result).collect();
+    let mut inputs: Vec<StageInput> = Vec::new();
+    if !readable.is_empty() {
+        for _ in 0..random.between(0, 2) {
+            let from = random.pick(&readable);
+            let mode = if from.output == StageOutput::Broadcast {
+                InputMode::All
+            } else {
+                InputMode::Partition
+            };
+            if inputs.iter().all(|input| input.stage != from.id) {
+                inputs.push(StageInput { stage: from.id, mode });
+            }
+        }
+        if inputs.is_empty() && is_last {
+            inputs
+                .push(StageInput { stage: readable[readable.len() - 1].id, mode: InputMode::All });
+        }
+    }
+    let output = match random.between(0, 9) {
+        _ if is_last => StageOutput::Result,
+        0 => StageOutput::Result,
+        1..=2 => StageOutput::Broadcast,
+        _ => StageOutput::Shuffle { partitions: random.small(1, 6) },
+    };
+    let repeatability = match random.between(0, 9) {
+        0..=5 => Repeatability::Exact,
+        6 => Repeatability::Equivalent,
+        7 if !grows => Repeatability::Rounding,
+        7 => Repeatability::Exact,
+        _ => Repeatability::Indeterminate,
+    };
+    Stage {
+        id,
+        label: String::new(),
+        program: ProgramRef {
+            hash: ContentHash([0; 32]),
+            kind: ProgramKind::Empty,
+            length_bytes: 0,
+        },
+        bindings: None,
+        tasks: random.small(1, 6),
+        slots_per_task: if random.chance(100) { random.small(2, 4) } else { 1 },
+        inputs,
+        output,
+        repeatability,
+    }
+}

@@ -1,0 +1,10 @@
+//! The scheduler event by event. Each test counts what ran, not only that the job ended.
+
+mod ends;
+mod fairness;
+mod growth;
+mod harness;
+mod loss;
+mod membership;
+mod results;
+mod throughput;

@@ -1,0 +1,10 @@
+//! The manager with fake workers and drivers, inside one process and over gRPC.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
+mod content;
+mod fakes;
+mod jobs;
+mod loss;
+mod refusal;
+mod rest;

@@ -1,0 +1,83 @@
+//! How a program reads what other stages made, and how it fails when that is not there.
+//!
+//! The worker installs a [`StageInputs`] in the task's session config; the readers of the program
+//! find it there. A reader never knows where a block is, how it travels, or whether it was copied.
+
+use std::fmt;
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::common::{DataFusionError, Result as DataFusionResult, internal_datafusion_err};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use gnist_common::error::Failure;
+use gnist_common::ids::{BlockId, WorkerId};
+
+/// Which blocks of an input one reader partition takes. Always read in task order of the
+/// producer, so that a second attempt sees the same rows in the same order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BlockSelection {
+    /// One output partition of every task of the producer.
+    Partition(u32),
+    /// Every output partition of every task: a broadcast or a gather.
+    All,
+    /// Every output partition of one task of the producer: one run of a merge.
+    Task(u32),
+}
+
+/// The inputs of one attempt, as its executor reaches them.
+pub trait StageInputs: fmt::Debug + Send + Sync {
+    /// Streams the rows of input number `input` of the stage. Lazy: nothing is fetched before the
+    /// first poll.
+    ///
+    /// # Errors
+    /// The stream fails with [`FetchError`] inside `DataFusionError::External` when a block can't
+    /// be had.
+    fn read(
+        &self,
+        input: usize,
+        selection: BlockSelection,
+        schema: SchemaRef,
+    ) -> DataFusionResult<SendableRecordBatchStream>;
+}
+
+/// The extension of a task's session config that holds its inputs.
+#[derive(Debug)]
+pub struct TaskInputs(pub Arc<dyn StageInputs>);
+
+impl TaskInputs {
+    /// The inputs installed in a task's context.
+    ///
+    /// # Errors
+    /// Internal, when the program runs outside an executor.
+    pub fn of(context: &TaskContext) -> DataFusionResult<Arc<Self>> {
+        context.session_config().get_extension::<Self>().ok_or_else(|| {
+            internal_datafusion_err!("a stage's program ran without its inputs installed")
+        })
+    }
+}
+
+/// Why a block of another stage can't be had. Kept typed through DataFusion's errors, so that
+/// recovery never depends on a message.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum FetchError {
+    /// Their worker answered, and does not have them or found them damaged.
+    #[error("{} input blocks are missing or damaged, the first is `{}`", blocks.len(), blocks[0])]
+    Missing {
+        /// Which; never empty.
+        blocks: Vec<BlockId>,
+    },
+    /// Their worker did not answer.
+    #[error("{worker} did not answer: {failure}")]
+    Unreachable {
+        /// Who did not answer.
+        worker: WorkerId,
+        /// What was seen.
+        failure: Failure,
+    },
+}
+
+impl From<FetchError> for DataFusionError {
+    fn from(error: FetchError) -> Self {
+        DataFusionError::External(Box::new(error))
+    }
+}

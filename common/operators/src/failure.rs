@@ -1,0 +1,162 @@
+//! DataFusion's errors as Gnist's closed kinds: the one place that decides what an operator's
+//! error means for the attempt.
+
+use std::error::Error;
+use std::io;
+
+use datafusion::arrow::error::ArrowError;
+use datafusion::common::DataFusionError;
+use datafusion::object_store;
+use gnist_common::error::{ErrorKind, Failure};
+use gnist_common::task::AttemptEnd;
+
+use crate::exchange::FetchError;
+
+/// How an attempt ended whose plan failed with this error.
+pub fn attempt_end_of(error: &DataFusionError) -> AttemptEnd {
+    if let Some(fetch) = find::<FetchError>(error) {
+        return match fetch.clone() {
+            FetchError::Missing { blocks } => AttemptEnd::BlocksMissing { blocks },
+            FetchError::Unreachable { worker, failure } => {
+                AttemptEnd::FetchFailed { worker, failure }
+            }
+        };
+    }
+    let failure = failure_of(error);
+    match failure.kind {
+        ErrorKind::Transient => AttemptEnd::Transient(failure),
+        ErrorKind::OutOfMemory => AttemptEnd::OutOfMemory(failure),
+        ErrorKind::DiskFull => AttemptEnd::DiskFull(failure),
+        ErrorKind::Panic => AttemptEnd::Panic(failure),
+        ErrorKind::Cancelled => AttemptEnd::Cancelled,
+        _ => AttemptEnd::User(failure),
+    }
+}
+
+/// The failure that crosses the wire for this error: its kind, its root cause and its help.
+pub fn failure_of(error: &DataFusionError) -> Failure {
+    if let Some(failure) = find::<Failure>(error) {
+        return failure.clone();
+    }
+    let kind = kind_of(error);
+    let failure = Failure::new(kind, message_of(error));
+    match kind {
+        ErrorKind::OutOfMemory => failure
+            .with_help("give executors more memory (`--memory`), or use more, smaller partitions"),
+        ErrorKind::DiskFull => failure.with_help("free space in `--work-dir`"),
+        ErrorKind::Internal => failure.with_help("this is a bug in Gnist: please report it"),
+        _ => failure,
+    }
+}
+
+fn kind_of(error: &DataFusionError) -> ErrorKind {
+    if let Some(io) = find::<io::Error>(error) {
+        return kind_of_io(io);
+    }
+    if let Some(store) = find::<object_store::Error>(error) {
+        return kind_of_store(store);
+    }
+    match error.find_root() {
+        DataFusionError::ResourcesExhausted(_) => ErrorKind::OutOfMemory,
+        DataFusionError::NotImplemented(_) => ErrorKind::Unsupported,
+        DataFusionError::Internal(_) => ErrorKind::Internal,
+        DataFusionError::ExecutionJoin(join) if join.is_panic() => ErrorKind::Panic,
+        DataFusionError::ExecutionJoin(_) => ErrorKind::Cancelled,
+        DataFusionError::ArrowError(arrow, _) if matches!(**arrow, ArrowError::MemoryError(_)) => {
+            ErrorKind::OutOfMemory
+        }
+        _ => ErrorKind::User,
+    }
+}
+
+fn kind_of_io(error: &io::Error) -> ErrorKind {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::DiskFull,
+        io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => ErrorKind::NotFound,
+        io::ErrorKind::TimedOut
+        | io::ErrorKind::ConnectionRefused
+        | io::ErrorKind::ConnectionReset
+        | io::ErrorKind::ConnectionAborted
+        | io::ErrorKind::BrokenPipe
+        | io::ErrorKind::Interrupted => ErrorKind::Transient,
+        _ => ErrorKind::User,
+    }
+}
+
+fn kind_of_store(error: &object_store::Error) -> ErrorKind {
+    match error {
+        object_store::Error::NotFound { .. }
+        | object_store::Error::PermissionDenied { .. }
+        | object_store::Error::Unauthenticated { .. } => ErrorKind::NotFound,
+        object_store::Error::NotImplemented { .. } | object_store::Error::NotSupported { .. } => {
+            ErrorKind::Unsupported
+        }
+        object_store::Error::Generic { .. } => ErrorKind::Transient,
+        _ => ErrorKind::User,
+    }
+}
+
+/// The root cause for people: DataFusion's context lines and class prefixes say nothing to them.
+fn message_of(error: &DataFusionError) -> String {
+    let root = error.find_root();
+    let text = root.message().into_owned();
+    if text.is_empty() { root.to_string() } else { text }
+}
+
+/// The first error of this type on the chain of causes. `Arc`-shared and external errors are
+/// looked into.
+fn find<'a, T: Error + 'static>(error: &'a DataFusionError) -> Option<&'a T> {
+    let mut next: Option<&(dyn Error + 'static)> = Some(error.find_root());
+    let mut depth_left = 32_u32;
+    while let Some(current) = next {
+        if let Some(found) = current.downcast_ref::<T>() {
+            return Some(found);
+        }
+        if let Some(DataFusionError::External(inner)) = current.downcast_ref::<DataFusionError>()
+            && let Some(found) = inner.downcast_ref::<T>()
+        {
+            return Some(found);
+        }
+        depth_left = depth_left.checked_sub(1)?;
+        next = current.source();
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use gnist_common::ids::{ApplicationId, WorkerId};
+
+    use super::*;
+
+    #[test]
+    fn fetch_errors_stay_typed_under_any_wrapping() {
+        let block = ApplicationId(1).job(0).stage(0).task(0).attempt(0).block(3);
+        let fetch: DataFusionError = FetchError::Missing { blocks: vec![block] }.into();
+        let wrapped = DataFusionError::Context(
+            "while joining".to_owned(),
+            Box::new(DataFusionError::Shared(Arc::new(fetch))),
+        );
+        assert_eq!(attempt_end_of(&wrapped), AttemptEnd::BlocksMissing { blocks: vec![block] });
+        let failure = Failure::new(ErrorKind::Transient, "connection reset");
+        let worker = WorkerId(5);
+        let fetch = FetchError::Unreachable { worker, failure: failure.clone() };
+        let wrapped = DataFusionError::ArrowError(
+            Box::new(ArrowError::ExternalError(Box::new(DataFusionError::from(fetch)))),
+            None,
+        );
+        assert_eq!(attempt_end_of(&wrapped), AttemptEnd::FetchFailed { worker, failure });
+    }
+
+    #[test]
+    fn a_refused_reservation_is_out_of_memory_and_bad_data_is_the_users() {
+        let refused = DataFusionError::ResourcesExhausted("no".to_owned());
+        assert!(matches!(attempt_end_of(&refused), AttemptEnd::OutOfMemory(_)));
+        let bad = DataFusionError::ArrowError(Box::new(ArrowError::DivideByZero), None);
+        assert!(matches!(attempt_end_of(&bad), AttemptEnd::User(_)));
+        let full: DataFusionError = io::Error::from(io::ErrorKind::StorageFull).into();
+        assert!(matches!(attempt_end_of(&full), AttemptEnd::DiskFull(_)));
+    }
+}

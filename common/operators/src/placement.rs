@@ -1,0 +1,185 @@
+//! Where the rows of a stage go: the writing half of an exchange.
+//!
+//! Placement is a function of the row and of its position, never of arrival order across tasks,
+//! so a second attempt puts the same rows into the same partitions. Round robin goes by row
+//! position for that reason: DataFusion's goes by batch, and batch boundaries may move.
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::compute::BatchCoalescer;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::common::Result;
+use datafusion::physical_plan::Partitioning;
+use datafusion::physical_plan::metrics::Time;
+use datafusion::physical_plan::repartition::BatchPartitioner;
+
+/// Rows that stay together when rows are dealt out by position.
+const ROUND_ROBIN_RUN_ROWS: usize = 1024;
+
+/// The rule that gives every row of a stage its output partition.
+#[derive(Clone, Debug)]
+pub enum Placement {
+    /// One output partition.
+    Single,
+    /// Hash, range or round robin over that many output partitions.
+    Partitioned(Partitioning),
+}
+
+impl Placement {
+    /// Number of output partitions.
+    pub fn partitions(&self) -> usize {
+        match self {
+            Self::Single => 1,
+            Self::Partitioned(partitioning) => partitioning.partition_count(),
+        }
+    }
+}
+
+/// Applies a [`Placement`] to the batches of one task: rows in, full batches per output partition
+/// out, in the order the rows came. Copies every row once, so that outputs share no buffers.
+pub struct Placer {
+    rule: Rule,
+    coalescers: Vec<BatchCoalescer>,
+}
+
+enum Rule {
+    Single,
+    RoundRobin { row: usize },
+    Computed(Box<BatchPartitioner>),
+}
+
+impl Placer {
+    /// A placer for task number `task`; batches out have `batch_rows` rows, but for the last.
+    ///
+    /// # Errors
+    /// When the partitioning is not one that DataFusion can compute.
+    pub fn new(
+        placement: &Placement,
+        schema: &SchemaRef,
+        task: u32,
+        batch_rows: usize,
+    ) -> Result<Self> {
+        let rule = match placement {
+            Placement::Single => Rule::Single,
+            Placement::Partitioned(Partitioning::RoundRobinBatch(_)) => {
+                Rule::RoundRobin { row: task as usize * ROUND_ROBIN_RUN_ROWS }
+            }
+            Placement::Partitioned(partitioning) => {
+                let partitioner =
+                    BatchPartitioner::try_new(partitioning.clone(), Time::new(), task as usize, 1)?;
+                Rule::Computed(Box::new(partitioner))
+            }
+        };
+        let coalescer = || {
+            BatchCoalescer::new(schema.clone(), batch_rows)
+                .with_biggest_coalesce_batch_size(Some(batch_rows / 2))
+        };
+        let coalescers = (0..placement.partitions()).map(|_| coalescer()).collect();
+        Ok(Self { rule, coalescers })
+    }
+
+    /// Places the rows of one batch and hands full batches to `emit`.
+    ///
+    /// # Errors
+    /// When an expression of the placement fails, or `emit` does.
+    pub fn push(
+        &mut self,
+        batch: RecordBatch,
+        mut emit: impl FnMut(u32, RecordBatch) -> Result<()>,
+    ) -> Result<()> {
+        let coalescers = &mut self.coalescers;
+        let mut place = |partition: usize, rows: RecordBatch| {
+            coalescers[partition].push_batch(rows)?;
+            drain(&mut coalescers[partition], partition, &mut emit)
+        };
+        match &mut self.rule {
+            Rule::Single => place(0, batch),
+            Rule::Computed(partitioner) => partitioner.partition(batch, place),
+            Rule::RoundRobin { row } => {
+                let partitions = self.coalescers.len();
+                let mut start = 0;
+                while start < batch.num_rows() {
+                    let run_left = ROUND_ROBIN_RUN_ROWS - *row % ROUND_ROBIN_RUN_ROWS;
+                    let length = run_left.min(batch.num_rows() - start);
+                    let partition = *row / ROUND_ROBIN_RUN_ROWS % partitions;
+                    self.coalescers[partition].push_batch(batch.slice(start, length))?;
+                    drain(&mut self.coalescers[partition], partition, &mut emit)?;
+                    *row += length;
+                    start += length;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Hands out what is left.
+    ///
+    /// # Errors
+    /// When `emit` fails.
+    pub fn finish(mut self, mut emit: impl FnMut(u32, RecordBatch) -> Result<()>) -> Result<()> {
+        for (partition, coalescer) in self.coalescers.iter_mut().enumerate() {
+            coalescer.finish_buffered_batch()?;
+            drain(coalescer, partition, &mut emit)?;
+        }
+        Ok(())
+    }
+}
+
+fn drain(
+    coalescer: &mut BatchCoalescer,
+    partition: usize,
+    emit: &mut impl FnMut(u32, RecordBatch) -> Result<()>,
+) -> Result<()> {
+    while let Some(full) = coalescer.next_completed_batch() {
+        emit(u32::try_from(partition).expect("partition counts are u32"), full)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use datafusion::arrow::array::{AsArray, Int64Array};
+    use datafusion::arrow::datatypes::{DataType, Field, Int64Type, Schema};
+    use datafusion::physical_expr::expressions::col;
+
+    use super::*;
+
+    fn place(placement: &Placement, batch_lengths: &[usize]) -> Vec<Vec<i64>> {
+        let schema = Arc::new(Schema::new(vec![Field::new("k", DataType::Int64, false)]));
+        let mut placer = Placer::new(placement, &schema, 0, 100).expect("a placement");
+        let mut out = vec![Vec::new(); placement.partitions()];
+        let mut emit = |partition: u32, batch: RecordBatch| {
+            let values = batch.column(0).as_primitive::<Int64Type>().values();
+            out[partition as usize].extend_from_slice(values);
+            Ok(())
+        };
+        let mut next = 0_i64;
+        for length in batch_lengths {
+            let end = next + i64::try_from(*length).expect("small");
+            let column = Arc::new(Int64Array::from_iter_values(next..end));
+            let batch = RecordBatch::try_new(schema.clone(), vec![column]).expect("fits");
+            placer.push(batch, &mut emit).expect("placed");
+            next = end;
+        }
+        placer.finish(&mut emit).expect("finished");
+        out
+    }
+
+    #[test]
+    fn every_row_is_placed_once_whatever_the_batches() {
+        let schema = Schema::new(vec![Field::new("k", DataType::Int64, false)]);
+        let key = col("k", &schema).expect("a column");
+        for placement in [
+            Placement::Single,
+            Placement::Partitioned(Partitioning::Hash(vec![key], 5)),
+            Placement::Partitioned(Partitioning::RoundRobinBatch(3)),
+        ] {
+            let one = place(&placement, &[10_000]);
+            assert_eq!(one, place(&placement, &[1, 0, 2_999, 7_000]), "{placement:?}");
+            let mut all: Vec<i64> = one.into_iter().flatten().collect();
+            all.sort_unstable();
+            assert_eq!(all, (0..10_000).collect::<Vec<_>>(), "{placement:?}");
+        }
+    }
+}

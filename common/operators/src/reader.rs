@@ -1,0 +1,219 @@
+//! The leaf that stands for another stage.
+//!
+//! In the driver's plan it has as many partitions as the consumer has tasks. The instance of one
+//! task is cut down to what that task reads, see [`crate::instance`]:
+//!
+//! ```text
+//! mode     partitions   reads in task t
+//! Shuffle  n            partition t of every producer task      -> 1 partition
+//! Gather   1            everything, in task order               -> 1 partition
+//! Merge    m            run i of m: everything of producer task i -> m partitions
+//! ```
+
+use std::fmt;
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{Schema, SchemaRef};
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{Result, internal_err};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties,
+};
+
+use datafusion_proto::physical_plan::from_proto::parse_physical_sort_exprs;
+use datafusion_proto::physical_plan::to_proto::serialize_physical_sort_exprs;
+use datafusion_proto::physical_plan::{
+    PhysicalExtensionCodec, PhysicalPlanDecodeContext, PhysicalProtoConverterExtension,
+};
+use datafusion_proto::protobuf;
+use prost::Message;
+
+use crate::exchange::{BlockSelection, TaskInputs};
+
+/// How the partitions of a reader map to the blocks of its input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ReadMode {
+    /// Partition `p` is output partition `p` of every producer task.
+    Shuffle,
+    /// The one partition is everything.
+    Gather,
+    /// Partition `i` is everything of producer task `i`.
+    Merge,
+}
+
+/// Reads the output of another stage. Rows: those blocks, in producer task order.
+#[derive(Debug)]
+pub struct StageReaderExec {
+    input: usize,
+    mode: ReadMode,
+    /// The only partition that an instance has, or none in a template.
+    bound: Option<u32>,
+    properties: Arc<PlanProperties>,
+}
+
+impl StageReaderExec {
+    /// A reader of input number `input` of its stage, with `partitioning` and the orderings that
+    /// `equivalence` promises.
+    pub fn new(
+        input: usize,
+        mode: ReadMode,
+        equivalence: EquivalenceProperties,
+        partitioning: Partitioning,
+    ) -> Self {
+        let properties = PlanProperties::new(
+            equivalence,
+            partitioning,
+            EmissionType::Incremental,
+            Boundedness::Bounded,
+        );
+        Self { input, mode, bound: None, properties: Arc::new(properties) }
+    }
+
+    /// Which input of the stage it reads.
+    pub fn input(&self) -> usize {
+        self.input
+    }
+
+    /// How its partitions map to blocks.
+    pub fn mode(&self) -> ReadMode {
+        self.mode
+    }
+
+    /// The reader of one task: in mode `Shuffle` only partition `task` is left, as partition 0;
+    /// in the other modes every task reads the same.
+    #[must_use]
+    pub fn bind(&self, task: u32) -> Self {
+        match self.mode {
+            ReadMode::Shuffle => {
+                let equivalence = self.properties.eq_properties.clone();
+                let one = Partitioning::UnknownPartitioning(1);
+                let reader = Self::new(self.input, self.mode, equivalence, one);
+                Self { bound: Some(task), ..reader }
+            }
+            ReadMode::Gather | ReadMode::Merge => Self {
+                input: self.input,
+                mode: self.mode,
+                bound: None,
+                properties: Arc::clone(&self.properties),
+            },
+        }
+    }
+
+    fn selection(&self, partition: usize) -> Result<BlockSelection> {
+        let partition = u32::try_from(partition).expect("partition counts are u32");
+        match (self.mode, self.bound) {
+            (ReadMode::Shuffle, Some(bound)) => Ok(BlockSelection::Partition(bound)),
+            (ReadMode::Shuffle, None) => internal_err!("a stage reader ran without being bound"),
+            (ReadMode::Gather, _) => Ok(BlockSelection::All),
+            (ReadMode::Merge, _) => Ok(BlockSelection::Task(partition)),
+        }
+    }
+}
+
+/// A [`StageReaderExec`] on the wire. Of its equivalences only the ordering travels: it is all that
+/// an operator above can depend on for its answer.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct StageReaderMessage {
+    #[prost(uint32, tag = "1")]
+    input: u32,
+    #[prost(uint32, tag = "2")]
+    mode: u32,
+    #[prost(uint32, tag = "3")]
+    partitions: u32,
+    #[prost(message, optional, tag = "4")]
+    schema: Option<protobuf::Schema>,
+    #[prost(message, repeated, tag = "5")]
+    ordering: Vec<protobuf::PhysicalSortExprNode>,
+}
+
+const MODES: [ReadMode; 3] = [ReadMode::Shuffle, ReadMode::Gather, ReadMode::Merge];
+
+impl StageReaderExec {
+    pub(crate) fn encode(
+        &self,
+        codec: &dyn PhysicalExtensionCodec,
+        converter: &dyn PhysicalProtoConverterExtension,
+    ) -> Result<StageReaderMessage> {
+        let count = self.properties.partitioning.partition_count();
+        let ordering = self.properties.output_ordering().into_iter().flatten().cloned();
+        let mode = MODES.iter().position(|mode| *mode == self.mode);
+        Ok(StageReaderMessage {
+            input: u32::try_from(self.input).expect("inputs are few"),
+            mode: u32::try_from(mode.expect("every mode is listed")).expect("three modes"),
+            partitions: u32::try_from(count).expect("partition counts are u32"),
+            schema: Some(self.schema().as_ref().try_into()?),
+            ordering: serialize_physical_sort_exprs(ordering, codec, converter)?,
+        })
+    }
+
+    pub(crate) fn decode(
+        message: &StageReaderMessage,
+        context: &PhysicalPlanDecodeContext<'_>,
+        converter: &dyn PhysicalProtoConverterExtension,
+    ) -> Result<Self> {
+        let Some(mode) = MODES.get(message.mode as usize) else {
+            return internal_err!("a stage reader has an unknown mode {}", message.mode);
+        };
+        let Some(schema) = &message.schema else {
+            return internal_err!("a stage reader has no schema");
+        };
+        let schema = Arc::new(Schema::try_from(schema)?);
+        let ordering = parse_physical_sort_exprs(&message.ordering, context, &schema, converter)?;
+        let mut equivalence = EquivalenceProperties::new(schema);
+        equivalence.add_ordering(ordering);
+        let partitioning = Partitioning::UnknownPartitioning(message.partitions as usize);
+        Ok(Self::new(message.input as usize, *mode, equivalence, partitioning))
+    }
+}
+
+impl DisplayAs for StageReaderExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let partitions = self.properties.partitioning.partition_count();
+        write!(f, "StageReaderExec: input={}, mode={:?}, partitions={partitions}", self.input, self.mode)
+    }
+}
+
+impl ExecutionPlan for StageReaderExec {
+    fn name(&self) -> &'static str {
+        "StageReaderExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(self.properties.eq_properties.schema())
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        Vec::new()
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        assert!(children.is_empty(), "a stage reader is a leaf");
+        Ok(self)
+    }
+
+    fn execute(
+        &self,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
+        let selection = self.selection(partition)?;
+        TaskInputs::of(&context)?.0.read(self.input, selection, self.schema())
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+}

@@ -1,0 +1,114 @@
+//! The registry: every config key once, with its kind, default and meaning, and its getter.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use super::{Key, Origin, Value, ValueKind};
+use crate::bytes::ByteSize;
+
+/// Validated config: a value for every key of the registry.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Config {
+    values: BTreeMap<&'static str, (Value, Origin)>,
+}
+
+impl Config {
+    pub(super) fn from_values(values: BTreeMap<&'static str, (Value, Origin)>) -> Self {
+        Self { values }
+    }
+
+    pub(super) fn values(&self) -> &BTreeMap<&'static str, (Value, Origin)> {
+        &self.values
+    }
+
+    fn get(&self, key: &Key) -> Option<Value> {
+        let default =
+            || key.default.map(|text| key.kind.parse(text).expect("tested: defaults fit"));
+        self.values.get(key.name).map(|(value, _)| *value).or_else(default)
+    }
+}
+
+/// How a getter sees the value of its kind.
+trait FromValue: Sized {
+    fn from_value(value: Option<Value>) -> Self;
+}
+
+macro_rules! from_value {
+    ($($kind:ident => $type:ty),*) => {$(
+        impl FromValue for Option<$type> {
+            fn from_value(value: Option<Value>) -> Self {
+                match value {
+                    Some(Value::$kind(value)) => Some(value),
+                    Some(_) => unreachable!("the registry checked its kind"),
+                    None => None,
+                }
+            }
+        }
+
+        impl FromValue for $type {
+            fn from_value(value: Option<Value>) -> Self {
+                Option::<$type>::from_value(value).expect("tested: the key has a default")
+            }
+        }
+    )*};
+}
+
+from_value!(Count => NonZeroU32, Size => ByteSize, Duration => Duration, Word => &'static str);
+
+macro_rules! keys {
+    ($($(#[doc = $doc:literal])+ $name:literal: $kind:expr, $default:expr => $getter:ident -> $type:ty;)+) => {
+        /// Every key there is, by name.
+        pub static KEYS: &[Key] = &[$(
+            Key { name: $name, kind: $kind, default: $default, doc: concat!($($doc),+) },
+        )+];
+
+        impl Config {
+            $(
+                $(#[doc = $doc])+
+                pub fn $getter(&self) -> $type {
+                    let key = KEYS.iter().find(|key| key.name == $name).expect("a key of the registry");
+                    FromValue::from_value(self.get(key))
+                }
+            )+
+        }
+
+        /// Reads every getter once: the test that kinds and defaults fit them.
+        #[cfg(test)]
+        pub(super) fn read_all(config: &Config) {
+            $(let _: $type = config.$getter();)+
+        }
+    };
+}
+
+keys! {
+    /// Most bytes of a join's build side that is sent whole to every executor instead of
+    /// shuffling both sides.
+    "broadcast.threshold": ValueKind::Size, Some("10MiB")
+        => broadcast_threshold -> ByteSize;
+    /// Rows of a batch between two operators.
+    "execution.batch_rows": ValueKind::Count, Some("8192")
+        => execution_batch_rows -> NonZeroU32;
+    /// How often workers and drivers tell the cluster manager that they live, with what they run.
+    "scheduler.heartbeat_interval": ValueKind::Duration, Some("1s")
+        => scheduler_heartbeat_interval -> Duration;
+    /// Silence after which a worker is lost, a driver's jobs are cancelled, and a lost cluster
+    /// manager fails the jobs of its drivers.
+    "scheduler.lease": ValueKind::Duration, Some("10s")
+        => scheduler_lease -> Duration;
+    /// How long a job waits while no worker is registered before it fails. On `local-cluster` it
+    /// fails at once, for lost workers don't come back.
+    "scheduler.no_worker_timeout": ValueKind::Duration, Some("60s")
+        => scheduler_no_worker_timeout -> Duration;
+    /// Partitions of a shuffle. Derived from the slots and the bytes of the input when not set,
+    /// at least 2 for each slot of a cluster.
+    "shuffle.partitions": ValueKind::Count, None
+        => shuffle_partitions -> Option<NonZeroU32>;
+    /// An ORDER BY on a cluster samples its input and sorts by ranges when the input is larger;
+    /// below it is sorted as one partition.
+    "sort.sample_threshold": ValueKind::Size, Some("32MiB")
+        => sort_sample_threshold -> ByteSize;
+    /// Compression of blocks that are spilled to disk or leave their process.
+    "spill.codec": ValueKind::Word(&["lz4", "none"]), Some("lz4")
+        => spill_codec -> &'static str;
+}

@@ -1,0 +1,109 @@
+//! The kinds of value a key can have, and how each is typed and shown.
+
+use std::fmt;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use crate::bytes::ByteSize;
+
+/// What a key's values are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ValueKind {
+    /// A whole number, 1 or more.
+    Count,
+    /// A number of bytes, such as `512MiB`.
+    Size,
+    /// A time, such as `10s`; never zero.
+    Duration,
+    /// One of these words.
+    Word(&'static [&'static str]),
+}
+
+/// A value of one of the kinds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// See [`ValueKind::Count`].
+    Count(NonZeroU32),
+    /// See [`ValueKind::Size`].
+    Size(ByteSize),
+    /// See [`ValueKind::Duration`].
+    Duration(Duration),
+    /// See [`ValueKind::Word`].
+    Word(&'static str),
+}
+
+/// Text that is not a value of its kind.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not {expected}")]
+pub struct ParseValueError {
+    /// What was typed.
+    pub text: String,
+    /// What would have been right.
+    pub expected: String,
+}
+
+impl ValueKind {
+    /// The value that this text stands for.
+    ///
+    /// # Errors
+    ///
+    /// The text is not of this kind.
+    pub fn parse(self, text: &str) -> Result<Value, ParseValueError> {
+        let trimmed = text.trim();
+        let value = match self {
+            Self::Count => trimmed.parse().ok().map(Value::Count),
+            Self::Size => trimmed.parse().ok().map(Value::Size),
+            Self::Duration => parse_duration(trimmed).map(Value::Duration),
+            Self::Word(words) => {
+                words.iter().find(|word| **word == trimmed).map(|w| Value::Word(w))
+            }
+        };
+        value.ok_or_else(|| ParseValueError { text: text.to_owned(), expected: self.to_string() })
+    }
+}
+
+impl fmt::Display for ValueKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Count => f.write_str("a whole number, 1 or more"),
+            Self::Size => f.write_str("a size such as `512MiB`"),
+            Self::Duration => f.write_str("a time above zero such as `10s`, `500ms` or `2m`"),
+            Self::Word(words) => {
+                let quoted: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
+                write!(f, "one of {}", quoted.join(", "))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Value {
+    /// The form that parses back to the same value.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Count(count) => write!(f, "{count}"),
+            Self::Size(size) => write!(f, "{}B", size.0),
+            Self::Duration(duration) => f.write_str(&format_duration(*duration)),
+            Self::Word(word) => f.write_str(word),
+        }
+    }
+}
+
+const UNITS_MS: [(&str, u64); 4] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
+
+/// The time that text such as `500ms`, `10s`, `2m` or `1h` stands for; none for anything else,
+/// zero included.
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    let unit_at = text.find(|c: char| !c.is_ascii_digit())?;
+    let (number, unit) = text.split_at(unit_at);
+    let (_, factor) = UNITS_MS.iter().find(|(name, _)| *name == unit.trim())?;
+    let ms = number.parse::<u64>().ok()?.checked_mul(*factor)?;
+    (ms > 0).then(|| Duration::from_millis(ms))
+}
+
+/// The time in the largest unit that shows it exactly, to the millisecond.
+pub fn format_duration(duration: Duration) -> String {
+    let ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let fits = |(_, factor): &&(&str, u64)| ms.is_multiple_of(*factor) && ms >= *factor;
+    let (unit, factor) = UNITS_MS.iter().rev().find(fits).unwrap_or(&UNITS_MS[0]);
+    format!("{}{unit}", ms / factor)
+}

@@ -1,0 +1,183 @@
+//! A path as a table of a DataFusion session.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use datafusion::common::DataFusionError;
+use datafusion::common::config::TableOptions;
+use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
+use datafusion::datasource::listing::{
+    ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl,
+};
+use datafusion::execution::options::{
+    CsvReadOptions, JsonReadOptions, ParquetReadOptions, ReadOptions as _,
+};
+use datafusion::object_store::{ObjectMeta, ObjectStoreExt as _};
+use datafusion::prelude::{SessionConfig, SessionContext};
+use gnist_common::error::{ErrorKind, Failure};
+
+use crate::format::FileFormat;
+use crate::listing::Listing;
+
+/// Registers the files of a path as a table. The schema is read here, from the footers of Parquet
+/// files and the first rows of others.
+///
+/// # Errors
+///
+/// The path is no table (see [`crate::ListingError`]), or a file is not what its name says; the
+/// failure names the file.
+pub async fn register_path(
+    context: &SessionContext,
+    name: &str,
+    path: &str,
+) -> Result<(), Failure> {
+    let listing = Listing::of(path)?;
+    let table = match open(context, &listing, listing.files()).await {
+        Ok(table) => table,
+        Err(error) => return Err(blame_file(context, &listing, &error).await),
+    };
+    let registered = context.register_table(name, Arc::new(table));
+    registered.map(drop).map_err(|error| {
+        let message = format!("can't register the table `{name}`: {}", root_message(&error));
+        Failure::new(ErrorKind::User, message)
+    })
+}
+
+/// A table over these files of the listing. Each is named, so that no later listing can add one.
+async fn open(
+    context: &SessionContext,
+    listing: &Listing,
+    files: &[PathBuf],
+) -> Result<ListingTable, DataFusionError> {
+    let urls: Vec<ListingTableUrl> =
+        files.iter().map(|file| url_of(file)).collect::<Result<_, _>>()?;
+    let (config, state) = (context.copied_config(), context.state());
+    let options = options(listing, &config, state.default_table_options());
+    let store = context.runtime_env().object_store(&urls[0])?;
+    let mut objects: Vec<ObjectMeta> = Vec::with_capacity(urls.len());
+    for url in &urls {
+        objects.push(store.head(url.prefix()).await?);
+    }
+    if listing.format() != FileFormat::Parquet {
+        objects.retain(|object| object.size > 0);
+    }
+    if objects.is_empty() {
+        return Err(DataFusionError::Plan("the file is empty".to_owned()));
+    }
+    let schema = options.format.infer_schema(&state, &store, &objects).await?;
+    let config = ListingTableConfig::new_with_multi_paths(urls)
+        .with_listing_options(options)
+        .with_schema(schema);
+    let cache = context.runtime_env().cache_manager.get_file_statistic_cache();
+    Ok(ListingTable::try_new(config)?.with_cache(cache))
+}
+
+fn options(listing: &Listing, config: &SessionConfig, defaults: TableOptions) -> ListingOptions {
+    let extension = listing.extension.text.as_str();
+    let compression = FileCompressionType::from(listing.extension.compression);
+    let options = match listing.format() {
+        FileFormat::Parquet => {
+            let options = ParquetReadOptions { file_extension: extension, ..Default::default() };
+            options.to_listing_options(config, defaults)
+        }
+        FileFormat::Json => JsonReadOptions::default()
+            .file_extension(extension)
+            .file_compression_type(compression)
+            .to_listing_options(config, defaults),
+        FileFormat::Csv => CsvReadOptions::new()
+            .file_extension(extension)
+            .file_compression_type(compression)
+            .to_listing_options(config, defaults),
+    };
+    options.with_session_config_options(config)
+}
+
+/// The file's URL, with every byte escaped that could mean something in one: a path is always
+/// taken literally, never as a glob.
+fn url_of(path: &Path) -> Result<ListingTableUrl, DataFusionError> {
+    let absolute = std::path::absolute(path)?;
+    let mut url = "file://".to_owned();
+    for byte in absolute.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'-' | b'.' | b'_' | b'~' => {
+                url.push(char::from(*byte));
+            }
+            _ => write!(url, "%{byte:02X}").expect("a string takes every write"),
+        }
+    }
+    ListingTableUrl::parse(url)
+}
+
+/// The error of a whole folder does not say which file it was: the first that fails alone is it.
+async fn blame_file(
+    context: &SessionContext,
+    listing: &Listing,
+    error: &DataFusionError,
+) -> Failure {
+    for file in listing.files() {
+        if let Err(error) = open(context, listing, std::slice::from_ref(file)).await {
+            return unreadable(file, listing, &error);
+        }
+    }
+    unreadable(&listing.root, listing, error)
+}
+
+fn unreadable(path: &Path, listing: &Listing, error: &DataFusionError) -> Failure {
+    let (path, format) = (path.display(), listing.format());
+    let message = format!("can't read `{path}` as {format}: {}", root_message(error));
+    Failure::new(ErrorKind::User, message)
+}
+
+fn root_message(error: &DataFusionError) -> String {
+    let root = error.find_root();
+    let text = root.message().into_owned();
+    if text.is_empty() { root.to_string() } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    async fn count(context: &SessionContext, table: &str) -> usize {
+        context.table(table).await.expect("registered").count().await.expect("counted")
+    }
+
+    #[tokio::test]
+    async fn files_and_folders_of_each_format_become_tables() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let write = |name: &str, text: &str| {
+            fs::write(folder.path().join(name), text).expect("written");
+            folder.path().join(name).to_str().expect("UTF-8").to_owned()
+        };
+        let context = SessionContext::new();
+        let csv = write("a.csv", "x,y\n1,a\n2,b\n");
+        register_path(&context, "csv", &csv).await.expect("csv");
+        assert_eq!(count(&context, "csv").await, 2);
+        let json = write("b.ndjson", "{\"x\":1}\n{\"x\":2}\n{\"x\":3}\n");
+        register_path(&context, "json", &json).await.expect("json");
+        assert_eq!(count(&context, "json").await, 3);
+
+        let inner = folder.path().join("many [*] %41");
+        fs::create_dir(&inner).expect("created");
+        for (name, text) in [("1.csv", "x\n1\n"), ("2.csv", "x\n2\n"), ("_note.csv", "x\n3\n")] {
+            fs::write(inner.join(name), text).expect("written");
+        }
+        register_path(&context, "many", inner.to_str().expect("UTF-8")).await.expect("folder");
+        assert_eq!(count(&context, "many").await, 2);
+    }
+
+    #[tokio::test]
+    async fn a_corrupt_footer_names_its_file() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let bad = folder.path().join("bad.parquet");
+        fs::write(&bad, "this is not parquet at all").expect("written");
+        let path = folder.path().to_str().expect("UTF-8");
+        let context = SessionContext::new();
+        let failure = register_path(&context, "t", path).await.expect_err("corrupt");
+        let expected = format!("can't read `{}` as Parquet: ", bad.display());
+        assert!(failure.message.starts_with(&expected), "{failure}");
+    }
+}

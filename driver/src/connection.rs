@@ -1,0 +1,205 @@
+//! The driver's conversation with its cluster manager: one link, many jobs.
+//!
+//! Messages about a job are routed to that job's inbox. The link's end ends every inbox, and every
+//! job with it: nobody waits for a manager that is gone.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use gnist_common::error::{ErrorKind, Failure};
+use gnist_common::graph::{ContentHash, Stage};
+use gnist_common::ids::{ApplicationId, JobId};
+use gnist_common::protocol::{DriverToManager, ManagerToDriver};
+use gnist_common::time::WallTime;
+use gnist_proto::link::{ContentSink, DriverLink};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+/// Messages about one job that wait for it.
+const INBOX_MESSAGES_MAX: usize = 4096;
+
+/// Sees every message about the session's jobs, for progress and tests.
+pub trait JobObserver: Send + Sync {
+    /// Called once per message, in order, before the job acts on it. Must not block.
+    fn event(&self, message: &ManagerToDriver);
+}
+
+type Inboxes = Mutex<BTreeMap<JobId, mpsc::Sender<ManagerToDriver>>>;
+
+/// An open application.
+pub(crate) struct Connection {
+    application: ApplicationId,
+    slots: u32,
+    to_manager: mpsc::Sender<DriverToManager>,
+    content: Arc<dyn ContentSink>,
+    inboxes: Arc<Inboxes>,
+    next_job: AtomicU32,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// A job's end of the conversation.
+pub(crate) struct JobInbox {
+    pub(crate) job: JobId,
+    pub(crate) messages: mpsc::Receiver<ManagerToDriver>,
+    inboxes: Arc<Inboxes>,
+}
+
+impl Drop for JobInbox {
+    fn drop(&mut self) {
+        lock(&self.inboxes).remove(&self.job);
+    }
+}
+
+fn lock(inboxes: &Inboxes) -> std::sync::MutexGuard<'_, BTreeMap<JobId, mpsc::Sender<ManagerToDriver>>> {
+    inboxes.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The failure of everything that waits for a manager that is gone.
+pub(crate) fn manager_gone() -> Failure {
+    Failure::new(ErrorKind::Cluster, "lost the cluster manager while the job was running")
+        .with_help("see the cluster manager's log; submit the job again when it is back")
+}
+
+impl Connection {
+    /// Opens the application.
+    ///
+    /// # Errors
+    /// `Cluster`, when the manager refuses or is gone.
+    pub(crate) async fn open(
+        mut link: DriverLink,
+        name: String,
+        submitted_at: WallTime,
+        observer: Option<Arc<dyn JobObserver>>,
+    ) -> Result<Self, Failure> {
+        let open = DriverToManager::OpenApplication { name, submitted_at };
+        link.to_manager.send(open).await.map_err(|_| manager_gone())?;
+        let (application, heartbeat_interval_ms, slots) = match link.from_manager.recv().await {
+            Some(ManagerToDriver::ApplicationOpened {
+                application,
+                heartbeat_interval_ms,
+                slots,
+                ..
+            }) => (application, heartbeat_interval_ms, slots),
+            Some(_) => {
+                return Err(Failure::new(
+                    ErrorKind::Internal,
+                    "the cluster manager answered before the application was opened",
+                ));
+            }
+            None => return Err(manager_gone()),
+        };
+        let inboxes = Arc::new(Inboxes::default());
+        let routing = route(link.from_manager, Arc::clone(&inboxes), observer);
+        let beating = beat(link.to_manager.clone(), Duration::from_millis(heartbeat_interval_ms));
+        Ok(Self {
+            application,
+            slots,
+            to_manager: link.to_manager,
+            content: link.content,
+            inboxes,
+            next_job: AtomicU32::new(0),
+            tasks: vec![tokio::spawn(routing), tokio::spawn(beating)],
+        })
+    }
+
+    /// The application's id.
+    pub(crate) fn application(&self) -> ApplicationId {
+        self.application
+    }
+
+    /// Slots of the cluster when the application was opened.
+    pub(crate) fn slots(&self) -> u32 {
+        self.slots
+    }
+
+    /// Opens the next job.
+    pub(crate) fn open_job(&self) -> JobInbox {
+        let job = self.application.job(self.next_job.fetch_add(1, Ordering::Relaxed));
+        let (sender, messages) = mpsc::channel(INBOX_MESSAGES_MAX);
+        lock(&self.inboxes).insert(job, sender);
+        JobInbox { job, messages, inboxes: Arc::clone(&self.inboxes) }
+    }
+
+    /// Puts a program or bindings where executors will pull them.
+    pub(crate) async fn put(&self, hash: ContentHash, bytes: Bytes) -> Result<(), Failure> {
+        self.content.put_content(hash, bytes).await
+    }
+
+    /// Submits stages whose content was put.
+    pub(crate) async fn submit(
+        &self,
+        job: JobId,
+        stages: Vec<Stage>,
+        sealed: bool,
+    ) -> Result<(), Failure> {
+        self.say(DriverToManager::SubmitStages { job, stages, sealed }).await
+    }
+
+    /// Says something to the manager.
+    pub(crate) async fn say(&self, message: DriverToManager) -> Result<(), Failure> {
+        self.to_manager.send(message).await.map_err(|_| manager_gone())
+    }
+
+    /// Cancels a job from where nobody can wait, such as a drop.
+    pub(crate) fn cancel_now(&self, job: JobId) {
+        let message = DriverToManager::CancelJob { job };
+        if let Err(mpsc::error::TrySendError::Full(message)) = self.to_manager.try_send(message) {
+            let to_manager = self.to_manager.clone();
+            tokio::spawn(async move { to_manager.send(message).await });
+        }
+    }
+
+    /// Leaves in good order.
+    pub(crate) async fn close(&self) {
+        // A manager that is gone has closed the application already.
+        let _ = self.say(DriverToManager::CloseApplication).await;
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let _ = self.to_manager.try_send(DriverToManager::CloseApplication);
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+async fn route(
+    mut from_manager: mpsc::Receiver<ManagerToDriver>,
+    inboxes: Arc<Inboxes>,
+    observer: Option<Arc<dyn JobObserver>>,
+) {
+    while let Some(message) = from_manager.recv().await {
+        if let Some(observer) = &observer {
+            observer.event(&message);
+        }
+        let inbox = job_of(&message).and_then(|job| lock(&inboxes).get(&job).cloned());
+        if let Some(inbox) = inbox {
+            // The job's stream may have been dropped a moment ago: then nobody wants the message.
+            let _ = inbox.send(message).await;
+        }
+    }
+    lock(&inboxes).clear();
+}
+
+fn job_of(message: &ManagerToDriver) -> Option<JobId> {
+    match message {
+        ManagerToDriver::StageFinished(summary) => Some(summary.stage.job),
+        ManagerToDriver::ResultReady { attempt, .. } => Some(attempt.task.stage.job),
+        ManagerToDriver::JobEnded { job, .. } => Some(*job),
+        ManagerToDriver::Progress { .. }
+        | ManagerToDriver::WorkerLost { .. }
+        | ManagerToDriver::ApplicationOpened { .. } => None,
+    }
+}
+
+async fn beat(to_manager: mpsc::Sender<DriverToManager>, interval: Duration) {
+    let mut ticks = tokio::time::interval(interval.max(Duration::from_millis(10)));
+    while to_manager.send(DriverToManager::Heartbeat).await.is_ok() {
+        ticks.tick().await;
+    }
+}

@@ -1,0 +1,106 @@
+//! `local[N]`: driver and executor share a process, so plans and rows are handed over, not encoded.
+//!
+//! The query is one stage of one task that drives all partitions of DataFusion's own plan, through
+//! the same graph, scheduler and task runner as on a cluster.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::physical_plan::ExecutionPlan;
+use gnist_common::error::{ErrorKind, Failure};
+use gnist_common::graph::{ContentHash, ProgramKind, ProgramRef, Stage, StageOutput};
+use gnist_common::ids::StageId;
+use gnist_common::protocol::{JobStats, ManagerToDriver, StageSummary};
+use tokio::sync::mpsc;
+
+use crate::connection::{Connection, JobInbox, manager_gone};
+use crate::job::content_hash;
+use crate::planner::repeatability_of;
+
+/// What the process that is both driver and executor offers to its driver.
+pub trait InProcess: Send + Sync {
+    /// Makes a plan known to the executor under a name; it runs at most once.
+    fn publish(&self, program: ContentHash, plan: Arc<dyn ExecutionPlan>);
+
+    /// Opens the channel that the executor pushes the rows of a result stage into. Bounded: the
+    /// executor waits for a slow reader.
+    fn open_result(&self, stage: StageId) -> mpsc::Receiver<RecordBatch>;
+
+    /// Forgets both, the job having ended.
+    fn forget(&self, program: ContentHash, stage: StageId);
+}
+
+/// Runs a plan as one task of `slots` slots.
+pub(crate) async fn run(
+    connection: Arc<Connection>,
+    mut inbox: JobInbox,
+    in_process: Arc<dyn InProcess>,
+    plan: Arc<dyn ExecutionPlan>,
+    rows: &mpsc::Sender<Result<RecordBatch, Failure>>,
+) -> Result<(JobStats, Vec<StageSummary>), Failure> {
+    let id = inbox.job.stage(0);
+    let hash = content_hash(id.to_string().as_bytes());
+    let stage = Stage {
+        id,
+        label: plan.name().to_owned(),
+        program: ProgramRef { hash, kind: ProgramKind::Plan, length_bytes: 0 },
+        bindings: None,
+        tasks: 1,
+        slots_per_task: connection.slots(),
+        inputs: Vec::new(),
+        output: StageOutput::Result,
+        repeatability: repeatability_of(&plan),
+    };
+    in_process.publish(hash, plan);
+    let batches = in_process.open_result(id);
+    connection.submit(inbox.job, vec![stage], true).await?;
+    let outcome = deliver(&connection, &mut inbox, batches, rows).await;
+    in_process.forget(hash, id);
+    outcome
+}
+
+async fn deliver(
+    connection: &Connection,
+    inbox: &mut JobInbox,
+    mut batches: mpsc::Receiver<RecordBatch>,
+    rows: &mpsc::Sender<Result<RecordBatch, Failure>>,
+) -> Result<(JobStats, Vec<StageSummary>), Failure> {
+    let mut stages = Vec::new();
+    let mut open = true;
+    loop {
+        let message = tokio::select! {
+            biased;
+            batch = batches.recv(), if open => {
+                match batch {
+                    Some(batch) if rows.send(Ok(batch)).await.is_err() => {
+                        connection.cancel_now(inbox.job);
+                        return Err(Failure::new(ErrorKind::Cancelled, "nobody reads the result"));
+                    }
+                    Some(_) => {}
+                    None => open = false,
+                }
+                continue;
+            }
+            message = inbox.messages.recv() => message.ok_or_else(manager_gone)?,
+            () = rows.closed() => {
+                connection.cancel_now(inbox.job);
+                return Err(Failure::new(ErrorKind::Cancelled, "nobody reads the result"));
+            }
+        };
+        match message {
+            ManagerToDriver::StageFinished(summary) => stages.push(summary),
+            ManagerToDriver::JobEnded { outcome, stats, .. } => {
+                outcome?;
+                while let Some(batch) = batches.recv().await {
+                    // A closed receiver wants no more rows; the job has ended anyway.
+                    let _ = rows.send(Ok(batch)).await;
+                }
+                return Ok((stats, stages));
+            }
+            ManagerToDriver::ResultReady { .. }
+            | ManagerToDriver::Progress { .. }
+            | ManagerToDriver::WorkerLost { .. }
+            | ManagerToDriver::ApplicationOpened { .. } => {}
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! One job from its drafts to its rows: submits what can be planned, binds what comes back,
+//! delivers results as they become ready.
+//!
+//! ```text
+//! drafts without values ──submit──▶ manager ──ResultReady(value)──▶ bind ──submit the rest──▶ …
+//!                                           ──ResultReady(rows)───▶ fetch, decode ──▶ stream
+//!                                           ──JobEnded────────────▶ end of the stream
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use datafusion::arrow::array::RecordBatch;
+use datafusion::common::ScalarValue;
+use gnist_common::error::{ErrorKind, Failure};
+use gnist_common::graph::{
+    ContentHash, ProgramKind, ProgramRef, Stage, StageInput, StageOutput,
+};
+use gnist_common::ids::{AttemptId, StageId};
+use gnist_common::protocol::{DriverToManager, JobStats, ManagerToDriver, ResultLocation, StageSummary};
+use gnist_operators::block::decode_block;
+use gnist_operators::failure::failure_of;
+use gnist_operators::program::Bindings;
+use sha2::{Digest, Sha256};
+use tokio::sync::mpsc;
+
+use crate::connection::{Connection, JobInbox, manager_gone};
+use crate::fetch::fetch_block;
+use crate::planner::{DraftOutput, JobPlan, StageDraft};
+
+/// A running job of a cluster.
+pub(crate) struct ClusterJob {
+    pub(crate) connection: Arc<Connection>,
+    pub(crate) inbox: JobInbox,
+    pub(crate) plan: JobPlan,
+    /// Values of bindings, as they become known.
+    values: Vec<Option<ScalarValue>>,
+    /// Stage of every submitted draft.
+    stages: Vec<Option<StageId>>,
+    submitted: u32,
+    /// Result partitions already delivered: an attempt announced again is not delivered again.
+    delivered: BTreeSet<u32>,
+    /// What each value stage's binding is.
+    bindings_of: BTreeMap<StageId, usize>,
+    result: Option<StageId>,
+    /// What finished, the last run of each stage.
+    finished: BTreeMap<StageId, StageSummary>,
+}
+
+/// The hash that names content.
+pub(crate) fn content_hash(bytes: &[u8]) -> ContentHash {
+    ContentHash(Sha256::digest(bytes).into())
+}
+
+impl ClusterJob {
+    pub(crate) fn new(connection: Arc<Connection>, inbox: JobInbox, plan: JobPlan) -> Self {
+        Self {
+            connection,
+            inbox,
+            values: vec![None; plan.bindings],
+            stages: vec![None; plan.drafts.len()],
+            submitted: 0,
+            delivered: BTreeSet::new(),
+            bindings_of: BTreeMap::new(),
+            result: None,
+            finished: BTreeMap::new(),
+            plan,
+        }
+    }
+
+    /// Runs the job; rows go to `rows`, in order within a partition.
+    ///
+    /// # Errors
+    /// The job's failure. A receiver of `rows` that is gone cancels the job.
+    pub(crate) async fn run(
+        mut self,
+        rows: &mpsc::Sender<Result<RecordBatch, Failure>>,
+    ) -> Result<(JobStats, Vec<StageSummary>), Failure> {
+        self.submit_ready().await?;
+        loop {
+            let message = tokio::select! {
+                message = self.inbox.messages.recv() => message.ok_or_else(manager_gone)?,
+                () = rows.closed() => {
+                    self.connection.cancel_now(self.inbox.job);
+                    return Err(Failure::new(ErrorKind::Cancelled, "nobody reads the result"));
+                }
+            };
+            match message {
+                ManagerToDriver::ResultReady { attempt, location, .. } => {
+                    self.take_result(attempt, location, rows).await?;
+                }
+                ManagerToDriver::JobEnded { outcome, stats, .. } => {
+                    outcome?;
+                    return Ok((stats, self.finished.into_values().collect()));
+                }
+                ManagerToDriver::StageFinished(summary) => {
+                    self.finished.insert(summary.stage, summary);
+                }
+                ManagerToDriver::Progress { .. }
+                | ManagerToDriver::WorkerLost { .. }
+                | ManagerToDriver::ApplicationOpened { .. } => {}
+            }
+        }
+    }
+
+    /// Submits every draft whose inputs are submitted and whose values are known.
+    async fn submit_ready(&mut self) -> Result<(), Failure> {
+        let mut batch = Vec::new();
+        for at in 0..self.plan.drafts.len() {
+            if self.stages[at].is_none() && self.is_ready(at) {
+                let stage = self.publish(at).await?;
+                batch.push(stage);
+            }
+        }
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let sealed = self.stages.iter().all(Option::is_some);
+        self.connection.submit(self.inbox.job, batch, sealed).await
+    }
+
+    fn is_ready(&self, at: usize) -> bool {
+        let draft = &self.plan.drafts[at];
+        draft.inputs.iter().all(|(input, _)| self.stages[*input].is_some())
+            && draft.values.iter().all(|value| self.values[*value].is_some())
+    }
+
+    /// Puts a draft's program and bindings, and gives it its id.
+    async fn publish(&mut self, at: usize) -> Result<Stage, Failure> {
+        let id = self.inbox.job.stage(self.submitted);
+        let bindings = self.put_bindings(at).await?;
+        let draft = &self.plan.drafts[at];
+        let hash = content_hash(&draft.program);
+        self.connection.put(hash, draft.program.clone()).await?;
+        let inputs = draft.inputs.iter().map(|(input, mode)| StageInput {
+            stage: self.stages[*input].expect("inputs are submitted first"),
+            mode: *mode,
+        });
+        let stage = Stage {
+            id,
+            label: label_of(draft),
+            program: ProgramRef {
+                hash,
+                kind: ProgramKind::Plan,
+                length_bytes: draft.program.len() as u64,
+            },
+            bindings,
+            tasks: draft.tasks,
+            slots_per_task: 1,
+            inputs: inputs.collect(),
+            output: stage_output(draft),
+            repeatability: draft.repeatability,
+        };
+        match draft.output {
+            DraftOutput::Value { binding } => {
+                self.bindings_of.insert(id, binding);
+            }
+            DraftOutput::Result => self.result = Some(id),
+            DraftOutput::Exchange | DraftOutput::Broadcast => {}
+        }
+        self.stages[at] = Some(id);
+        self.submitted += 1;
+        Ok(stage)
+    }
+
+    async fn put_bindings(&self, at: usize) -> Result<Option<ContentHash>, Failure> {
+        let needed = &self.plan.drafts[at].values;
+        if needed.is_empty() {
+            return Ok(None);
+        }
+        let value = |ordinal: usize| match needed.binary_search(&ordinal) {
+            Ok(_) => self.values[ordinal].clone().expect("a ready draft's values are known"),
+            Err(_) => ScalarValue::Null,
+        };
+        let bindings = Bindings { values: (0..self.plan.bindings).map(value).collect() };
+        let bytes = bindings.encode().map_err(|error| failure_of(&error))?;
+        let hash = content_hash(&bytes);
+        self.connection.put(hash, bytes).await?;
+        Ok(Some(hash))
+    }
+
+    async fn take_result(
+        &mut self,
+        attempt: AttemptId,
+        location: ResultLocation,
+        rows: &mpsc::Sender<Result<RecordBatch, Failure>>,
+    ) -> Result<(), Failure> {
+        let stage = attempt.task.stage;
+        let Some(batches) = self.fetch(attempt, location).await? else {
+            return Ok(());
+        };
+        if let Some(binding) = self.bindings_of.get(&stage).copied() {
+            if self.values[binding].is_none() {
+                self.values[binding] = Some(self.single_value(binding, &batches)?);
+                self.submit_ready().await?;
+            }
+            return Ok(());
+        }
+        if self.result != Some(stage) || !self.delivered.insert(attempt.task.partition) {
+            return Ok(());
+        }
+        for batch in batches.into_iter().filter(|batch| batch.num_rows() > 0) {
+            // A closed receiver is noticed, and the job cancelled, in `run`.
+            let _ = rows.send(Ok(batch)).await;
+        }
+        Ok(())
+    }
+
+    /// The rows of a result, or nothing when its worker has just been lost: then the partition is
+    /// computed and announced again.
+    async fn fetch(
+        &self,
+        attempt: AttemptId,
+        location: ResultLocation,
+    ) -> Result<Option<Vec<RecordBatch>>, Failure> {
+        let bytes = match location {
+            ResultLocation::Inline(bytes) => Bytes::from(bytes),
+            ResultLocation::Worker { bytes: 0, .. } => {
+                self.connection.say(DriverToManager::ResultTaken { attempt }).await?;
+                return Ok(Some(Vec::new()));
+            }
+            ResultLocation::Worker { address, .. } => {
+                match fetch_block(&address, attempt.block(0)).await {
+                    Ok(bytes) => {
+                        self.connection.say(DriverToManager::ResultTaken { attempt }).await?;
+                        bytes
+                    }
+                    Err(failure) => {
+                        tracing::warn!(%attempt, %failure, "a result could not be fetched");
+                        return Ok(None);
+                    }
+                }
+            }
+        };
+        if bytes.is_empty() {
+            return Ok(Some(Vec::new()));
+        }
+        let decoded = decode_block(&bytes).map_err(|error| {
+            Failure::new(ErrorKind::Internal, format!("decoding a result: {error}"))
+                .at_attempt(attempt)
+        })?;
+        Ok(Some(decoded))
+    }
+
+    /// The value of a scalar subquery: no row is null, two rows are an error.
+    fn single_value(&self, binding: usize, batches: &[RecordBatch]) -> Result<ScalarValue, Failure> {
+        let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
+        let draft = self.plan.drafts.iter().find(|draft| draft.output == DraftOutput::Value { binding });
+        let schema = draft.expect("a bound value has a draft").plan.schema();
+        let value = match rows {
+            0 => ScalarValue::try_from(schema.field(0).data_type()),
+            1 => {
+                let batch = batches.iter().find(|batch| batch.num_rows() == 1);
+                ScalarValue::try_from_array(batch.expect("one row").column(0), 0)
+            }
+            _ => {
+                let message = "a scalar subquery returned more than one row";
+                return Err(Failure::new(ErrorKind::User, message)
+                    .with_help("add an aggregate, a filter or `LIMIT 1` to the subquery"));
+            }
+        };
+        value.map_err(|error| failure_of(&error))
+    }
+}
+
+fn stage_output(draft: &StageDraft) -> StageOutput {
+    match draft.output {
+        DraftOutput::Exchange => StageOutput::Shuffle {
+            partitions: u32::try_from(draft.placement.partitions()).expect("partitions are u32"),
+        },
+        DraftOutput::Broadcast => StageOutput::Broadcast,
+        DraftOutput::Value { .. } | DraftOutput::Result => StageOutput::Result,
+    }
+}
+
+/// The operator at the top of a stage, for people.
+fn label_of(draft: &StageDraft) -> String {
+    draft.plan.name().to_owned()
+}

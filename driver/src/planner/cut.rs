@@ -1,0 +1,237 @@
+//! Cutting a plan into stages at its exchanges.
+//!
+//! ```text
+//! RepartitionExec            stage placed by its partitioning   reader: Shuffle
+//! CoalescePartitionsExec     stage with one output partition    reader: Gather
+//! SortPreservingMergeExec    stage with one output partition    merge of a reader: Merge
+//! collected side of a join   broadcast stage                    reader: Gather
+//! ScalarSubqueryExec         a stage per subquery whose value is bound into its readers
+//! ```
+//!
+//! Everything else stays in the stage it is in.
+
+use std::sync::Arc;
+
+use datafusion::common::{DataFusionError, Result};
+use datafusion::physical_expr::EquivalenceProperties;
+use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
+use datafusion::physical_plan::joins::{
+    CrossJoinExec, HashJoinExec, NestedLoopJoinExec, PartitionMode,
+};
+use datafusion::physical_plan::limit::{GlobalLimitExec, LocalLimitExec};
+use datafusion::physical_plan::repartition::RepartitionExec;
+use datafusion::physical_plan::scalar_subquery::ScalarSubqueryExec;
+use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, Partitioning};
+use gnist_common::graph::InputMode;
+use gnist_operators::codec::Encoder;
+use gnist_operators::placement::Placement;
+use gnist_operators::reader::{ReadMode, StageReaderExec};
+
+use super::DraftOutput;
+
+type Plan = Arc<dyn ExecutionPlan>;
+type Inputs = Vec<(usize, InputMode)>;
+
+/// A stage as it was cut out, not encoded yet.
+#[derive(Debug)]
+pub(super) struct CutStage {
+    pub(super) plan: Plan,
+    pub(super) placement: Placement,
+    pub(super) output: DraftOutput,
+    pub(super) inputs: Inputs,
+}
+
+/// Cuts one query.
+#[derive(Debug, Default)]
+pub(super) struct Cutter {
+    pub(super) drafts: Vec<CutStage>,
+    pub(super) encoder: Encoder,
+    pub(super) bindings: usize,
+}
+
+impl Cutter {
+    /// Cuts a plan whose rows go to the driver.
+    pub(super) fn cut_root(&mut self, plan: Plan, output: DraftOutput) -> Result<usize> {
+        self.add(plan, Placement::Single, output)
+    }
+
+    fn add(&mut self, plan: Plan, placement: Placement, output: DraftOutput) -> Result<usize> {
+        let mut inputs = Inputs::new();
+        let plan = self.cut(plan, &mut inputs)?;
+        self.drafts.push(CutStage { plan, placement, output, inputs });
+        Ok(self.drafts.len() - 1)
+    }
+
+    /// The part of `plan` that stays in the current stage.
+    fn cut(&mut self, plan: Plan, inputs: &mut Inputs) -> Result<Plan> {
+        if let Some(repartition) = plan.downcast_ref::<RepartitionExec>() {
+            return self.cut_repartition(repartition, inputs);
+        }
+        if let Some(gather) = plan.downcast_ref::<CoalescePartitionsExec>() {
+            return self.cut_gather(gather, inputs);
+        }
+        if let Some(merge) = plan.downcast_ref::<SortPreservingMergeExec>() {
+            return self.cut_merge(merge, inputs);
+        }
+        if let Some(subqueries) = plan.downcast_ref::<ScalarSubqueryExec>() {
+            return self.cut_subqueries(subqueries, inputs);
+        }
+        if is_unsupported(plan.as_ref()) {
+            return Err(DataFusionError::NotImplemented(format!(
+                "`{}` does not run on a cluster yet; use the master `local[*]`",
+                plan.name()
+            )));
+        }
+        let collected = collects_its_left_side(plan.as_ref());
+        let mut children = Vec::new();
+        for (side, child) in plan.children().into_iter().enumerate() {
+            let child = Arc::clone(child);
+            children.push(if collected && side == 0 {
+                self.cut_collected(child, inputs)?
+            } else {
+                self.cut(child, inputs)?
+            });
+        }
+        if children.is_empty() { Ok(plan) } else { plan.with_new_children(children) }
+    }
+
+    fn cut_repartition(&mut self, exchange: &RepartitionExec, inputs: &mut Inputs) -> Result<Plan> {
+        let partitioning = exchange.partitioning().clone();
+        let equivalence = exchange.properties().eq_properties.clone();
+        let placement = Placement::Partitioned(partitioning.clone());
+        // Dealing rows out before another exchange places them only costs a copy of the data.
+        let input = skip_round_robin(exchange.input());
+        let stage = self.add(input, placement, DraftOutput::Exchange)?;
+        let equivalence = keep_if_sorted(equivalence, exchange);
+        Ok(reader(inputs, stage, ReadMode::Shuffle, equivalence, partitioning))
+    }
+
+    fn cut_gather(&mut self, gather: &CoalescePartitionsExec, inputs: &mut Inputs) -> Result<Plan> {
+        let input = skip_round_robin(gather.input());
+        let fetch = gather.fetch();
+        if input.output_partitioning().partition_count() == 1 {
+            let kept = self.cut(input, inputs)?;
+            return Ok(limited(kept, fetch));
+        }
+        let input = match fetch {
+            Some(rows) => Arc::new(LocalLimitExec::new(input, rows)) as Plan,
+            None => input,
+        };
+        let equivalence = EquivalenceProperties::new(gather.schema());
+        let stage = self.add(input, Placement::Single, DraftOutput::Exchange)?;
+        let one = Partitioning::UnknownPartitioning(1);
+        let kept = reader(inputs, stage, ReadMode::Gather, equivalence, one);
+        Ok(limited(kept, fetch))
+    }
+
+    fn cut_merge(&mut self, merge: &SortPreservingMergeExec, inputs: &mut Inputs) -> Result<Plan> {
+        let input = Arc::clone(merge.input());
+        let runs = input.output_partitioning().partition_count();
+        let kept = if runs == 1 {
+            self.cut(input, inputs)?
+        } else {
+            let equivalence = input.properties().eq_properties.clone();
+            let stage = self.add(input, Placement::Single, DraftOutput::Exchange)?;
+            let runs = Partitioning::UnknownPartitioning(runs);
+            reader(inputs, stage, ReadMode::Merge, equivalence, runs)
+        };
+        let merge = SortPreservingMergeExec::new(merge.expr().clone(), kept)
+            .with_fetch(merge.fetch());
+        Ok(Arc::new(merge))
+    }
+
+    /// The collected side of a join: read whole by every task, so fetched once per executor.
+    fn cut_collected(&mut self, side: Plan, inputs: &mut Inputs) -> Result<Plan> {
+        let input = match side.downcast_ref::<CoalescePartitionsExec>() {
+            Some(gather) if gather.fetch().is_none() => skip_round_robin(gather.input()),
+            _ => side,
+        };
+        let equivalence = EquivalenceProperties::new(input.schema());
+        let stage = self.add(input, Placement::Single, DraftOutput::Broadcast)?;
+        let one = Partitioning::UnknownPartitioning(1);
+        Ok(reader(inputs, stage, ReadMode::Gather, equivalence, one))
+    }
+
+    fn cut_subqueries(
+        &mut self,
+        subqueries: &ScalarSubqueryExec,
+        inputs: &mut Inputs,
+    ) -> Result<Plan> {
+        let links = subqueries.subqueries();
+        let first = self.bindings;
+        self.bindings += links.len();
+        self.encoder.bind_subqueries(subqueries.results().clone(), first);
+        for link in links {
+            let binding = first + link.index.as_usize();
+            self.cut_root(gathered(Arc::clone(&link.plan)), DraftOutput::Value { binding })?;
+        }
+        self.cut(Arc::clone(subqueries.input()), inputs)
+    }
+}
+
+/// Reads stage `stage` as the next input.
+fn reader(
+    inputs: &mut Inputs,
+    stage: usize,
+    mode: ReadMode,
+    equivalence: EquivalenceProperties,
+    partitioning: Partitioning,
+) -> Plan {
+    let input_mode = match mode {
+        ReadMode::Shuffle => InputMode::Partition,
+        ReadMode::Gather | ReadMode::Merge => InputMode::All,
+    };
+    inputs.push((stage, input_mode));
+    Arc::new(StageReaderExec::new(inputs.len() - 1, mode, equivalence, partitioning))
+}
+
+/// An exchange keeps the order of its rows only when they come from one task.
+fn keep_if_sorted(
+    equivalence: EquivalenceProperties,
+    exchange: &RepartitionExec,
+) -> EquivalenceProperties {
+    if exchange.input().output_partitioning().partition_count() == 1 {
+        equivalence
+    } else {
+        EquivalenceProperties::new(Arc::clone(equivalence.schema()))
+    }
+}
+
+fn skip_round_robin(plan: &Plan) -> Plan {
+    match plan.downcast_ref::<RepartitionExec>() {
+        Some(exchange) if matches!(exchange.partitioning(), Partitioning::RoundRobinBatch(_)) => {
+            Arc::clone(exchange.input())
+        }
+        _ => Arc::clone(plan),
+    }
+}
+
+fn gathered(plan: Plan) -> Plan {
+    if plan.output_partitioning().partition_count() == 1 {
+        plan
+    } else {
+        Arc::new(CoalescePartitionsExec::new(plan))
+    }
+}
+
+fn limited(plan: Plan, fetch: Option<usize>) -> Plan {
+    match fetch {
+        Some(rows) => Arc::new(GlobalLimitExec::new(plan, 0, Some(rows))),
+        None => plan,
+    }
+}
+
+/// Whether a join reads its whole left side in every one of its partitions.
+pub(super) fn collects_its_left_side(plan: &dyn ExecutionPlan) -> bool {
+    if let Some(join) = plan.downcast_ref::<HashJoinExec>() {
+        return matches!(join.partition_mode(), PartitionMode::CollectLeft);
+    }
+    plan.downcast_ref::<NestedLoopJoinExec>().is_some()
+        || plan.downcast_ref::<CrossJoinExec>().is_some()
+}
+
+/// Operators that have no encoding yet.
+fn is_unsupported(plan: &dyn ExecutionPlan) -> bool {
+    matches!(plan.name(), "RecursiveQueryExec" | "WorkTableExec" | "PiecewiseMergeJoinExec")
+}

@@ -1,0 +1,111 @@
+//! Joins that separate tasks can run.
+//!
+//! DataFusion lets all probe partitions of a join share one collected build side, and the last of
+//! them to finish emits the build rows that found no match. Separate tasks share nothing: each
+//! would emit its own unmatched rows. So a build-preserving join is partitioned here, or, where it
+//! can't be (`NOT IN` must see every null of the build side; a nested loop has no key), probed by
+//! one task.
+
+use std::sync::Arc;
+
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::{JoinType, Result};
+use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
+use datafusion::physical_plan::joins::{
+    HashJoinExec, HashJoinExecBuilder, NestedLoopJoinExec, PartitionMode,
+};
+use datafusion::physical_plan::repartition::RepartitionExec;
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, Partitioning};
+
+type Plan = Arc<dyn ExecutionPlan>;
+
+/// Rewrites every join of the plan that separate tasks would answer wrongly.
+///
+/// # Errors
+/// When DataFusion refuses the rewritten join.
+pub(super) fn for_tasks(plan: Plan, partitions: usize) -> Result<Plan> {
+    plan.transform_up(|node| {
+        if let Some(join) = node.downcast_ref::<HashJoinExec>() {
+            return rewrite_hash_join(join, partitions, &node);
+        }
+        if let Some(join) = node.downcast_ref::<NestedLoopJoinExec>()
+            && emits_unmatched_build_rows(*join.join_type())
+            && partition_count(join.right()) > 1
+        {
+            let left = Arc::clone(join.left());
+            let right = gather(join.right());
+            return Ok(Transformed::yes(node.with_new_children(vec![left, right])?));
+        }
+        Ok(Transformed::no(node))
+    })
+    .data()
+}
+
+fn rewrite_hash_join(
+    join: &HashJoinExec,
+    partitions: usize,
+    node: &Plan,
+) -> Result<Transformed<Plan>> {
+    let shared = matches!(join.partition_mode(), PartitionMode::CollectLeft)
+        && emits_unmatched_build_rows(*join.join_type())
+        && partition_count(join.right()) > 1;
+    if !shared {
+        return Ok(Transformed::no(Arc::clone(node)));
+    }
+    if join.null_aware {
+        let left = Arc::clone(join.left());
+        let one_probe = Arc::clone(node).with_new_children(vec![left, gather(join.right())])?;
+        return Ok(Transformed::yes(one_probe));
+    }
+    let (left_keys, right_keys): (Vec<_>, Vec<_>) = join.on().iter().cloned().unzip();
+    let left = exchange(&without_gather(join.left()), left_keys, partitions)?;
+    let right = exchange(join.right(), right_keys, partitions)?;
+    let builder = HashJoinExecBuilder::new(left, right, join.on().to_vec(), *join.join_type());
+    let partitioned = builder
+        .with_filter(join.filter().cloned())
+        .with_projection_ref(join.projection.clone())
+        .with_null_equality(join.null_equality())
+        .with_partition_mode(PartitionMode::Partitioned)
+        .build_exec()?;
+    Ok(Transformed::yes(partitioned))
+}
+
+/// Join types that emit build rows without a match, or build rows once each.
+fn emits_unmatched_build_rows(join_type: JoinType) -> bool {
+    match join_type {
+        JoinType::Left
+        | JoinType::Full
+        | JoinType::LeftSemi
+        | JoinType::LeftAnti
+        | JoinType::LeftMark => true,
+        JoinType::Inner
+        | JoinType::Right
+        | JoinType::RightSemi
+        | JoinType::RightAnti
+        | JoinType::RightMark => false,
+    }
+}
+
+fn partition_count(plan: &Plan) -> usize {
+    plan.output_partitioning().partition_count()
+}
+
+fn gather(plan: &Plan) -> Plan {
+    Arc::new(CoalescePartitionsExec::new(Arc::clone(plan)))
+}
+
+fn without_gather(plan: &Plan) -> Plan {
+    match plan.downcast_ref::<CoalescePartitionsExec>() {
+        Some(gather) if gather.fetch().is_none() => Arc::clone(gather.input()),
+        _ => Arc::clone(plan),
+    }
+}
+
+fn exchange(
+    plan: &Plan,
+    keys: Vec<Arc<dyn datafusion::physical_expr::PhysicalExpr>>,
+    partitions: usize,
+) -> Result<Plan> {
+    let partitioning = Partitioning::Hash(keys, partitions);
+    Ok(Arc::new(RepartitionExec::try_new(Arc::clone(plan), partitioning)?))
+}

@@ -1,0 +1,295 @@
+//! The session: DataFusion's SQL and DataFrame API, unchanged, executed by Gnist.
+//!
+//! DataFusion parses, plans and optimises; nothing it plans is executed by it, but for what stays
+//! in the driver: `SET`, `SHOW`, `DESCRIBE`, views and the definitions of external tables.
+
+use std::sync::{Arc, OnceLock};
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::dataframe::DataFrame;
+use datafusion::datasource::MemTable;
+use datafusion::execution::SessionStateBuilder;
+use datafusion::logical_expr::{DdlStatement, LogicalPlan};
+use datafusion::physical_plan::{ExecutionPlan, displayable};
+use datafusion::prelude::{SessionConfig, SessionContext};
+use gnist_common::error::Failure;
+use gnist_common::ids::ApplicationId;
+use gnist_common::time::WallTime;
+use gnist_operators::failure::failure_of;
+use gnist_proto::link::DriverLink;
+use tokio::sync::mpsc;
+
+use crate::connection::{Connection, JobObserver};
+use crate::error::{SessionError, not_yet};
+use crate::explain;
+use crate::in_process::{self, InProcess};
+use crate::job::ClusterJob;
+use crate::planner::plan_job;
+use crate::result::{BATCHES_WAITING_MAX, JobReport, ResultStream};
+use crate::statement::{Statement, classify};
+
+/// Partitions per slot of a cluster: enough that a slow one does not leave the others idle.
+const PARTITIONS_PER_SLOT: u32 = 2;
+
+/// What a session is made from. The facade fills it in.
+pub struct SessionParts {
+    /// The conversation with the cluster manager.
+    pub link: DriverLink,
+    /// Set when the executor is in this process.
+    pub in_process: Option<Arc<dyn InProcess>>,
+    /// The application's name.
+    pub name: String,
+    /// When the user started it.
+    pub submitted_at: WallTime,
+    /// Sees every message about its jobs.
+    pub observer: Option<Arc<dyn JobObserver>>,
+    /// Output partitions of every exchange; from the slots when absent.
+    pub shuffle_partitions: Option<u32>,
+    /// Rows per batch.
+    pub batch_rows: usize,
+}
+
+/// A session of one application. Cheap to clone; jobs may run at once.
+#[derive(Clone)]
+pub struct Session {
+    context: SessionContext,
+    connection: Arc<Connection>,
+    in_process: Option<Arc<dyn InProcess>>,
+    target_partitions: usize,
+}
+
+impl Session {
+    /// Opens the application.
+    ///
+    /// # Errors
+    /// `Cluster`, when the manager refuses or is gone.
+    pub async fn open(parts: SessionParts) -> Result<Self, Failure> {
+        let SessionParts { link, in_process, name, submitted_at, observer, .. } = parts;
+        let connection = Connection::open(link, name, submitted_at, observer).await?;
+        let slots = connection.slots().max(1);
+        let partitions = match (&in_process, parts.shuffle_partitions) {
+            (Some(_), _) => slots,
+            (None, Some(partitions)) => partitions.max(1),
+            (None, None) => slots * PARTITIONS_PER_SLOT,
+        };
+        let target_partitions = partitions as usize;
+        let config = session_config(target_partitions, parts.batch_rows, in_process.is_some());
+        let state = SessionStateBuilder::new().with_config(config).with_default_features().build();
+        Ok(Self {
+            context: SessionContext::new_with_state(state),
+            connection: Arc::new(connection),
+            in_process,
+            target_partitions,
+        })
+    }
+
+    /// The application's id.
+    pub fn application(&self) -> ApplicationId {
+        self.connection.application()
+    }
+
+    /// DataFusion's context: catalog, functions and settings. Executing through it would bypass
+    /// Gnist; use [`Session::execute`].
+    pub fn context(&self) -> &SessionContext {
+        &self.context
+    }
+
+    /// Plans and runs one SQL statement.
+    ///
+    /// # Errors
+    /// [`SessionError::Plan`] with its place in the text, or the job's failure.
+    pub async fn sql(&self, text: &str) -> Result<ResultStream, SessionError> {
+        let plan = self.context.state().create_logical_plan(text).await?;
+        self.execute_plan(plan).await
+    }
+
+    /// Runs a DataFrame made by [`Session::context`].
+    ///
+    /// # Errors
+    /// As [`Session::sql`].
+    pub async fn execute(&self, frame: DataFrame) -> Result<ResultStream, SessionError> {
+        self.execute_plan(frame.into_unoptimized_plan()).await
+    }
+
+    /// Slots of the cluster when the application was opened.
+    pub fn slots(&self) -> u32 {
+        self.connection.slots()
+    }
+
+    /// Leaves in good order: jobs still running are cancelled.
+    pub async fn close(&self) {
+        self.connection.close().await;
+    }
+
+    /// Runs a logical plan: a query as a job, a definition or a setting in the driver.
+    ///
+    /// # Errors
+    /// As [`Session::sql`].
+    pub async fn execute_plan(&self, plan: LogicalPlan) -> Result<ResultStream, SessionError> {
+        match classify(plan)? {
+            Statement::Query(plan) => self.query(&plan).await,
+            Statement::InDriver(plan) => self.in_driver(plan).await,
+            Statement::CreateTable(statement) => self.create_table(statement).await,
+            Statement::Explain(plan) => self.explain(&plan).await,
+            Statement::ExplainAnalyze(plan) => self.explain_analyze(&plan).await,
+        }
+    }
+
+    async fn query(&self, plan: &LogicalPlan) -> Result<ResultStream, SessionError> {
+        let physical = self.context.state().create_physical_plan(plan).await?;
+        if reads_the_session(&physical) {
+            let task = self.context.task_ctx();
+            let schema = physical.schema();
+            let batches = datafusion::physical_plan::collect(physical, task).await?;
+            return Ok(ResultStream::ready(schema, batches));
+        }
+        self.start(physical)
+    }
+
+    /// Starts the job of a physical plan.
+    fn start(&self, plan: Arc<dyn ExecutionPlan>) -> Result<ResultStream, SessionError> {
+        tracing::debug!(plan = %displayable(plan.as_ref()).indent(false), "starting a job");
+        let schema = plan.schema();
+        let (sender, rows) = mpsc::channel(BATCHES_WAITING_MAX);
+        let report = Arc::new(OnceLock::new());
+        let connection = Arc::clone(&self.connection);
+        let inbox = connection.open_job();
+        let ended = Arc::clone(&report);
+        match self.in_process.clone() {
+            Some(process) => {
+                tokio::spawn(async move {
+                    let outcome = in_process::run(connection, inbox, process, plan, &sender).await;
+                    conclude(outcome, &sender, &ended).await;
+                });
+            }
+            None => {
+                let job = plan_job(plan, self.target_partitions)?;
+                tokio::spawn(async move {
+                    let job = ClusterJob::new(connection, inbox, job);
+                    let outcome = job.run(&sender).await;
+                    conclude(outcome, &sender, &ended).await;
+                });
+            }
+        }
+        Ok(ResultStream::of_job(schema, rows, report))
+    }
+
+    async fn in_driver(&self, plan: LogicalPlan) -> Result<ResultStream, SessionError> {
+        let frame = self.context.execute_logical_plan(plan).await?;
+        let schema = Arc::clone(frame.schema().inner());
+        let batches = frame.collect().await?;
+        Ok(ResultStream::ready(schema, batches))
+    }
+
+    /// `CREATE TABLE t AS query`: the query runs as a job, its rows stay in the driver.
+    async fn create_table(&self, statement: DdlStatement) -> Result<ResultStream, SessionError> {
+        let DdlStatement::CreateMemoryTable(table) = statement else {
+            return Err(not_yet("this statement").into());
+        };
+        if self.context.table_exist(table.name.clone())? {
+            if table.if_not_exists {
+                return Ok(no_rows());
+            }
+            if !table.or_replace {
+                let message = format!("the table `{}` already exists", table.name);
+                return Err(datafusion::common::DataFusionError::Plan(message).into());
+            }
+            self.context.deregister_table(table.name.clone())?;
+        }
+        let mut rows = self.query(&table.input).await?;
+        let batches = rows.collect().await?;
+        let schema = Arc::clone(table.input.schema().inner());
+        let batches = batches.into_iter().map(|batch| {
+            RecordBatch::try_new(Arc::clone(&schema), batch.columns().to_vec())
+        });
+        let batches = batches.collect::<Result<Vec<_>, _>>().map_err(|error| {
+            datafusion::common::DataFusionError::ArrowError(Box::new(error), None)
+        })?;
+        let memory = MemTable::try_new(schema, vec![batches])?;
+        self.context.register_table(table.name, Arc::new(memory))?;
+        Ok(no_rows())
+    }
+
+    async fn explain(&self, plan: &LogicalPlan) -> Result<ResultStream, SessionError> {
+        let state = self.context.state();
+        let optimised = state.optimize(plan)?;
+        let physical = state.create_physical_plan(plan).await?;
+        let stages = self.stages_text(physical, None)?;
+        let rows = [
+            ("logical_plan", optimised.display_indent().to_string()),
+            ("stages", stages),
+        ];
+        Ok(explain::answer(&rows))
+    }
+
+    async fn explain_analyze(&self, plan: &LogicalPlan) -> Result<ResultStream, SessionError> {
+        let physical = self.context.state().create_physical_plan(plan).await?;
+        let mut rows = self.start(Arc::clone(&physical))?;
+        rows.collect().await?;
+        let stages = self.stages_text(physical, rows.report())?;
+        Ok(explain::answer(&[("stages", stages)]))
+    }
+
+    fn stages_text(
+        &self,
+        physical: Arc<dyn ExecutionPlan>,
+        report: Option<&JobReport>,
+    ) -> Result<String, SessionError> {
+        Ok(match self.in_process {
+            Some(_) => explain::one_stage(physical.as_ref(), self.connection.slots(), report),
+            None => explain::stage_graph(&plan_job(physical, self.target_partitions)?, report),
+        })
+    }
+}
+
+fn session_config(partitions: usize, batch_rows: usize, in_process: bool) -> SessionConfig {
+    let mut config = SessionConfig::new()
+        .with_target_partitions(partitions)
+        .with_batch_size(batch_rows)
+        .with_information_schema(true);
+    if !in_process {
+        let options = config.options_mut();
+        // Tasks share nothing: a scan must not take another task's files.
+        options.execution.enable_file_stream_work_stealing = false;
+        // Dealing rows out costs an exchange here; scans are cut by bytes already.
+        options.optimizer.enable_round_robin_repartition = false;
+        // An interleave of exchanges would need all of them cut the same way.
+        options.optimizer.prefer_existing_union = true;
+    }
+    config
+}
+
+/// Whether a plan reads what only the driver has, such as the information schema.
+fn reads_the_session(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    matches!(plan.name(), "StreamingTableExec" | "ExplainExec")
+        || plan.children().into_iter().any(reads_the_session)
+}
+
+fn no_rows() -> ResultStream {
+    ResultStream::ready(Arc::new(datafusion::arrow::datatypes::Schema::empty()), Vec::new())
+}
+
+async fn conclude(
+    outcome: Result<(gnist_common::protocol::JobStats, Vec<gnist_common::protocol::StageSummary>), Failure>,
+    rows: &mpsc::Sender<Result<RecordBatch, Failure>>,
+    report: &OnceLock<JobReport>,
+) {
+    match outcome {
+        Ok((stats, stages)) => {
+            report.set(JobReport { stats, stages }).expect("a job ends once");
+        }
+        Err(failure) => {
+            // A closed receiver has dropped the stream: nobody waits for the failure.
+            let _ = rows.send(Err(failure)).await;
+        }
+    }
+}
+
+impl From<SessionError> for Failure {
+    fn from(error: SessionError) -> Self {
+        match error {
+            SessionError::Plan(error) => failure_of(&error),
+            SessionError::Job(failure) => failure,
+        }
+    }
+}

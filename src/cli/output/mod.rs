@@ -1,0 +1,95 @@
+//! Results as text or bytes on stdout: one file a format.
+
+mod arrow;
+mod csv;
+mod json;
+mod table;
+
+use std::io::{self, BufWriter, Write};
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::error::ArrowError;
+use gnist_common::error::ErrorKind;
+
+use super::error::CliError;
+use super::exit::Exit;
+use super::settings::Format;
+
+/// Writes one result: `begin`, any number of batches, `end`.
+pub(crate) trait ResultWriter {
+    /// The columns, before any row.
+    fn begin(&mut self, schema: &SchemaRef) -> Result<(), WriteError>;
+    /// Some rows. They are on their way to the reader when this returns, but for formats that
+    /// need all rows first.
+    fn batch(&mut self, batch: &RecordBatch) -> Result<(), WriteError>;
+    /// No more rows.
+    fn end(&mut self) -> Result<(), WriteError>;
+}
+
+/// Why a result was not written.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WriteError {
+    /// The stream refused.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// A value has no form in this format.
+    #[error(transparent)]
+    Arrow(ArrowError),
+}
+
+impl From<ArrowError> for WriteError {
+    fn from(error: ArrowError) -> Self {
+        match error {
+            ArrowError::IoError(_, source) => Self::Io(source),
+            other => Self::Arrow(other),
+        }
+    }
+}
+
+impl From<WriteError> for CliError {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Io(source) => Self::writing(source),
+            WriteError::Arrow(error) => {
+                Self::failed(ErrorKind::User, format!("can't write the result: {error}"))
+            }
+        }
+    }
+}
+
+/// A writer of this format.
+pub(crate) fn writer<'a>(format: Format, out: impl Write + 'a) -> Box<dyn ResultWriter + 'a> {
+    match format {
+        Format::Table => Box::new(table::TableWriter::new(out)),
+        Format::Csv => Box::new(csv::CsvWriter::new(out)),
+        Format::Json => Box::new(json::JsonWriter::new(out)),
+        Format::Arrow => Box::new(arrow::ArrowWriter::new(out)),
+    }
+}
+
+/// Whether the format can hold several results one after another.
+pub(crate) fn takes_several(format: Format) -> bool {
+    matches!(format, Format::Table | Format::Json)
+}
+
+/// Stdout, in large writes.
+pub(crate) fn stdout() -> impl Write {
+    const BUFFER_BYTES: usize = 64 << 10;
+    BufWriter::with_capacity(BUFFER_BYTES, io::stdout())
+}
+
+/// Prints text to stdout.
+pub(crate) fn print(text: &str) -> Result<Exit, CliError> {
+    let mut out = io::stdout().lock();
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    written.map(|()| Exit::Success).map_err(CliError::writing)
+}
+
+/// Prints a line to stdout.
+pub(crate) fn print_line(line: &str) -> Result<(), CliError> {
+    print(&format!("{line}\n")).map(drop)
+}
+
+#[cfg(test)]
+mod tests;

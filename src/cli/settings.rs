@@ -1,0 +1,230 @@
+//! From what was typed to validated settings, in one function.
+//!
+//! ```text
+//! master   --master > GNIST_MASTER > `master` in gnist.toml > the command's default
+//! config   --conf > GNIST_CONF_* > gnist.toml > the registry's defaults
+//! ```
+
+use std::env;
+use std::fs;
+use std::io;
+use std::str::FromStr;
+
+use clap::{Args, ValueEnum};
+use gnist_common::bytes::ByteSize;
+use gnist_common::config::{Config, ENVIRONMENT_PREFIX, Origin, Setting};
+use gnist_common::master::MasterUrl;
+
+use super::error::CliError;
+
+/// The config file, looked for in the working folder.
+const FILE: &str = "gnist.toml";
+
+/// The variable that names the master.
+const MASTER_VARIABLE: &str = "GNIST_MASTER";
+
+/// Flags of every command that runs jobs.
+#[derive(Args, Clone, Debug, Default)]
+pub struct SessionArgs {
+    /// Where jobs run: `local`, `local[N]`, `local[*]`, `local-cluster[W,S,MEM]` or
+    /// `gnist://HOST:PORT[,HOST:PORT...]` [default: GNIST_MASTER, else gnist.toml, else local[*]].
+    #[arg(long, value_name = "URL")]
+    pub master: Option<MasterUrl>,
+    /// Memory budget of this process, such as `2GiB` [default: 60 % of RAM or cgroup limit].
+    #[arg(long, value_name = "SIZE", value_parser = parse_memory)]
+    pub memory: Option<ByteSize>,
+    #[command(flatten)]
+    pub(crate) conf: ConfArgs,
+}
+
+/// Config keys on the command line.
+#[derive(Args, Clone, Debug, Default)]
+pub struct ConfArgs {
+    /// A config key (see `gnist config-reference`); may be given many times.
+    #[arg(long, value_name = "KEY=VALUE")]
+    conf: Vec<Pair>,
+}
+
+/// How results and lists are printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people: aligned columns, every row.
+    #[default]
+    Table,
+    /// RFC 4180 with a header; null is empty, empty text is `""`.
+    Csv,
+    /// One JSON object a line, every column present, numbers exact.
+    Json,
+    /// An Arrow IPC stream.
+    Arrow,
+}
+
+/// `NAME=VALUE`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Pair {
+    pub(crate) name: String,
+    pub(crate) value: String,
+}
+
+impl FromStr for Pair {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once('=') {
+            Some((name, value)) if !name.trim().is_empty() && !value.is_empty() => {
+                Ok(Self { name: name.trim().to_owned(), value: value.to_owned() })
+            }
+            _ => Err("expected NAME=VALUE".to_owned()),
+        }
+    }
+}
+
+/// A size above zero, for clap.
+pub(crate) fn parse_memory(text: &str) -> Result<ByteSize, String> {
+    let size: ByteSize = text.parse().map_err(|error| format!("{error}"))?;
+    if size.0 == 0 { Err("memory must be above zero".to_owned()) } else { Ok(size) }
+}
+
+/// What the user wants, validated.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where jobs run.
+    pub master: MasterUrl,
+    /// Memory budget of this process; none means the default share of what there is.
+    pub memory: Option<ByteSize>,
+    /// Every config key.
+    pub config: Config,
+}
+
+impl Settings {
+    /// Merges flags, environment, file and defaults.
+    ///
+    /// # Errors
+    ///
+    /// An unknown key, a bad value, a bad URL, or a file that is not TOML.
+    pub fn merge(args: &SessionArgs, default: MasterUrl) -> Result<Self, CliError> {
+        let file = File::read()?;
+        let master = match &args.master {
+            Some(master) => master.clone(),
+            None => master_elsewhere(&file)?.unwrap_or(default),
+        };
+        let config = config_of(&args.conf, file)?;
+        Ok(Self { master, memory: args.memory, config })
+    }
+}
+
+/// The config alone, for commands that have no master to choose.
+pub(crate) fn merge_config(args: &ConfArgs) -> Result<Config, CliError> {
+    config_of(args, File::read()?)
+}
+
+fn master_elsewhere(file: &File) -> Result<Option<MasterUrl>, CliError> {
+    let variable = env::var(MASTER_VARIABLE).ok().filter(|url| !url.is_empty());
+    let (url, origin) = match (variable, &file.master) {
+        (Some(url), _) => (url, MASTER_VARIABLE),
+        (None, Some(url)) => (url.clone(), FILE),
+        (None, None) => return Ok(None),
+    };
+    let parsed = url.parse::<MasterUrl>();
+    parsed.map(Some).map_err(|error| CliError::usage(format!("{error} (from {origin})")))
+}
+
+fn config_of(args: &ConfArgs, file: File) -> Result<Config, CliError> {
+    let mut settings = file.settings;
+    let variables = env::vars_os().filter_map(|(name, value)| {
+        let name = name.into_string().ok()?;
+        let value = value.to_string_lossy().into_owned();
+        name.starts_with(ENVIRONMENT_PREFIX).then(|| Setting::new(name, value, Origin::Environment))
+    });
+    settings.extend(variables);
+    let flags = args.conf.iter().map(|pair| Setting::new(&pair.name, &pair.value, Origin::Flag));
+    settings.extend(flags);
+    Config::from_settings(&settings).map_err(|error| {
+        CliError::usage(error.to_string()).with_help("`gnist config-reference` lists every key")
+    })
+}
+
+/// What `gnist.toml` says.
+#[derive(Debug, Default)]
+struct File {
+    master: Option<String>,
+    settings: Vec<Setting>,
+}
+
+impl File {
+    fn read() -> Result<Self, CliError> {
+        match fs::read_to_string(FILE) {
+            Ok(text) => Self::parse(&text),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(source) => Err(CliError::Io { doing: "reading gnist.toml", source }),
+        }
+    }
+
+    fn parse(text: &str) -> Result<Self, CliError> {
+        let table: toml::Table = text
+            .parse()
+            .map_err(|error| CliError::usage(format!("{FILE} is not TOML: {error}")))?;
+        let mut settings = Vec::new();
+        flatten("", &table, &mut settings)?;
+        let master = settings.iter().position(|setting| setting.key == "master");
+        let master = master.map(|at| settings.remove(at).value);
+        Ok(Self { master, settings })
+    }
+}
+
+fn flatten(prefix: &str, table: &toml::Table, into: &mut Vec<Setting>) -> Result<(), CliError> {
+    for (name, value) in table {
+        let key = format!("{prefix}{name}");
+        let text = match value {
+            toml::Value::Table(table) => {
+                flatten(&format!("{key}."), table, into)?;
+                continue;
+            }
+            toml::Value::String(text) => text.clone(),
+            toml::Value::Integer(number) => number.to_string(),
+            toml::Value::Float(number) => number.to_string(),
+            toml::Value::Boolean(flag) => flag.to_string(),
+            toml::Value::Array(_) | toml::Value::Datetime(_) => {
+                return Err(CliError::usage(format!(
+                    "config key `{key}` in {FILE}: expected one text or number"
+                )));
+            }
+        };
+        into.push(Setting::new(key, text, Origin::File));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_gives_master_and_dotted_keys() {
+        let text = "master = 'local[3]'\nspill.codec = 'none'\n[shuffle]\npartitions = 7\n";
+        let file = File::parse(text).expect("TOML");
+        assert_eq!(file.master.as_deref(), Some("local[3]"));
+        let expected = [
+            Setting::new("shuffle.partitions", "7", Origin::File),
+            Setting::new("spill.codec", "none", Origin::File),
+        ];
+        let mut settings = file.settings;
+        settings.sort_by(|a, b| a.key.cmp(&b.key));
+        assert_eq!(settings, expected);
+    }
+
+    #[test]
+    fn a_file_that_is_not_toml_or_holds_lists_is_refused() {
+        for text in ["shuffle", "shuffle.partitions = [1]"] {
+            assert!(File::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn pairs_need_both_sides() {
+        assert!("a=b=c".parse::<Pair>().is_ok_and(|pair| pair.value == "b=c"));
+        for text in ["a", "=b", "a="] {
+            assert!(text.parse::<Pair>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! `gnist sql`: runs statements in order and prints their results.
+
+use std::fs;
+use std::io::{self, IsTerminal as _, Read as _};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use datafusion::sql::parser::Statement;
+use futures::TryStreamExt as _;
+use gnist_common::error::ErrorKind;
+use gnist_common::master::MasterUrl;
+use gnist_driver::{JobObserver, SessionError};
+
+use super::engine::Engine;
+use super::error::CliError;
+use super::exit::Exit;
+use super::logs;
+use super::output;
+use super::progress::{ProgressLine, Shown};
+use super::script::{Script, has_result};
+use super::settings::{Format, Pair, SessionArgs, Settings};
+use super::signals::{block_on, interruptible};
+
+/// Arguments of `gnist sql`.
+#[derive(Args)]
+pub(super) struct SqlArgs {
+    /// Statements to run, separated by `;`.
+    #[arg(short = 'e', long = "execute", value_name = "QUERY", conflicts_with = "file")]
+    query: Option<String>,
+    /// A file of statements to run.
+    #[arg(short, long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// A table over a Parquet, NDJSON or CSV file, or a folder of them; may be given many times.
+    #[arg(long, value_name = "NAME=PATH")]
+    table: Vec<Pair>,
+    #[command(flatten)]
+    session: SessionArgs,
+    /// How results are printed.
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    /// Prints nothing but results and errors.
+    #[arg(long)]
+    quiet: bool,
+}
+
+pub(super) fn run(args: SqlArgs) -> Result<Exit, CliError> {
+    logs::init("warn");
+    let settings = Settings::merge(&args.session, MasterUrl::LOCAL_ALL)?;
+    let script = script_of(&args)?;
+    let statements = script.statements().map_err(|error| CliError::Sql(Box::new(error)))?;
+    check_count(args.format, &statements)?;
+    block_on(async {
+        let progress = if args.quiet { Shown::Nothing } else { Shown::on_stderr() };
+        let progress = Arc::new(ProgressLine::new(progress));
+        let observer: Option<Arc<dyn JobObserver>> =
+            if args.quiet { None } else { Some(progress.clone()) };
+        let engine = interruptible(Engine::connect(&settings, "gnist sql", observer)).await?;
+        let run =
+            Run { engine: &engine, script: &script, format: args.format, progress: &progress };
+        let result = interruptible(run.all(&args.table, statements)).await;
+        progress.clear();
+        engine.close().await;
+        result.map(|()| Exit::Success)
+    })
+}
+
+fn script_of(args: &SqlArgs) -> Result<Script, CliError> {
+    match (&args.query, &args.file) {
+        (Some(query), _) => Ok(Script::new("query", query)),
+        (None, Some(file)) => {
+            let name = file.display();
+            let text = fs::read_to_string(file).map_err(|error| {
+                CliError::failed(ErrorKind::NotFound, format!("can't read `{name}`: {error}"))
+            })?;
+            Ok(Script::new(name.to_string(), text))
+        }
+        (None, None) if io::stdin().is_terminal() => {
+            let message = "the interactive shell is not supported yet";
+            Err(CliError::usage(message).with_help("give statements with `-e QUERY` or `-f FILE`"))
+        }
+        (None, None) => {
+            let mut text = String::new();
+            let read = io::stdin().read_to_string(&mut text);
+            read.map_err(|source| CliError::Io { doing: "reading stdin", source })?;
+            Ok(Script::new("stdin", text))
+        }
+    }
+}
+
+fn check_count(format: Format, statements: &[Statement]) -> Result<(), CliError> {
+    let results = statements.iter().filter(|statement| has_result(statement)).count();
+    if results <= 1 || output::takes_several(format) {
+        return Ok(());
+    }
+    let message = format!("csv and arrow take one result, and these statements have {results}");
+    Err(CliError::usage(message).with_help("use `--format json` or run them one by one"))
+}
+
+/// What all statements of one run share.
+struct Run<'a> {
+    engine: &'a Engine,
+    script: &'a Script,
+    format: Format,
+    progress: &'a ProgressLine,
+}
+
+impl Run<'_> {
+    async fn all(&self, tables: &[Pair], statements: Vec<Statement>) -> Result<(), CliError> {
+        for Pair { name, value } in tables {
+            gnist_storage::register_path(self.engine.context(), name, value).await?;
+        }
+        for statement in statements {
+            Box::pin(self.one(statement)).await?;
+        }
+        Ok(())
+    }
+
+    async fn one(&self, statement: Statement) -> Result<(), CliError> {
+        let started = self.engine.start(statement).await;
+        let mut rows = started.map_err(|error| self.explained(error))?;
+        if rows.schema().fields().is_empty() {
+            return Ok(());
+        }
+        let mut writer = output::writer(self.format, output::stdout());
+        writer.begin(&rows.schema())?;
+        while let Some(batch) = rows.try_next().await? {
+            self.progress.clear();
+            writer.batch(&batch)?;
+        }
+        self.progress.clear();
+        Ok(writer.end()?)
+    }
+
+    fn explained(&self, error: SessionError) -> CliError {
+        match error {
+            SessionError::Plan(error) => {
+                CliError::Sql(Box::new(self.script.error(&error, &self.tables())))
+            }
+            SessionError::Job(failure) => failure.into(),
+        }
+    }
+
+    /// Names of the session's tables, for suggestions.
+    fn tables(&self) -> Vec<String> {
+        let context = self.engine.context();
+        let catalogs =
+            context.catalog_names().into_iter().filter_map(|name| context.catalog(&name));
+        let mut names = Vec::new();
+        for catalog in catalogs {
+            for schema in catalog.schema_names() {
+                names.extend(
+                    catalog.schema(&schema).map(|schema| schema.table_names()).unwrap_or_default(),
+                );
+            }
+        }
+        names
+    }
+}

@@ -1,0 +1,66 @@
+//! `gnist submit`, `gnist logs`, `gnist kill`: applications that run without their submitter.
+//! They come later; until then each says so before anything happens.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use gnist_common::ids::ApplicationId;
+use gnist_common::master::MasterUrl;
+
+use super::error::CliError;
+use super::exit::Exit;
+
+/// Arguments of `gnist submit`.
+#[derive(Args)]
+pub(super) struct SubmitArgs {
+    /// Where the application runs.
+    #[arg(long, value_name = "URL")]
+    master: Option<MasterUrl>,
+    /// The application: a native job binary or a `.sql` file, and its arguments.
+    #[arg(
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "APP"
+    )]
+    application: Vec<PathBuf>,
+}
+
+/// Arguments of `gnist logs`.
+#[derive(Args)]
+pub(super) struct LogsArgs {
+    /// The application, such as `app-7`.
+    application: ApplicationId,
+    /// Goes on printing as more is logged.
+    #[arg(short)]
+    follow: bool,
+    /// The cluster that runs it.
+    #[arg(long, value_name = "URL")]
+    master: Option<MasterUrl>,
+}
+
+/// Arguments of `gnist kill`.
+#[derive(Args)]
+pub(super) struct KillArgs {
+    /// The application, such as `app-7`.
+    application: ApplicationId,
+    /// The cluster that runs it.
+    #[arg(long, value_name = "URL")]
+    master: Option<MasterUrl>,
+}
+
+pub(super) fn submit(args: SubmitArgs) -> Result<Exit, CliError> {
+    let SubmitArgs { master: _, application: _ } = args;
+    let error = CliError::usage("`gnist submit` is not supported yet");
+    Err(error.with_help("run SQL with `gnist sql --master URL -f FILE`"))
+}
+
+pub(super) fn logs(args: LogsArgs) -> Result<Exit, CliError> {
+    let LogsArgs { application: _, follow: _, master: _ } = args;
+    Err(CliError::usage("`gnist logs` is not supported yet"))
+}
+
+pub(super) fn kill(args: KillArgs) -> Result<Exit, CliError> {
+    let KillArgs { application: _, master: _ } = args;
+    Err(CliError::usage("`gnist kill` is not supported yet"))
+}

@@ -1,0 +1,133 @@
+//! The processes of a cluster: a cluster manager, a worker. Shared by the standing cluster's
+//! commands and by the children of a `local-cluster`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gnist_cluster_manager::{Manager, ManagerConfig, serve, serve_rest};
+use gnist_common::bytes::ByteSize;
+use gnist_common::error::{ErrorKind, Failure};
+use gnist_proto::{client, connect};
+use gnist_worker::{Connections, PulledPrograms, Reconnect, Worker, WorkerConfig, WorkerEnd};
+
+use crate::machine::fresh_worker_id;
+
+/// What a cluster manager is started with.
+#[derive(Clone, Debug)]
+pub struct ManagerParts {
+    /// `HOST:PORT` for workers and drivers; port 0 takes a free one.
+    pub listen: String,
+    /// `HOST:PORT` for JSON over HTTP.
+    pub ui: Option<String>,
+    /// How often workers and drivers say that they live.
+    pub heartbeat_interval: Duration,
+    /// Silence after which they are lost.
+    pub lease: Duration,
+    /// How long a job waits while there is no worker.
+    pub no_worker_timeout: Duration,
+    /// Whether lost workers may be replaced.
+    pub worker_can_return: bool,
+}
+
+/// What a worker is started with.
+#[derive(Clone, Debug)]
+pub struct WorkerParts {
+    /// `HOST:PORT` of the cluster managers.
+    pub manager: Vec<String>,
+    /// `HOST:PORT` of its data plane.
+    pub listen: String,
+    /// Tasks it runs at once.
+    pub slots: u32,
+    /// Its budget.
+    pub memory: ByteSize,
+    /// Where it spills.
+    pub work_dir: PathBuf,
+    /// Rows of a batch.
+    pub batch_rows: usize,
+}
+
+/// Runs a cluster manager until it is stopped; says where it listens once it does.
+///
+/// # Errors
+/// When an address can't be listened on.
+pub async fn run_manager(
+    parts: ManagerParts,
+    ready: impl FnOnce(&str, Option<&str>),
+) -> Result<(), Failure> {
+    let listener = connect::listen(&parts.listen).await?;
+    let ui = match &parts.ui {
+        Some(address) => Some(connect::listen(address).await?),
+        None => None,
+    };
+    let handle = Manager::start(ManagerConfig {
+        heartbeat_interval: parts.heartbeat_interval,
+        lease: parts.lease,
+        no_worker_timeout: parts.no_worker_timeout,
+        worker_can_return: parts.worker_can_return,
+        ..ManagerConfig::default()
+    });
+    let ui_address = ui.as_ref().map(|ui| ui.address.to_string());
+    ready(&listener.address.to_string(), ui_address.as_deref());
+    if let Some(ui) = ui {
+        tokio::spawn(serve_rest(handle.clone(), ui));
+    }
+    serve(handle, listener).await
+}
+
+/// Runs a worker until it is told to stop; says where its data plane is once it is registered.
+/// SIGTERM takes it from the cluster in good order.
+///
+/// # Errors
+/// No such master, a work folder that can't be written, or a manager that refuses it.
+pub async fn run_worker(parts: WorkerParts, ready: impl FnOnce(&str)) -> Result<(), Failure> {
+    let listener = connect::listen(&parts.listen).await?;
+    let link = client::connect_worker(&parts.manager).await?;
+    let addresses = Arc::new(parts.manager);
+    let reconnect: Reconnect = Arc::new(move || {
+        let addresses = Arc::clone(&addresses);
+        Box::pin(async move { client::connect_worker(&addresses).await })
+    });
+    let programs = Arc::new(PulledPrograms::new(Arc::clone(&link.content)));
+    let mut config =
+        WorkerConfig::new(fresh_worker_id(), parts.slots, parts.memory, parts.work_dir);
+    config.batch_rows = parts.batch_rows;
+    let connections = Connections {
+        link,
+        reconnect: Some(reconnect),
+        programs,
+        results: None,
+        listener: Some(listener),
+    };
+    let worker = Worker::start(config, connections).await?;
+    let handle = worker.handle();
+    ready(handle.address());
+    let stopping = tokio::spawn(async move {
+        if terminated().await {
+            handle.deregister();
+        }
+    });
+    let end = worker.join().await;
+    stopping.abort();
+    match end {
+        WorkerEnd::Asked => Ok(()),
+        WorkerEnd::ShutDown { reason } => Err(Failure::new(ErrorKind::Cluster, reason)),
+        WorkerEnd::Disconnected => {
+            Err(Failure::new(ErrorKind::Cluster, "lost the cluster manager"))
+        }
+    }
+}
+
+/// Waits for SIGTERM or Ctrl-C.
+async fn terminated() -> bool {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return false;
+    };
+    tokio::select! {
+        _ = terminate.recv() => true,
+        _ = interrupt.recv() => true,
+    }
+}

@@ -1,0 +1,73 @@
+//! `gnist::run`: makes a program its own cluster manager, workers and executor.
+//!
+//! A `local-cluster` is made of processes of the program itself. A program that did not come
+//! through here would run its own `main` in every child, so it is refused one.
+
+use std::process::ExitCode;
+use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use gnist_common::error::Failure;
+use gnist_common::master::MasterUrl;
+
+use crate::child;
+use crate::session::Session;
+
+/// Whether this process dispatched on its role at its start. Set once, before anything else runs.
+static DISPATCHED: AtomicBool = AtomicBool::new(false);
+
+/// Runs this process as what it was started for: a child's part, or the program itself.
+pub(crate) fn dispatch() -> Option<ExitCode> {
+    DISPATCHED.store(true, Ordering::Release);
+    child::run_if_child()
+}
+
+/// Whether children of this program find their part.
+pub(crate) fn can_start_children() -> bool {
+    DISPATCHED.load(Ordering::Acquire)
+}
+
+/// Runs a program with a session on the master of `GNIST_MASTER`, or `local[*]`.
+///
+/// ```no_run
+/// fn main() -> std::process::ExitCode {
+///     gnist::run(|session| async move {
+///         let rows = session.sql("select 1").await?.collect().await?;
+///         assert_eq!(rows[0].num_rows(), 1);
+///         Ok(())
+///     })
+/// }
+/// ```
+pub fn run<F, Fut>(program: F) -> ExitCode
+where
+    F: FnOnce(Session) -> Fut,
+    Fut: Future<Output = Result<(), Failure>>,
+{
+    crate::allocator::configure();
+    if let Some(exit) = dispatch() {
+        return exit;
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .thread_name("gnist-io")
+        .enable_all()
+        .build()
+        .expect("threads can be started");
+    let outcome = runtime.block_on(async {
+        let master = master()?;
+        let session = Session::builder(master).connect().await?;
+        program(session).await
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn master() -> Result<MasterUrl, Failure> {
+    let text = std::env::var("GNIST_MASTER").unwrap_or_else(|_| "local[*]".to_owned());
+    MasterUrl::from_str(&text)
+        .map_err(|error| Failure::new(gnist_common::error::ErrorKind::User, error.to_string()))
+}

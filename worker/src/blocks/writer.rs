@@ -1,0 +1,193 @@
+//! Takes the rows of one attempt, by output partition, until they are sealed as its output.
+//!
+//! What it holds counts against the worker's budget. Refused more, it appends all it holds to its
+//! segment and goes on; an output that has spilled once ends up on disk whole.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use datafusion::arrow::datatypes::{ByteViewType, DataType, SchemaRef};
+use datafusion::common::Result;
+use datafusion::common::utils::memory::RecordBatchMemoryCounter;
+use gnist_common::ids::AttemptId;
+
+use super::HeldBlock;
+use super::segment::SegmentWriter;
+use super::store::BlockStore;
+use crate::memory::{Class, Grant, Refused};
+
+/// What an attempt made, once it is stored.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sealed {
+    /// Bytes per output partition, as held in memory; never 0 where there are rows.
+    pub bytes: Vec<u64>,
+    /// Rows per output partition.
+    pub rows: Vec<u64>,
+    /// Bytes written to disk for want of memory.
+    pub spill_bytes: u64,
+}
+
+#[derive(Debug, Default)]
+struct Partition {
+    batches: Vec<RecordBatch>,
+    held_bytes: u64,
+    bytes: u64,
+    rows: u64,
+}
+
+/// The output of one attempt while it is written. Dropped without being sealed, it leaves nothing.
+#[derive(Debug)]
+pub struct OutputWriter {
+    store: Arc<BlockStore>,
+    attempt: AttemptId,
+    schema: SchemaRef,
+    partitions: Vec<Partition>,
+    grant: Grant,
+    /// Batches cut from one buffer hold it together: it is counted once.
+    counter: RecordBatchMemoryCounter,
+    segment: Option<SegmentWriter>,
+}
+
+impl OutputWriter {
+    pub(super) fn new(
+        store: Arc<BlockStore>,
+        attempt: AttemptId,
+        schema: SchemaRef,
+        partitions: usize,
+    ) -> Self {
+        let grant = Grant::empty(store.budget(), Class::Spillable);
+        let partitions = (0..partitions).map(|_| Partition::default()).collect();
+        let counter = RecordBatchMemoryCounter::new();
+        Self { store, attempt, schema, partitions, grant, counter, segment: None }
+    }
+
+    /// Takes rows of an output partition.
+    ///
+    /// # Errors
+    /// When they must go to disk and the disk refuses.
+    pub fn push(&mut self, partition: u32, batch: &RecordBatch) -> Result<()> {
+        if batch.num_rows() == 0 {
+            return Ok(());
+        }
+        let batch = without_slack(batch)?;
+        let bytes = self.counter.count_batch(&batch) as u64;
+        let is_full = match self.grant.try_grow(bytes) {
+            Ok(()) => false,
+            Err(Refused::Full { .. }) => {
+                // These rows exist already; they leave with the others.
+                self.grant.grow(bytes);
+                true
+            }
+            Err(Refused::Disk(error)) => return Err(error.into()),
+        };
+        let into = &mut self.partitions[partition as usize];
+        into.rows += batch.num_rows() as u64;
+        into.bytes += bytes.max(1);
+        into.held_bytes += bytes;
+        into.batches.push(batch);
+        if is_full { self.spill() } else { Ok(()) }
+    }
+
+    /// Stores what was written under its attempt.
+    ///
+    /// # Errors
+    /// When it must go to disk and the disk refuses.
+    pub fn seal(mut self) -> Result<Sealed> {
+        if self.segment.is_some() {
+            self.spill()?;
+        }
+        let mut sealed = Sealed {
+            bytes: self.partitions.iter().map(|partition| partition.bytes).collect(),
+            rows: self.partitions.iter().map(|partition| partition.rows).collect(),
+            spill_bytes: 0,
+        };
+        let schema = Arc::clone(&self.schema);
+        match self.segment.take() {
+            Some(segment) => {
+                sealed.spill_bytes = segment.written_bytes();
+                self.store.put_on_disk(self.attempt, schema, segment.finish()?);
+            }
+            None => {
+                let blocks = self.take_blocks();
+                self.store.put_in_memory(self.attempt, schema, blocks);
+            }
+        }
+        Ok(sealed)
+    }
+
+    /// What was written, without storing it; nothing once some of it is on disk.
+    pub fn in_memory(&self) -> Option<Vec<&RecordBatch>> {
+        let batches = || self.partitions.iter().flat_map(|partition| &partition.batches);
+        self.segment.is_none().then(|| batches().collect())
+    }
+
+    /// The schema of what is written.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// Bytes and rows per output partition so far.
+    pub fn so_far(&self) -> (Vec<u64>, Vec<u64>) {
+        self.partitions.iter().map(|partition| (partition.bytes, partition.rows)).unzip()
+    }
+
+    fn take_blocks(&mut self) -> Vec<Arc<HeldBlock>> {
+        let grant = &mut self.grant;
+        let block = |partition: &mut Partition| {
+            let batches = std::mem::take(&mut partition.batches);
+            Arc::new(HeldBlock { batches, grant: grant.split_off(partition.held_bytes, Class::Blocks) })
+        };
+        self.partitions.iter_mut().map(block).collect()
+    }
+
+    fn spill(&mut self) -> Result<()> {
+        let segment = match &mut self.segment {
+            Some(segment) => segment,
+            none => none.insert(self.store.segment_writer(self.attempt, self.partitions.len())?),
+        };
+        for (number, partition) in (0_u32..).zip(&mut self.partitions) {
+            // Each batch is freed as soon as it is written.
+            for batch in std::mem::take(&mut partition.batches) {
+                segment.append(&self.schema, number, &batch)?;
+            }
+            partition.held_bytes = 0;
+        }
+        self.counter = RecordBatchMemoryCounter::new();
+        self.grant.clear();
+        Ok(())
+    }
+}
+
+/// The same rows without the text that only other rows of its buffers used: a filter of a text
+/// column keeps all text alive otherwise, in memory and on the wire.
+fn without_slack(batch: &RecordBatch) -> Result<RecordBatch> {
+    if batch.columns().iter().all(|column| !has_slack(column)) {
+        return Ok(batch.clone());
+    }
+    let columns = batch.columns().iter().map(compacted).collect();
+    Ok(RecordBatch::try_new(batch.schema(), columns)?)
+}
+
+fn has_slack(column: &ArrayRef) -> bool {
+    match column.data_type() {
+        DataType::Utf8View => wastes(column.as_string_view()),
+        DataType::BinaryView => wastes(column.as_binary_view()),
+        _ => false,
+    }
+}
+
+fn wastes<T: ByteViewType + ?Sized>(
+    array: &datafusion::arrow::array::GenericByteViewArray<T>,
+) -> bool {
+    let held: usize = array.data_buffers().iter().map(|buffer| buffer.capacity()).sum();
+    // Small buffers are not worth a pass over the views.
+    held > 16 << 10 && held > 2 * array.total_buffer_bytes_used()
+}
+
+fn compacted(column: &ArrayRef) -> ArrayRef {
+    match column.data_type() {
+        DataType::Utf8View if has_slack(column) => Arc::new(column.as_string_view().gc()),
+        DataType::BinaryView if has_slack(column) => Arc::new(column.as_binary_view().gc()),
+        _ => Arc::clone(column),
+    }
+}

@@ -1,0 +1,208 @@
+//! The stream to the cluster manager, from registration to the end, across reconnections.
+//!
+//! ```text
+//! connect ─▶ Register ─▶ Registered ─▶ converse ──broken──▶ reconnect, with what runs and is held
+//!                └─▶ Shutdown(reason): refused              └─ too long ago: the end
+//! ```
+//!
+//! Listening and speaking are two halves of one task, and neither waits for the other: a manager
+//! that is slow to listen is still heard. Nothing here computes, so heartbeats are never late.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use gnist_common::error::{ErrorKind, Failure};
+use gnist_common::protocol::{ManagerToWorker, Registration, WorkerToManager};
+use gnist_proto::link::WorkerLink;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
+
+use crate::runner::Runner;
+use crate::worker::{Reconnect, WorkerEnd};
+
+/// How long a manager may take to answer a registration.
+const REGISTER_TIMEOUT: Duration = Duration::from_secs(10);
+
+const RECONNECT_WAIT: Duration = Duration::from_millis(500);
+
+/// What the owner of a worker asks of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wish {
+    /// Go on.
+    Work,
+    /// Say goodbye, then stop.
+    Leave,
+    /// Stop without a word.
+    Stop,
+}
+
+/// A worker's side of the conversation.
+pub(crate) struct Conversation {
+    pub(crate) runner: Arc<Runner>,
+    /// What the worker says of itself; what runs and is held is filled in.
+    pub(crate) registration: Registration,
+    pub(crate) wishes: watch::Receiver<Wish>,
+    pub(crate) reconnect: Option<Reconnect>,
+    pub(crate) reconnect_for: Duration,
+}
+
+/// Why a stretch of conversation ended.
+enum Pause {
+    Broken,
+    Over(WorkerEnd),
+}
+
+impl Conversation {
+    /// Registers over a new link; says how often to send a heartbeat.
+    pub(crate) async fn register(&self, link: &mut WorkerLink) -> Result<Duration, Failure> {
+        let registration = Registration {
+            running: self.runner.running_attempts(),
+            held: self.runner.executor.store.attempts(),
+            ..self.registration.clone()
+        };
+        let gone = || Failure::new(ErrorKind::Cluster, "the cluster manager hung up at registration");
+        let register = WorkerToManager::Register(registration);
+        link.to_manager.send(register).await.map_err(|_| gone())?;
+        let answer = timeout(REGISTER_TIMEOUT, link.from_manager.recv()).await;
+        let silent = |_| Failure::new(ErrorKind::Cluster, "the cluster manager did not answer");
+        match answer.map_err(silent)?.ok_or_else(gone)? {
+            ManagerToWorker::Registered { heartbeat_interval_ms } => {
+                Ok(Duration::from_millis(heartbeat_interval_ms.max(1)))
+            }
+            ManagerToWorker::Shutdown { reason } => Err(refused(&reason)),
+            _ => Err(Failure::new(ErrorKind::Internal, "the cluster manager spoke out of turn")),
+        }
+    }
+
+    /// Talks until the end.
+    pub(crate) async fn run(mut self, mut link: WorkerLink, mut heartbeat: Duration) -> WorkerEnd {
+        loop {
+            match self.converse(&mut link, heartbeat).await {
+                Pause::Over(end) => return end,
+                Pause::Broken => tracing::warn!("the conversation with the cluster manager broke"),
+            }
+            match self.reconnect().await {
+                Ok((again, interval)) => (link, heartbeat) = (again, interval),
+                Err(end) => return end,
+            }
+        }
+    }
+
+    async fn converse(&mut self, link: &mut WorkerLink, heartbeat: Duration) -> Pause {
+        let mut wishes = self.wishes.clone();
+        tokio::select! {
+            pause = listen(&self.runner, &mut link.from_manager) => pause,
+            () = speak(&self.runner, &link.to_manager, heartbeat) => Pause::Broken,
+            wish = wished(&mut wishes) => {
+                if wish == Wish::Leave {
+                    say_goodbye(&self.runner, &link.to_manager).await;
+                }
+                Pause::Over(WorkerEnd::Asked)
+            }
+        }
+    }
+
+    /// Tries to find the manager again. What runs goes on meanwhile.
+    async fn reconnect(&mut self) -> Result<(WorkerLink, Duration), WorkerEnd> {
+        let Some(reconnect) = self.reconnect.clone() else { return Err(WorkerEnd::Disconnected) };
+        let mut wishes = self.wishes.clone();
+        let search = async {
+            loop {
+                if let Ok(mut link) = reconnect().await {
+                    match self.register(&mut link).await {
+                        Ok(heartbeat) => return Ok((link, heartbeat)),
+                        Err(failure) if failure.kind == ErrorKind::Cancelled => {
+                            return Err(WorkerEnd::ShutDown { reason: failure.message });
+                        }
+                        Err(failure) => tracing::debug!(%failure, "registering again failed"),
+                    }
+                }
+                sleep(RECONNECT_WAIT).await;
+            }
+        };
+        let found = tokio::select! {
+            found = timeout(self.reconnect_for, search) => found,
+            _ = wished(&mut wishes) => return Err(WorkerEnd::Asked),
+        };
+        let (link, heartbeat) = found.unwrap_or(Err(WorkerEnd::Disconnected))?;
+        self.runner.executor.inputs.tables.pull_from(Arc::clone(&link.content));
+        self.runner.executor.programs.pull_from(Arc::clone(&link.content));
+        Ok((link, heartbeat))
+    }
+}
+
+fn refused(reason: &str) -> Failure {
+    Failure::new(ErrorKind::Cancelled, reason)
+}
+
+async fn wished(wishes: &mut watch::Receiver<Wish>) -> Wish {
+    match wishes.wait_for(|wish| *wish != Wish::Work).await {
+        Ok(wish) => *wish,
+        // Every handle is gone: nobody can wish for anything.
+        Err(_) => std::future::pending().await,
+    }
+}
+
+async fn listen(runner: &Arc<Runner>, from: &mut mpsc::Receiver<ManagerToWorker>) -> Pause {
+    while let Some(message) = from.recv().await {
+        match message {
+            ManagerToWorker::Launch(launches) => {
+                launches.into_iter().for_each(|launch| runner.launch(launch));
+            }
+            ManagerToWorker::Cancel(attempts) => runner.cancel(&attempts),
+            ManagerToWorker::DropAttempts(attempts) => runner.drop_attempts(&attempts),
+            ManagerToWorker::DropJob(job) => runner.drop_job(job),
+            ManagerToWorker::Registered { .. } => {}
+            ManagerToWorker::Shutdown { reason } => {
+                return Pause::Over(WorkerEnd::ShutDown { reason });
+            }
+        }
+    }
+    Pause::Broken
+}
+
+/// Sends ends as they come and a heartbeat every interval, until the link is broken.
+async fn speak(runner: &Runner, to: &mpsc::Sender<WorkerToManager>, heartbeat: Duration) {
+    let mut ticks = interval_at(Instant::now() + heartbeat, heartbeat);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let is_tick = tokio::select! {
+            () = runner.outbox.filled() => false,
+            _ = ticks.tick() => true,
+            () = to.closed() => return,
+        };
+        // What runs is read before the ends are sent: whatever is no longer in it is said first.
+        let beat = is_tick.then(|| WorkerToManager::Heartbeat {
+            running: runner.running_attempts(),
+            memory_used_bytes: runner.executor.budget.used_bytes(),
+        });
+        if !send_ends(runner, to).await {
+            return;
+        }
+        if let Some(beat) = beat
+            && to.send(beat).await.is_err()
+        {
+            return;
+        }
+    }
+}
+
+/// Whether all could be sent.
+async fn send_ends(runner: &Runner, to: &mpsc::Sender<WorkerToManager>) -> bool {
+    loop {
+        // A place is taken first, so that no message is in hand when this is dropped.
+        let Ok(place) = to.reserve().await else { return false };
+        let Some(message) = runner.outbox.pop() else { return true };
+        place.send(message);
+    }
+}
+
+async fn say_goodbye(runner: &Runner, to: &mpsc::Sender<WorkerToManager>) {
+    const PATIENCE: Duration = Duration::from_secs(1);
+    let goodbye = async {
+        if send_ends(runner, to).await {
+            let _gone = to.send(WorkerToManager::Deregister).await;
+        }
+    };
+    let _late = timeout(PATIENCE, goodbye).await;
+}

@@ -1,0 +1,39 @@
+//! The threads that run operators, and nothing else.
+
+use gnist_common::error::{ErrorKind, Failure};
+use tokio::runtime::{Builder, Handle, Runtime};
+
+use crate::panics::CPU_THREADS;
+
+/// A runtime of as many threads as the worker has slots. Dropping it does not wait for what runs.
+#[derive(Debug)]
+pub(crate) struct CpuRuntime {
+    runtime: Option<Runtime>,
+}
+
+impl CpuRuntime {
+    /// Starts the threads.
+    pub(crate) fn start(slots: u32) -> Result<Self, Failure> {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(slots.max(1) as usize)
+            .thread_name(CPU_THREADS)
+            .enable_all()
+            .build()
+            .map_err(|error| {
+                Failure::new(ErrorKind::Internal, format!("starting the CPU threads: {error}"))
+            })?;
+        Ok(Self { runtime: Some(runtime) })
+    }
+
+    pub(crate) fn handle(&self) -> &Handle {
+        self.runtime.as_ref().expect("taken only when dropped").handle()
+    }
+}
+
+impl Drop for CpuRuntime {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}

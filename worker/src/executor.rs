@@ -1,0 +1,118 @@
+//! What all attempts of a worker share, and the context that each runs in.
+
+use std::sync::Arc;
+
+use datafusion::common::config::SpillCompression;
+use datafusion::execution::TaskContext;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::prelude::{SessionConfig, SessionContext};
+use gnist_common::error::Failure;
+use gnist_common::ids::{AttemptId, JobId, WorkerId};
+use gnist_operators::exchange::TaskInputs;
+use gnist_operators::failure::failure_of;
+
+use crate::blocks::BlockStore;
+use crate::config::WorkerConfig;
+use crate::inputs::{InputSource, TaskReader};
+use crate::memory::{AttemptPool, MemoryBudget};
+use crate::programs::ProgramSource;
+use crate::results::ResultSink;
+use crate::work_dir::WorkDir;
+
+/// Most bytes that operators may spill; the disk refuses before.
+const SPILL_BYTES_MAX: u64 = 1 << 60;
+
+/// Bytes that a sort keeps back for merging what it spilled; a small budget has less to keep.
+const SORT_RESERVATION_BYTES_MAX: u64 = 10 << 20;
+
+/// What all attempts share.
+pub(crate) struct Executor {
+    pub(crate) worker: WorkerId,
+    pub(crate) budget: Arc<MemoryBudget>,
+    pub(crate) store: Arc<BlockStore>,
+    pub(crate) inputs: Arc<InputSource>,
+    pub(crate) programs: Arc<dyn ProgramSource>,
+    pub(crate) results: Option<Arc<dyn ResultSink>>,
+    pub(crate) batch_rows: usize,
+    session_config: SessionConfig,
+    /// Knows the functions.
+    functions: Arc<TaskContext>,
+    runtime: RuntimeEnv,
+    /// Deleted when the last attempt is gone.
+    _work_dir: Arc<WorkDir>,
+}
+
+impl Executor {
+    pub(crate) fn new(
+        config: &WorkerConfig,
+        work_dir: Arc<WorkDir>,
+        inputs: Arc<InputSource>,
+        programs: Arc<dyn ProgramSource>,
+        results: Option<Arc<dyn ResultSink>>,
+    ) -> Result<Self, Failure> {
+        let functions = match &config.functions {
+            Some(session) => session.task_ctx(),
+            None => SessionContext::new().task_ctx(),
+        };
+        let spill = DiskManagerBuilder::default()
+            .with_mode(DiskManagerMode::Directories(vec![work_dir.spill()]))
+            .with_max_temp_directory_size(SPILL_BYTES_MAX);
+        let mut runtime = RuntimeEnvBuilder::new().with_disk_manager_builder(spill);
+        if let Some(stores) = &config.object_stores {
+            runtime = runtime.with_object_store_registry(Arc::clone(stores));
+        }
+        Ok(Self {
+            worker: config.worker,
+            budget: Arc::clone(&inputs.budget),
+            store: Arc::clone(&inputs.store),
+            inputs,
+            programs,
+            results,
+            batch_rows: config.batch_rows,
+            session_config: session_config(config),
+            functions,
+            runtime: runtime.build().map_err(|error| failure_of(&error))?,
+            _work_dir: work_dir,
+        })
+    }
+
+    /// The context of one attempt; `planned_with` are the settings that came with its program.
+    pub(crate) fn context(
+        &self,
+        attempt: AttemptId,
+        planned_with: Option<SessionConfig>,
+        pool: Arc<AttemptPool>,
+        inputs: Arc<TaskReader>,
+    ) -> Arc<TaskContext> {
+        let config = planned_with.unwrap_or_else(|| self.session_config.clone());
+        let runtime = RuntimeEnv { memory_pool: pool, ..self.runtime.clone() };
+        Arc::new(TaskContext::new(
+            Some(attempt.to_string()),
+            attempt.task.stage.job.to_string(),
+            config.with_extension(Arc::new(TaskInputs(inputs))),
+            self.functions.scalar_functions().clone(),
+            self.functions.higher_order_functions().clone(),
+            self.functions.aggregate_functions().clone(),
+            self.functions.window_functions().clone(),
+            Arc::new(runtime),
+        ))
+    }
+
+    /// Forgets everything of a job.
+    pub(crate) fn drop_job(&self, job: JobId) {
+        self.store.drop_job(job);
+        self.inputs.drop_job(job);
+        self.programs.drop_job(job);
+    }
+}
+
+fn session_config(config: &WorkerConfig) -> SessionConfig {
+    let share = config.memory.0 / (16 * u64::from(config.slots.max(1)));
+    let reservation = usize::try_from(share.min(SORT_RESERVATION_BYTES_MAX)).unwrap_or(usize::MAX);
+    SessionConfig::new()
+        .with_batch_size(config.batch_rows)
+        .with_target_partitions(1)
+        .with_spill_compression(SpillCompression::Lz4Frame)
+        .with_sort_spill_reservation_bytes(reservation)
+}

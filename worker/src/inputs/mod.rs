@@ -1,0 +1,210 @@
+//! What the programs of an executor read from other stages.
+//!
+//! ```text
+//! StageReaderExec ─read─▶ TaskReader ─▶ table: where are the blocks? (pulled once per executor)
+//!                                        │
+//!                     in task order ◀────┼── local: from the block store, not copied
+//!                                        ├── remote: one request per worker, prefetched
+//!                                        └── broadcast: fetched once per executor
+//! ```
+//!
+//! Invariant: rows arrive in the order of the producer's tasks, whatever arrives first, so that a
+//! second attempt sees the same rows in the same order.
+
+mod broadcast;
+mod ordered;
+mod remote;
+mod tables;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::common::{Result, internal_datafusion_err};
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use futures::{StreamExt, TryStreamExt, stream};
+use gnist_common::graph::InputMode;
+use gnist_common::ids::{BlockId, JobId, WorkerId};
+use gnist_common::task::{LaunchInput, OutputTable};
+use gnist_operators::exchange::{BlockSelection, StageInputs};
+use tokio::runtime::Handle;
+
+use crate::blocks::BlockStore;
+use crate::data_plane::DataPlaneClient;
+use crate::memory::MemoryBudget;
+use broadcast::Broadcasts;
+use ordered::OrderedBlocks;
+pub use tables::Tables;
+
+/// Where an executor's inputs come from.
+pub struct InputSource {
+    pub(crate) worker: WorkerId,
+    pub(crate) store: Arc<BlockStore>,
+    pub(crate) budget: Arc<MemoryBudget>,
+    pub(crate) tables: Tables,
+    pub(crate) client: Arc<DataPlaneClient>,
+    /// Where fetches run.
+    pub(crate) io: Handle,
+    broadcasts: Broadcasts,
+}
+
+impl InputSource {
+    /// Inputs of an executor of this worker, which fetch on the runtime `io`.
+    pub fn new(
+        worker: WorkerId,
+        store: Arc<BlockStore>,
+        budget: Arc<MemoryBudget>,
+        tables: Tables,
+        io: Handle,
+    ) -> Arc<Self> {
+        let client = Arc::default();
+        Arc::new(Self { worker, store, budget, tables, client, io, broadcasts: Broadcasts::default() })
+    }
+
+    /// Forgets tables and broadcasts of a job.
+    pub fn drop_job(&self, job: JobId) {
+        self.tables.drop_job(job);
+        self.broadcasts.drop_job(job);
+    }
+}
+
+/// Counts of what one attempt read.
+#[derive(Debug, Default)]
+pub struct ReadCounts {
+    rows: AtomicU64,
+    bytes: AtomicU64,
+    fetched: AtomicU64,
+}
+
+impl ReadCounts {
+    /// Rows read.
+    pub fn rows(&self) -> u64 {
+        self.rows.load(Ordering::Relaxed)
+    }
+
+    /// Bytes read, as the producers counted them.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that came over the data plane.
+    pub fn fetched_bytes(&self) -> u64 {
+        self.fetched.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn add_rows(&self, rows: usize) {
+        self.rows.fetch_add(rows as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn add_bytes(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn add_fetched(&self, bytes: u64) {
+        self.fetched.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+/// A block that a reader wants, and who has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    pub(crate) id: BlockId,
+    pub(crate) worker: WorkerId,
+    pub(crate) bytes: u64,
+}
+
+/// The inputs of one attempt.
+pub struct TaskReader {
+    source: Arc<InputSource>,
+    inputs: Vec<LaunchInput>,
+    /// Tasks of the reading stage: what many of them read whole is worth keeping.
+    tasks: u32,
+    counts: Arc<ReadCounts>,
+}
+
+impl fmt::Debug for TaskReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TaskReader").field("inputs", &self.inputs).finish_non_exhaustive()
+    }
+}
+
+impl TaskReader {
+    /// The inputs of an attempt of a stage of so many tasks.
+    pub fn new(source: Arc<InputSource>, inputs: Vec<LaunchInput>, tasks: u32) -> Self {
+        Self { source, inputs, tasks, counts: Arc::default() }
+    }
+
+    /// What was read so far.
+    pub fn counts(&self) -> Arc<ReadCounts> {
+        Arc::clone(&self.counts)
+    }
+}
+
+impl StageInputs for TaskReader {
+    fn read(
+        &self,
+        input: usize,
+        selection: BlockSelection,
+        schema: SchemaRef,
+    ) -> Result<SendableRecordBatchStream> {
+        let launched = *self.inputs.get(input).ok_or_else(|| {
+            internal_datafusion_err!("the stage has no input number {input}")
+        })?;
+        let is_shared = launched.input.mode == InputMode::All
+            && selection == BlockSelection::All
+            && self.tasks > 1;
+        let source = Arc::clone(&self.source);
+        let counts = Arc::clone(&self.counts);
+        let read_as = Arc::clone(&schema);
+        let open = async move {
+            let table = source.tables.get(launched.input.stage, launched.version).await?;
+            let wanted = select(&table, selection)?;
+            counts.add_bytes(wanted.iter().map(|block| block.bytes).sum());
+            let mut blocks = OrderedBlocks::new(source, table, wanted, Arc::clone(&counts));
+            if is_shared {
+                blocks.share().await?;
+            }
+            Ok(blocks.into_stream())
+        };
+        let batches = stream::once(open).try_flatten().map(move |batch| {
+            // Metadata may differ after a journey; names and types do not.
+            batch.and_then(|batch| Ok(batch.with_schema(Arc::clone(&read_as))?))
+        });
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, batches.boxed())))
+    }
+}
+
+/// The blocks of a selection that hold rows, in task order.
+fn select(table: &OutputTable, selection: BlockSelection) -> Result<Vec<Wanted>> {
+    let mut wanted = Vec::new();
+    for (task, output) in (0_u32..).zip(&table.outputs) {
+        if matches!(selection, BlockSelection::Task(only) if only != task) {
+            continue;
+        }
+        let mut take = |partition: u32, bytes: u64| {
+            if bytes > 0 {
+                let id = output.attempt.block(partition);
+                wanted.push(Wanted { id, worker: output.worker, bytes });
+            }
+        };
+        match selection {
+            BlockSelection::Partition(partition) => {
+                let bytes = output.bytes.get(partition as usize).ok_or_else(|| {
+                    internal_datafusion_err!("`{}` has no partition {partition}", output.attempt)
+                })?;
+                take(partition, *bytes);
+            }
+            BlockSelection::All | BlockSelection::Task(_) => {
+                for (partition, bytes) in (0_u32..).zip(&output.bytes) {
+                    take(partition, *bytes);
+                }
+            }
+        }
+    }
+    Ok(wanted)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,285 @@
+//! The budget itself: who holds how much, and who may have more.
+//!
+//! Blocks give way first: whoever asks and does not fit makes the block store write its oldest
+//! output to disk. Then those that can spill share fairly, after DataFusion's `FairSpillPool` and
+//! with two changes. While half of the budget is free nobody is held to a share, because a share
+//! per registered consumer starves the one that works while the others wait. And what is left is
+//! checked as well, so that the sum stays near the budget; only a small guaranteed part is given
+//! in any case, since an operator that holds nothing has nothing to spill.
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+
+/// How often one request makes room before it is refused: another one may take what it freed.
+const EVICTIONS_MAX: u32 = 8;
+
+/// What bytes are held for, which decides who gives way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Held by someone that writes to disk when refused more.
+    Spillable,
+    /// Held until its holder is done.
+    Fixed,
+    /// Stored output, written to disk when someone else needs the room.
+    Blocks,
+}
+
+/// Makes room by writing stored output to disk.
+pub trait Evict: Send + Sync {
+    /// Writes at least so many bytes to disk if it has them; returns how many it wrote.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    fn evict(&self, bytes: u64) -> io::Result<u64>;
+}
+
+/// The budget did not have it.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// Not enough is free.
+    #[error("{free_bytes} bytes of {limit_bytes} are free")]
+    Full {
+        /// What the asker could have had.
+        free_bytes: u64,
+        /// The whole budget.
+        limit_bytes: u64,
+    },
+    /// Making room failed.
+    #[error("writing stored blocks to disk")]
+    Disk(#[from] io::Error),
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    spillable: u64,
+    fixed: u64,
+    blocks: u64,
+    /// Number of holders that can spill, whatever they hold.
+    spillers: u64,
+    peak: u64,
+}
+
+impl Held {
+    fn total(&self) -> u64 {
+        self.spillable + self.fixed + self.blocks
+    }
+
+    fn of(&mut self, class: Class) -> &mut u64 {
+        match class {
+            Class::Spillable => &mut self.spillable,
+            Class::Fixed => &mut self.fixed,
+            Class::Blocks => &mut self.blocks,
+        }
+    }
+
+    fn add(&mut self, class: Class, bytes: u64) {
+        *self.of(class) += bytes;
+        self.peak = self.peak.max(self.total());
+    }
+}
+
+/// The bytes a worker may hold.
+pub struct MemoryBudget {
+    limit: u64,
+    held: Mutex<Held>,
+    evict: OnceLock<Weak<dyn Evict>>,
+}
+
+impl std::fmt::Debug for MemoryBudget {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MemoryBudget").field("limit", &self.limit).field("held", &self.held).finish()
+    }
+}
+
+impl MemoryBudget {
+    /// A budget of so many bytes, all free.
+    pub fn new(limit_bytes: u64) -> Arc<Self> {
+        Arc::new(Self { limit: limit_bytes, held: Mutex::default(), evict: OnceLock::new() })
+    }
+
+    /// Names whoever makes room. Only the first call counts.
+    pub fn evict_with(&self, evict: Weak<dyn Evict>) {
+        let _already = self.evict.set(evict);
+    }
+
+    /// The whole budget.
+    pub fn limit_bytes(&self) -> u64 {
+        self.limit
+    }
+
+    /// What is held now, by all.
+    pub fn used_bytes(&self) -> u64 {
+        self.held().total()
+    }
+
+    /// Most that was ever held.
+    pub fn peak_bytes(&self) -> u64 {
+        self.held().peak
+    }
+
+    pub(super) fn add_spiller(&self) {
+        self.held().spillers += 1;
+    }
+
+    pub(super) fn remove_spiller(&self) {
+        let mut held = self.held();
+        held.spillers = held.spillers.checked_sub(1).expect("removed once per addition");
+    }
+
+    /// Adds bytes to a holder that has `has_bytes` already, making room if need be.
+    pub(super) fn try_add(&self, class: Class, has_bytes: u64, bytes: u64) -> Result<(), Refused> {
+        for _ in 0..EVICTIONS_MAX {
+            let missing = match self.try_add_once(class, has_bytes, bytes) {
+                Ok(()) => return Ok(()),
+                Err(Missing::OverShare { free_bytes }) => return Err(self.full(free_bytes)),
+                Err(Missing::Room { missing_bytes }) => missing_bytes,
+            };
+            if self.make_room(missing)? == 0 {
+                break;
+            }
+        }
+        self.add_at_last(class, has_bytes, bytes)
+    }
+
+    fn try_add_once(&self, class: Class, has: u64, bytes: u64) -> Result<(), Missing> {
+        let mut held = self.held();
+        let wanted = held.total() + bytes;
+        let half = self.limit / 2;
+        if class == Class::Spillable && wanted > half {
+            let share = self.limit.saturating_sub(held.fixed) / held.spillers.max(1);
+            if has + bytes > share {
+                // Blocks are no reason to be held to a share: without them, half may be free.
+                if wanted - held.blocks > half {
+                    return Err(Missing::OverShare { free_bytes: share.saturating_sub(has) });
+                }
+            }
+        }
+        if wanted > self.limit {
+            return Err(Missing::Room { missing_bytes: wanted - self.limit });
+        }
+        held.add(class, bytes);
+        Ok(())
+    }
+
+    /// No more room can be made: only what is guaranteed is left.
+    fn add_at_last(&self, class: Class, has: u64, bytes: u64) -> Result<(), Refused> {
+        let mut held = self.held();
+        let guaranteed =
+            (self.limit / 2).saturating_sub(held.fixed) / held.spillers.max(1);
+        let fits = held.total() + bytes <= self.limit;
+        if fits || (class == Class::Spillable && has + bytes <= guaranteed) {
+            held.add(class, bytes);
+            return Ok(());
+        }
+        let free_bytes = self.limit.saturating_sub(held.total());
+        drop(held);
+        Err(self.full(free_bytes))
+    }
+
+    /// Adds bytes whatever is free, making room first: for what exists already or must go on.
+    pub(super) fn add(&self, class: Class, bytes: u64) {
+        let missing = (self.used_bytes() + bytes).saturating_sub(self.limit);
+        if missing > 0 {
+            // A disk that refuses is met again by whoever can report it.
+            let _refused = self.make_room(missing);
+        }
+        self.held().add(class, bytes);
+    }
+
+    pub(super) fn remove(&self, class: Class, bytes: u64) {
+        let mut held = self.held();
+        let of = held.of(class);
+        *of = of.checked_sub(bytes).expect("no more is given back than was taken");
+    }
+
+    fn make_room(&self, bytes: u64) -> io::Result<u64> {
+        match self.evict.get().and_then(Weak::upgrade) {
+            Some(evict) => evict.evict(bytes),
+            None => Ok(0),
+        }
+    }
+
+    fn full(&self, free_bytes: u64) -> Refused {
+        Refused::Full { free_bytes, limit_bytes: self.limit }
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+enum Missing {
+    Room { missing_bytes: u64 },
+    OverShare { free_bytes: u64 },
+}
+
+/// Bytes of the budget that are given back when this is dropped.
+#[derive(Debug)]
+pub struct Grant {
+    budget: Arc<MemoryBudget>,
+    class: Class,
+    bytes: u64,
+    is_spiller: bool,
+}
+
+impl Grant {
+    /// Nothing yet, for one holder of this class. One of class `Spillable` counts as one of those
+    /// that share.
+    pub fn empty(budget: &Arc<MemoryBudget>, class: Class) -> Self {
+        let is_spiller = class == Class::Spillable;
+        if is_spiller {
+            budget.add_spiller();
+        }
+        Self { budget: Arc::clone(budget), class, bytes: 0, is_spiller }
+    }
+
+    /// What is held.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Takes more if the budget has it.
+    ///
+    /// # Errors
+    /// When it has not; what was held before is kept.
+    pub fn try_grow(&mut self, bytes: u64) -> Result<(), Refused> {
+        self.budget.try_add(self.class, self.bytes, bytes)?;
+        self.bytes += bytes;
+        Ok(())
+    }
+
+    /// Takes more in any case.
+    pub fn grow(&mut self, bytes: u64) {
+        self.budget.add(self.class, bytes);
+        self.bytes += bytes;
+    }
+
+    /// Gives everything back.
+    pub fn clear(&mut self) {
+        self.budget.remove(self.class, self.bytes);
+        self.bytes = 0;
+    }
+
+    /// Moves some of these bytes, no more than there are, into a grant of another class.
+    #[must_use]
+    pub fn split_off(&mut self, bytes: u64, class: Class) -> Grant {
+        let moved = bytes.min(self.bytes);
+        let mut other = Grant::empty(&self.budget, class);
+        let mut held = self.budget.held();
+        *held.of(self.class) -= moved;
+        *held.of(class) += moved;
+        drop(held);
+        self.bytes -= moved;
+        other.bytes = moved;
+        other
+    }
+}
+
+impl Drop for Grant {
+    fn drop(&mut self) {
+        self.clear();
+        if self.is_spiller {
+            self.budget.remove_spiller();
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! DataFusion's memory pool as a view on the budget, one per attempt, so that an attempt's peak is
+//! known and a refusal names its operator.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use datafusion::common::{DataFusionError, Result};
+use datafusion::execution::memory_pool::{
+    MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation,
+};
+use gnist_common::bytes::ByteSize;
+
+use super::budget::{Class, MemoryBudget, Refused};
+
+/// The last request of an attempt that the budget refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The operator, as it named itself.
+    pub operator: String,
+    /// The most that the attempt would have held.
+    pub peak_bytes: u64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    reserved: u64,
+    peak: u64,
+    refusal: Option<Refusal>,
+}
+
+/// The pool that the operators of one attempt see.
+#[derive(Debug)]
+pub struct AttemptPool {
+    budget: Arc<MemoryBudget>,
+    state: Mutex<State>,
+}
+
+impl AttemptPool {
+    /// A pool without reservations.
+    pub fn new(budget: &Arc<MemoryBudget>) -> Arc<Self> {
+        Arc::new(Self { budget: Arc::clone(budget), state: Mutex::default() })
+    }
+
+    /// Most that the attempt's operators reserved at once.
+    pub fn peak_bytes(&self) -> u64 {
+        self.state().peak
+    }
+
+    /// The last request that was refused.
+    pub fn refusal(&self) -> Option<Refusal> {
+        self.state().refusal.clone()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note_growth(&self, bytes: u64) {
+        let mut state = self.state();
+        state.reserved += bytes;
+        state.peak = state.peak.max(state.reserved);
+    }
+
+    fn refuse(&self, reservation: &MemoryReservation, bytes: u64, free_bytes: u64) -> DataFusionError {
+        let operator = reservation.consumer().name().to_owned();
+        let has = ByteSize(as_u64(reservation.size()));
+        let (limit, free, more) =
+            (ByteSize(self.budget.limit_bytes()), ByteSize(free_bytes), ByteSize(bytes));
+        let mut state = self.state();
+        let peak_bytes = state.peak.max(state.reserved + bytes);
+        let message = format!(
+            "`{operator}` holds {has} and needs {more} more, but only {free} of the memory budget of \
+             {limit} is left for it (peak of the task: {})",
+            ByteSize(peak_bytes)
+        );
+        state.refusal = Some(Refusal { operator, peak_bytes });
+        DataFusionError::ResourcesExhausted(message)
+    }
+}
+
+fn class_of(consumer: &MemoryConsumer) -> Class {
+    if consumer.can_spill() { Class::Spillable } else { Class::Fixed }
+}
+
+fn as_u64(bytes: usize) -> u64 {
+    bytes as u64
+}
+
+impl MemoryPool for AttemptPool {
+    fn name(&self) -> &'static str {
+        "gnist"
+    }
+
+    fn register(&self, consumer: &MemoryConsumer) {
+        if consumer.can_spill() {
+            self.budget.add_spiller();
+        }
+    }
+
+    fn unregister(&self, consumer: &MemoryConsumer) {
+        if consumer.can_spill() {
+            self.budget.remove_spiller();
+        }
+    }
+
+    fn grow(&self, reservation: &MemoryReservation, additional: usize) {
+        self.budget.add(class_of(reservation.consumer()), as_u64(additional));
+        self.note_growth(as_u64(additional));
+    }
+
+    fn shrink(&self, reservation: &MemoryReservation, shrink: usize) {
+        self.budget.remove(class_of(reservation.consumer()), as_u64(shrink));
+        self.state().reserved -= as_u64(shrink);
+    }
+
+    fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> Result<()> {
+        let class = class_of(reservation.consumer());
+        let additional = as_u64(additional);
+        match self.budget.try_add(class, as_u64(reservation.size()), additional) {
+            Ok(()) => {
+                self.note_growth(additional);
+                Ok(())
+            }
+            Err(Refused::Full { free_bytes, .. }) => {
+                Err(self.refuse(reservation, additional, free_bytes))
+            }
+            Err(Refused::Disk(error)) => Err(DataFusionError::IoError(error)),
+        }
+    }
+
+    fn reserved(&self) -> usize {
+        usize::try_from(self.state().reserved).unwrap_or(usize::MAX)
+    }
+
+    fn memory_limit(&self) -> MemoryLimit {
+        MemoryLimit::Finite(usize::try_from(self.budget.limit_bytes()).unwrap_or(usize::MAX))
+    }
+}
+
+impl fmt::Display for AttemptPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "gnist memory budget of {}", ByteSize(self.budget.limit_bytes()))
+    }
+}

@@ -1,0 +1,99 @@
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use datafusion::common::DataFusionError;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool};
+
+use super::*;
+
+/// Holds a grant and gives it back when asked.
+struct Hoard {
+    grant: Mutex<Option<Grant>>,
+    calls: AtomicU64,
+}
+
+impl Evict for Hoard {
+    fn evict(&self, _: u64) -> io::Result<u64> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        let grant = self.grant.lock().unwrap().take();
+        Ok(grant.map_or(0, |grant| grant.bytes()))
+    }
+}
+
+fn hoard(budget: &Arc<MemoryBudget>, bytes: u64) -> Arc<Hoard> {
+    let mut grant = Grant::empty(budget, Class::Blocks);
+    grant.try_grow(bytes).unwrap();
+    let hoard = Arc::new(Hoard { grant: Mutex::new(Some(grant)), calls: AtomicU64::new(0) });
+    let weak: std::sync::Weak<dyn Evict> = Arc::downgrade(&hoard) as _;
+    budget.evict_with(weak);
+    hoard
+}
+
+#[test]
+fn blocks_give_way_before_anyone_is_refused() {
+    let budget = MemoryBudget::new(1000);
+    let hoard = hoard(&budget, 800);
+    let mut fixed = Grant::empty(&budget, Class::Fixed);
+    fixed.try_grow(900).unwrap();
+    assert_eq!(hoard.calls.load(Ordering::Relaxed), 1);
+    assert_eq!(budget.used_bytes(), 900);
+    assert!(matches!(fixed.try_grow(200), Err(Refused::Full { free_bytes: 100, .. })));
+    drop(fixed);
+    assert_eq!(budget.used_bytes(), 0);
+    assert_eq!(budget.peak_bytes(), 900);
+}
+
+#[test]
+fn spillers_are_free_below_half_and_share_above() {
+    let budget = MemoryBudget::new(1000);
+    let mut one = Grant::empty(&budget, Class::Spillable);
+    let mut two = Grant::empty(&budget, Class::Spillable);
+    one.try_grow(500).unwrap();
+    assert!(matches!(one.try_grow(1), Err(Refused::Full { free_bytes: 0, .. })), "over its share");
+    two.try_grow(500).unwrap();
+    assert!(two.try_grow(1).is_err());
+    one.clear();
+    drop(one);
+    two.try_grow(500).unwrap();
+}
+
+#[test]
+fn a_spiller_that_holds_nothing_gets_its_guaranteed_part() {
+    let budget = MemoryBudget::new(1000);
+    let mut fixed = Grant::empty(&budget, Class::Fixed);
+    fixed.grow(400);
+    let mut hog = Grant::empty(&budget, Class::Spillable);
+    hog.try_grow(600).unwrap();
+    let mut late = Grant::empty(&budget, Class::Spillable);
+    late.try_grow(50).unwrap();
+    assert!(late.try_grow(1).is_err(), "half of what is not fixed, for each of two");
+}
+
+#[test]
+fn grants_move_between_classes_without_changing_the_sum() {
+    let budget = MemoryBudget::new(1000);
+    let mut written = Grant::empty(&budget, Class::Spillable);
+    written.try_grow(300).unwrap();
+    let stored = written.split_off(200, Class::Blocks);
+    assert_eq!((written.bytes(), stored.bytes(), budget.used_bytes()), (100, 200, 300));
+    drop(written);
+    assert_eq!(budget.used_bytes(), 200);
+}
+
+#[test]
+fn a_refusal_names_the_operator_and_the_peak() {
+    let budget = MemoryBudget::new(1 << 20);
+    let pool = AttemptPool::new(&budget);
+    let view: Arc<dyn MemoryPool> = pool.clone();
+    let join = MemoryConsumer::new("HashJoinInput[0]").register(&view);
+    join.try_grow(1 << 19).unwrap();
+    let error = join.try_grow(1 << 20).unwrap_err();
+    assert!(matches!(error, DataFusionError::ResourcesExhausted(_)), "{error}");
+    let refusal = pool.refusal().unwrap();
+    assert_eq!(refusal.operator, "HashJoinInput[0]");
+    assert_eq!(refusal.peak_bytes, (1 << 19) + (1 << 20));
+    assert_eq!(pool.peak_bytes(), 1 << 19);
+    drop(join);
+    assert_eq!((pool.reserved(), budget.used_bytes()), (0, 0));
+}

@@ -1,0 +1,36 @@
+//! Where the rows of a result stage go when the driver is in this process: straight to its
+//! stream, batch by batch, held back when it is behind.
+
+use async_trait::async_trait;
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::SchemaRef;
+use gnist_common::ids::AttemptId;
+
+/// Nobody reads this result any more: the attempt ends as cancelled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the result is no longer wanted")]
+pub struct ResultClosed;
+
+/// Takes the rows of result stages.
+pub trait ResultSink: Send + Sync {
+    /// Where the rows of this attempt go; nothing when they are to be stored as its block.
+    ///
+    /// A second attempt of a task whose rows were passed on already is the sink's to handle.
+    fn open(&self, attempt: AttemptId, schema: SchemaRef) -> Option<Box<dyn ResultWriter>>;
+}
+
+/// Takes the rows of one attempt. Dropped without `finish`, the attempt has failed.
+#[async_trait]
+pub trait ResultWriter: Send {
+    /// Takes a batch; waits while its reader is behind.
+    ///
+    /// # Errors
+    /// When nobody reads any more.
+    async fn push(&mut self, batch: RecordBatch) -> Result<(), ResultClosed>;
+
+    /// The rows are complete.
+    ///
+    /// # Errors
+    /// When nobody reads any more.
+    async fn finish(self: Box<Self>) -> Result<(), ResultClosed>;
+}

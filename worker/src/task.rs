@@ -1,0 +1,223 @@
+//! One attempt: a program becomes an instance, its rows become blocks or a result.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Instant;
+
+use datafusion::common::{DataFusionError, Result, internal_err};
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use futures::{FutureExt, StreamExt};
+use gnist_common::error::{ErrorKind, Failure};
+use gnist_common::graph::StageOutput;
+use gnist_common::protocol::INLINE_RESULT_BYTES_MAX;
+use gnist_common::task::{AttemptEnd, Launch, TaskMetrics, TaskOutput};
+use gnist_operators::block::{BlockCodec, encode_block};
+use gnist_operators::failure::attempt_end_of;
+use gnist_operators::placement::{Placement, Placer};
+use gnist_operators::program::Instance;
+
+use crate::blocks::{OutputWriter, block_error};
+use crate::executor::Executor;
+use crate::inputs::{ReadCounts, TaskReader};
+use crate::memory::{AttemptPool, Refusal};
+use crate::panics;
+use crate::results::{ResultClosed, ResultWriter};
+
+/// Output partitions that may buffer a whole batch each; more share the same bytes.
+const WHOLE_BATCHES_MAX: usize = 16;
+const PLACED_ROWS_MIN: usize = 512;
+
+/// Runs an attempt to its end, whatever that is. Dropped, it stops all that it started.
+pub(crate) async fn run(executor: &Executor, launch: Launch) -> AttemptEnd {
+    let attempt = launch.attempt;
+    let pool = AttemptPool::new(&executor.budget);
+    let done = execute(executor, launch, Arc::clone(&pool));
+    let end = match AssertUnwindSafe(done).catch_unwind().await {
+        Ok(Ok(output)) => return AttemptEnd::Done(output),
+        Ok(Err(error)) => end_of(&error, pool.refusal()),
+        Err(payload) => AttemptEnd::Panic(panics::failure_of_payload(&*payload)),
+    };
+    blame(end, |failure| failure.at_attempt(attempt).on_worker(executor.worker))
+}
+
+fn end_of(error: &DataFusionError, refusal: Option<Refusal>) -> AttemptEnd {
+    if let DataFusionError::External(inner) = error.find_root()
+        && inner.is::<ResultClosed>()
+    {
+        return AttemptEnd::Cancelled;
+    }
+    match (attempt_end_of(error), refusal) {
+        (AttemptEnd::OutOfMemory(failure), Some(refusal)) => {
+            let peak = Some(refusal.peak_bytes);
+            AttemptEnd::OutOfMemory(failure.in_operator(refusal.operator, peak))
+        }
+        (AttemptEnd::Panic(failure), _) => {
+            AttemptEnd::Panic(panics::failure_of_text(&failure.message))
+        }
+        (AttemptEnd::User(failure), _) if failure.kind == ErrorKind::Cluster => {
+            AttemptEnd::Transient(failure)
+        }
+        (end, _) => end,
+    }
+}
+
+fn blame(end: AttemptEnd, add: impl FnOnce(Failure) -> Failure) -> AttemptEnd {
+    match end {
+        AttemptEnd::FetchFailed { worker, failure } => {
+            AttemptEnd::FetchFailed { worker, failure: add(failure) }
+        }
+        AttemptEnd::Transient(failure) => AttemptEnd::Transient(add(failure)),
+        AttemptEnd::OutOfMemory(failure) => AttemptEnd::OutOfMemory(add(failure)),
+        AttemptEnd::DiskFull(failure) => AttemptEnd::DiskFull(add(failure)),
+        AttemptEnd::User(failure) => AttemptEnd::User(add(failure)),
+        AttemptEnd::Panic(failure) => AttemptEnd::Panic(add(failure)),
+        AttemptEnd::Done(_) | AttemptEnd::BlocksMissing { .. } | AttemptEnd::Cancelled => end,
+    }
+}
+
+/// What an attempt of an empty program makes: nothing, at no cost.
+pub(crate) fn empty_output(output: StageOutput) -> TaskOutput {
+    let nothing = vec![0; output.partitions() as usize];
+    TaskOutput { bytes: nothing.clone(), rows: nothing, ..TaskOutput::default() }
+}
+
+async fn execute(
+    executor: &Executor,
+    launch: Launch,
+    pool: Arc<AttemptPool>,
+) -> Result<TaskOutput> {
+    let started = Instant::now();
+    let Launch { attempt, program, bindings, inputs, output, tasks, .. } = launch;
+    let planned_with = executor.programs.session_config(program);
+    let reference = program;
+    let program = executor.programs.program(reference).await.map_err(external)?;
+    let bindings = executor.programs.bindings(bindings).await.map_err(external)?;
+    let reader = Arc::new(TaskReader::new(Arc::clone(&executor.inputs), inputs, tasks));
+    let counts = reader.counts();
+    let context = executor.context(attempt, planned_with, Arc::clone(&pool), reader);
+    let instance = program.instantiate(attempt.task.partition, &bindings, &context)?;
+    let Some(Instance { plan, placement }) = instance else { return Ok(empty_output(output)) };
+    let rows = execute_stream(Arc::clone(&plan), context)?;
+    let made = match open_result(executor, attempt, output, &rows) {
+        Some(writer) => pass_on(rows, writer).await?,
+        None => store(executor, attempt, output, &placement, rows).await?,
+    };
+    let metrics = Measured { plan: &plan, pool: &pool, counts: &counts, started };
+    Ok(metrics.complete(made))
+}
+
+fn external(failure: Failure) -> DataFusionError {
+    DataFusionError::External(Box::new(failure))
+}
+
+fn open_result(
+    executor: &Executor,
+    attempt: gnist_common::ids::AttemptId,
+    output: StageOutput,
+    rows: &SendableRecordBatchStream,
+) -> Option<Box<dyn ResultWriter>> {
+    let sink = executor.results.as_ref().filter(|_| output == StageOutput::Result)?;
+    sink.open(attempt, rows.schema())
+}
+
+/// Hands result rows to the driver in this process.
+async fn pass_on(
+    mut rows: SendableRecordBatchStream,
+    mut writer: Box<dyn ResultWriter>,
+) -> Result<TaskOutput> {
+    let closed = |closed: ResultClosed| DataFusionError::External(Box::new(closed));
+    let (mut bytes, mut count) = (0, 0);
+    while let Some(batch) = rows.next().await {
+        let batch = batch?;
+        bytes += batch.get_array_memory_size() as u64;
+        count += batch.num_rows() as u64;
+        writer.push(batch).await.map_err(closed)?;
+    }
+    writer.finish().await.map_err(closed)?;
+    Ok(TaskOutput { bytes: vec![bytes], rows: vec![count], ..TaskOutput::default() })
+}
+
+/// Places rows and stores them, or takes a small result along.
+async fn store(
+    executor: &Executor,
+    attempt: gnist_common::ids::AttemptId,
+    output: StageOutput,
+    placement: &Placement,
+    mut rows: SendableRecordBatchStream,
+) -> Result<TaskOutput> {
+    let schema = rows.schema();
+    let partitions = placement.partitions();
+    if partitions != output.partitions() as usize {
+        return internal_err!("a program places rows into {partitions} partitions of {output:?}");
+    }
+    let placed_rows = placed_rows(executor.batch_rows, partitions);
+    let mut placer = Placer::new(placement, &schema, attempt.task.partition, placed_rows)?;
+    let mut writer = executor.store.writer(attempt, Arc::clone(&schema), partitions);
+    while let Some(batch) = rows.next().await {
+        placer.push(batch?, |partition, batch| writer.push(partition, &batch))?;
+    }
+    drop(rows);
+    placer.finish(|partition, batch| writer.push(partition, &batch))?;
+    if output == StageOutput::Result
+        && let Some(small) = small_result(&writer)?
+    {
+        return Ok(small);
+    }
+    let sealed = writer.seal()?;
+    let metrics = TaskMetrics { spill_bytes: sealed.spill_bytes, ..TaskMetrics::default() };
+    Ok(TaskOutput { bytes: sealed.bytes, rows: sealed.rows, inline: None, metrics })
+}
+
+/// Rows of a placed batch: every output partition buffers up to that many, which nothing counts.
+fn placed_rows(batch_rows: usize, partitions: usize) -> usize {
+    if partitions <= WHOLE_BATCHES_MAX {
+        return batch_rows;
+    }
+    (batch_rows * WHOLE_BATCHES_MAX / partitions).max(PLACED_ROWS_MIN.min(batch_rows))
+}
+
+/// A result that is small enough to travel with the attempt's end.
+fn small_result(writer: &OutputWriter) -> Result<Option<TaskOutput>> {
+    // Encoded rows may be much smaller than the buffers that hold them.
+    const WORTH_TRYING: u64 = 32 * INLINE_RESULT_BYTES_MAX as u64;
+    let (bytes, rows) = writer.so_far();
+    let Some(batches) = writer.in_memory().filter(|_| bytes[0] <= WORTH_TRYING) else {
+        return Ok(None);
+    };
+    let batches: Vec<_> = batches.into_iter().cloned().collect();
+    let block = encode_block(writer.schema(), &batches, BlockCodec::Plain).map_err(block_error)?;
+    if block.len() > INLINE_RESULT_BYTES_MAX {
+        return Ok(None);
+    }
+    Ok(Some(TaskOutput { bytes, rows, inline: Some(block.into()), ..TaskOutput::default() }))
+}
+
+/// Where the counts of an attempt come from.
+struct Measured<'a> {
+    plan: &'a Arc<dyn ExecutionPlan>,
+    pool: &'a AttemptPool,
+    counts: &'a ReadCounts,
+    started: Instant,
+}
+
+impl Measured<'_> {
+    fn complete(self, made: TaskOutput) -> TaskOutput {
+        let metrics = TaskMetrics {
+            output_rows: made.rows.iter().sum(),
+            output_bytes: made.bytes.iter().sum(),
+            input_rows: self.counts.rows(),
+            input_bytes: self.counts.bytes(),
+            fetched_bytes: self.counts.fetched_bytes(),
+            spill_bytes: made.metrics.spill_bytes + spilled_bytes(self.plan),
+            peak_memory_bytes: self.pool.peak_bytes(),
+            run_us: u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX),
+        };
+        TaskOutput { metrics, ..made }
+    }
+}
+
+fn spilled_bytes(plan: &Arc<dyn ExecutionPlan>) -> u64 {
+    let own = plan.metrics().and_then(|metrics| metrics.spilled_bytes()).unwrap_or(0) as u64;
+    own + plan.children().into_iter().map(spilled_bytes).sum::<u64>()
+}

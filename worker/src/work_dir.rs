@@ -1,0 +1,192 @@
+//! The folder of one incarnation of a worker: `WORK_DIR/gnist-worker-<incarnation>/`.
+//!
+//! ```text
+//! gnist-worker-00c0ffee00c0ffee/
+//!   lock        held with an exclusive flock while the worker lives
+//!   segments/   sealed map output that is on disk
+//!   spill/      what operators spill
+//! ```
+//!
+//! A new worker deletes what dead ones left: folders of that name whose lock is free, and nothing
+//! else. A folder appears under its name only once its lock is held, so two workers that start at
+//! the same time never take each other for dead.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use gnist_common::error::{ErrorKind, Failure};
+use gnist_common::ids::WorkerId;
+
+const PREFIX: &str = "gnist-worker-";
+const LOCK: &str = "lock";
+
+/// The folder of this incarnation; deleted when dropped.
+#[derive(Debug)]
+pub struct WorkDir {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl WorkDir {
+    /// Makes the folder of this incarnation, and deletes those of dead ones.
+    ///
+    /// # Errors
+    /// `NotFound` or `DiskFull`, naming the folder that can't be written.
+    pub fn create(work_dir: &Path, worker: WorkerId) -> Result<Self, Failure> {
+        let made = fs::create_dir_all(work_dir).and_then(|()| Self::make(work_dir, worker));
+        let made = made.map_err(|error| unwritable(work_dir, &error))?;
+        delete_dead(work_dir);
+        Ok(made)
+    }
+
+    /// Where sealed segments go.
+    pub fn segments(&self) -> PathBuf {
+        self.path.join("segments")
+    }
+
+    /// Where operators spill.
+    pub fn spill(&self) -> PathBuf {
+        self.path.join("spill")
+    }
+
+    /// The folder itself.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn make(work_dir: &Path, worker: WorkerId) -> io::Result<Self> {
+        let name = format!("{PREFIX}{:016x}", worker.0);
+        let (path, new) = (work_dir.join(&name), work_dir.join(format!("{name}.new")));
+        if path.exists() {
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, format!("`{name}` exists")));
+        }
+        fs::create_dir(&new)?;
+        fs::create_dir(new.join("segments"))?;
+        fs::create_dir(new.join("spill"))?;
+        let lock = File::create(new.join(LOCK))?;
+        lock.try_lock()?;
+        fs::rename(&new, &path)?;
+        Ok(Self { path, _lock: lock })
+    }
+}
+
+impl Drop for WorkDir {
+    fn drop(&mut self) {
+        if let Err(error) = delete(&self.path) {
+            tracing::warn!(path = %self.path.display(), %error, "the worker's folder was not deleted");
+        }
+    }
+}
+
+fn unwritable(work_dir: &Path, error: &io::Error) -> Failure {
+    let kind = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::DiskFull,
+        _ => ErrorKind::NotFound,
+    };
+    let message = format!("can't write to the work folder `{}`: {error}", work_dir.display());
+    Failure::new(kind, message).with_help("name a folder that can be written with `--work-dir`")
+}
+
+fn delete_dead(work_dir: &Path) {
+    let Ok(entries) = fs::read_dir(work_dir) else { return };
+    for entry in entries.flatten() {
+        let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        if !is_folder || !is_incarnation(&entry.file_name().to_string_lossy()) {
+            continue;
+        }
+        match delete_if_dead(&entry.path()) {
+            Ok(true) => tracing::debug!(path = %entry.path().display(), "deleted a dead worker's folder"),
+            Ok(false) => {}
+            Err(error) => {
+                tracing::warn!(path = %entry.path().display(), %error, "a dead worker's folder was not deleted");
+            }
+        }
+    }
+}
+
+fn is_incarnation(name: &str) -> bool {
+    name.strip_prefix(PREFIX).is_some_and(|id| {
+        id.len() == 16 && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    })
+}
+
+fn delete_if_dead(path: &Path) -> io::Result<bool> {
+    let lock = match File::open(path.join(LOCK)) {
+        Ok(lock) => lock,
+        // Somebody was interrupted between deleting the lock and the folder; or it is not ours,
+        // and not empty.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Ok(fs::remove_dir(path).is_ok());
+        }
+        Err(error) => return Err(error),
+    };
+    match lock.try_lock() {
+        Ok(()) => delete(path).map(|()| true),
+        Err(fs::TryLockError::WouldBlock) => Ok(false),
+        Err(fs::TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// Deletes a folder, its lock last, so that an interrupted deletion can be taken up again.
+fn delete(path: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        if entry.file_name() == LOCK {
+            continue;
+        }
+        if entry.file_type()?.is_dir() {
+            fs::remove_dir_all(entry.path())?;
+        } else {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    fs::remove_file(path.join(LOCK))?;
+    fs::remove_dir(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_folders_of_dead_workers_are_deleted() {
+        let root = tempfile::tempdir().unwrap();
+        let alive = WorkDir::create(root.path(), WorkerId(1)).unwrap();
+        let dead = root.path().join("gnist-worker-00000000000000aa");
+        fs::create_dir_all(dead.join("segments")).unwrap();
+        fs::write(dead.join("segments/x"), "x").unwrap();
+        fs::write(dead.join(LOCK), "").unwrap();
+        let foreign = ["gnist-worker-notes", "gnist-worker-00000000000000ab", "data"];
+        for name in foreign {
+            fs::create_dir(root.path().join(name)).unwrap();
+            fs::write(root.path().join(name).join("keep"), "keep").unwrap();
+        }
+        let second = WorkDir::create(root.path(), WorkerId(2)).unwrap();
+        assert!(!dead.exists());
+        assert!(alive.path().exists() && second.path().exists());
+        for name in foreign {
+            assert!(root.path().join(name).join("keep").exists(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_worker_that_ends_deletes_its_folder() {
+        let root = tempfile::tempdir().unwrap();
+        let made = WorkDir::create(root.path(), WorkerId(3)).unwrap();
+        let path = made.path().to_owned();
+        fs::write(made.segments().join("s"), "s").unwrap();
+        drop(made);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_work_folder_that_is_a_file_is_named_in_the_failure() {
+        let root = tempfile::tempdir().unwrap();
+        let file = root.path().join("file");
+        fs::write(&file, "").unwrap();
+        let failure = WorkDir::create(&file, WorkerId(4)).unwrap_err();
+        assert!(failure.message.contains(&file.display().to_string()), "{failure}");
+        assert!(failure.help.is_some());
+    }
+}
