@@ -20,5 +20,5 @@ mod session;
 pub use gnist_common::error::{ErrorKind, Failure};
 pub use gnist_common::master::MasterUrl;
 pub use gnist_driver::{JobObserver, JobReport, ResultStream, SessionError};
-pub use run::run;
+pub use run::{dispatch, run};
 pub use session::{Process, Session, SessionBuilder};

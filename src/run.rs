@@ -16,8 +16,9 @@ use crate::session::Session;
 /// Whether this process dispatched on its role at its start. Set once, before anything else runs.
 static DISPATCHED: AtomicBool = AtomicBool::new(false);
 
-/// Runs this process as what it was started for: a child's part, or the program itself.
-pub(crate) fn dispatch() -> Option<ExitCode> {
+/// Runs this process as the child it was started as, if it is one. Programs that don't come
+/// through [`run`], such as test harnesses, call this first in `main` and return what it says.
+pub fn dispatch() -> Option<ExitCode> {
     DISPATCHED.store(true, Ordering::Release);
     child::run_if_child()
 }

@@ -23,7 +23,9 @@
 //!
 //! What the shell must keep: messages of one worker arrive in the order they were sent; `now`
 //! never goes back; after [`Event::WorkerLost`] an incarnation never comes back under its id.
-//! Launches read [`Scheduler::output_table`] at the version they name, or a later one.
+//! Launches read [`Scheduler::output_table`] at the version they name, or a later one; if none is
+//! served, because its stage lost outputs since, the attempt must not wait for it in its slot, but
+//! end with `BlocksMissing` of no blocks.
 //!
 //! Results: a small one travels in [`Action::ResultReady`] and is delivered by it; a large one
 //! stays on its worker until [`Event::ResultTaken`] says that the driver has it, and is computed

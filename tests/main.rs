@@ -1,0 +1,31 @@
+//! The one integration-test binary: every linked binary is large, so there is one.
+//!
+//! It has no harness of the compiler's own, because it is also its own cluster manager and workers:
+//! a `local-cluster` is made of processes of the program that asks for it.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
+
+mod architecture;
+mod backends;
+mod command;
+mod loss;
+mod slt;
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Trial};
+
+fn main() -> ExitCode {
+    if let Some(exit) = gnist::dispatch() {
+        return exit;
+    }
+    let mut arguments = Arguments::from_args();
+    // Two cores: what runs side by side only makes timeouts.
+    arguments.test_threads.get_or_insert(1);
+    let mut trials: Vec<Trial> = Vec::new();
+    trials.extend(architecture::trials());
+    trials.extend(slt::trials());
+    trials.extend(loss::trials());
+    trials.extend(command::trials());
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
