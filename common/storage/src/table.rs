@@ -76,7 +76,7 @@ async fn open(
 fn options(listing: &Listing, config: &SessionConfig, defaults: TableOptions) -> ListingOptions {
     let extension = listing.extension.text.as_str();
     let compression = FileCompressionType::from(listing.extension.compression);
-    let options = match listing.format() {
+    match listing.format() {
         FileFormat::Parquet => {
             let options = ParquetReadOptions { file_extension: extension, ..Default::default() };
             options.to_listing_options(config, defaults)
@@ -89,8 +89,7 @@ fn options(listing: &Listing, config: &SessionConfig, defaults: TableOptions) ->
             .file_extension(extension)
             .file_compression_type(compression)
             .to_listing_options(config, defaults),
-    };
-    options.with_session_config_options(config)
+    }
 }
 
 /// The file's URL, with every byte escaped that could mean something in one: a path is always
