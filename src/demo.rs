@@ -61,7 +61,7 @@ pub(crate) fn run(args: DemoArgs) -> Result<Exit, CliError> {
 
 async fn show(engine: &Engine, killer: &Killer, data: &std::path::Path) -> Result<Exit, CliError> {
     register_tpch(engine, data).await?;
-    let victim = engine.processes().into_iter().find(|process| process.role == "worker");
+    let victim = engine.processes().iter().find(|process| process.role == "worker");
     let victim = victim.ok_or_else(|| {
         CliError::failed(ErrorKind::Internal, "the cluster started without workers")
     })?;

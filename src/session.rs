@@ -213,7 +213,13 @@ impl SessionBuilder {
         let session = self.open(link, None).await?;
         let mut children = vec![manager];
         children.extend(started);
-        Ok(Session { session, slots: workers * slots, processes, _children: children, _local: None })
+        Ok(Session {
+            session,
+            slots: workers * slots,
+            processes,
+            _children: children,
+            _local: None,
+        })
     }
 
     async fn open(

@@ -10,7 +10,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use gnist_common::error::{ErrorKind, Failure};
 use gnist_common::graph::{ContentHash, ProgramKind, ProgramRef, Stage, StageOutput};
 use gnist_common::ids::StageId;
-use gnist_common::protocol::{JobStats, ManagerToDriver, StageSummary};
+use gnist_common::protocol::{DriverToManager, JobStats, ManagerToDriver, StageSummary};
 use tokio::sync::mpsc;
 
 use crate::connection::{Connection, JobInbox, manager_gone};
@@ -72,19 +72,18 @@ async fn deliver(
             biased;
             batch = batches.recv(), if open => {
                 match batch {
-                    Some(batch) if rows.send(Ok(batch)).await.is_err() => {
-                        connection.cancel_now(inbox.job);
-                        return Err(Failure::new(ErrorKind::Cancelled, "nobody reads the result"));
-                    }
-                    Some(_) => {}
+                    // A closed receiver is noticed below.
+                    Some(batch) => drop(rows.send(Ok(batch)).await),
                     None => open = false,
+                }
+                if rows.is_closed() {
+                    return Err(abandoned(connection, inbox));
                 }
                 continue;
             }
             message = inbox.messages.recv() => message.ok_or_else(manager_gone)?,
             () = rows.closed() => {
-                connection.cancel_now(inbox.job);
-                return Err(Failure::new(ErrorKind::Cancelled, "nobody reads the result"));
+                return Err(abandoned(connection, inbox));
             }
         };
         match message {
@@ -97,10 +96,18 @@ async fn deliver(
                 }
                 return Ok((stats, stages));
             }
-            ManagerToDriver::ResultReady { .. }
-            | ManagerToDriver::Progress { .. }
+            // The rows are here already.
+            ManagerToDriver::ResultReady { attempt, .. } => {
+                connection.say(DriverToManager::ResultTaken { attempt }).await?;
+            }
+            ManagerToDriver::Progress { .. }
             | ManagerToDriver::WorkerLost { .. }
             | ManagerToDriver::ApplicationOpened { .. } => {}
         }
     }
+}
+
+fn abandoned(connection: &Connection, inbox: &JobInbox) -> Failure {
+    connection.cancel_now(inbox.job);
+    Failure::new(ErrorKind::Cancelled, "nobody reads the result")
 }

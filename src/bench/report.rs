@@ -58,7 +58,7 @@ impl Report {
     ) -> Self {
         let processes: Vec<ProcessReport> = engine
             .processes()
-            .into_iter()
+            .iter()
             .map(|process| ProcessReport {
                 role: process.role.to_string(),
                 budget_bytes: process.budget_bytes,

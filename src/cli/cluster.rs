@@ -4,17 +4,17 @@ use std::env;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use gnist_common::bytes::ByteSize;
-use gnist_common::config::Config;
 use gnist_common::master::MasterUrl;
 
 use super::error::CliError;
 use super::exit::Exit;
 use super::logs;
 use super::settings::{ConfArgs, merge_config, parse_memory};
-use super::signals::{block_on, interruptible};
+use super::signals::{block_on, interruptible, stop_signal};
 use super::standing;
 use crate::cluster::{self, ManagerParts, WorkerParts};
 use crate::machine;
@@ -57,92 +57,51 @@ pub(super) struct WorkerArgs {
     conf: ConfArgs,
 }
 
-/// A cluster manager to be started.
-#[derive(Clone, Debug)]
-pub struct ManagerSettings {
-    /// Where workers and drivers reach it.
-    pub listen: SocketAddr,
-    /// Where it serves JSON.
-    pub ui: SocketAddr,
-    /// What must outlive it.
-    pub state_dir: PathBuf,
-    /// Every config key.
-    pub config: Config,
-}
-
-/// A worker to be started.
-#[derive(Clone, Debug)]
-pub struct WorkerSettings {
-    /// `HOST:PORT` of the cluster managers.
-    pub master: Vec<String>,
-    /// Its data plane.
-    pub listen: SocketAddr,
-    /// Tasks it runs at once; none means the CPUs it may use.
-    pub slots: Option<NonZeroU32>,
-    /// Its memory budget; none means the default share of what there is.
-    pub memory: Option<ByteSize>,
-    /// Where it spills.
-    pub work_dir: PathBuf,
-    /// Every config key.
-    pub config: Config,
-}
-
 pub(super) fn run_manager(args: ManagerArgs) -> Result<Exit, CliError> {
     logs::init("info");
-    let settings = ManagerSettings {
-        listen: loopback("--listen", &args.listen)?,
-        ui: loopback("--ui", &args.ui)?,
-        state_dir: args.state_dir.map_or_else(default_state_dir, Ok)?,
-        config: merge_config(&args.conf)?,
-    };
-    start_manager(settings)
-}
-
-pub(super) fn run_worker(args: WorkerArgs) -> Result<Exit, CliError> {
-    logs::init("info");
-    let settings = WorkerSettings {
-        master: standing::addresses(args.master.as_ref())?,
-        listen: loopback("--listen", &args.listen)?,
-        slots: args.slots,
-        memory: args.memory,
-        work_dir: args.work_dir.unwrap_or_else(|| env::temp_dir().join("gnist")),
-        config: merge_config(&args.conf)?,
-    };
-    start_worker(settings)
-}
-
-fn start_manager(settings: ManagerSettings) -> Result<Exit, CliError> {
-    let config = &settings.config;
+    let config = merge_config(&args.conf)?;
+    // Nothing has to outlive a cluster manager yet; the flag is checked all the same.
+    args.state_dir.map_or_else(default_state_dir, Ok)?;
     let parts = ManagerParts {
-        listen: settings.listen.to_string(),
-        ui: Some(settings.ui.to_string()),
+        listen: loopback("--listen", &args.listen)?.to_string(),
+        ui: Some(loopback("--ui", &args.ui)?.to_string()),
         heartbeat_interval: config.scheduler_heartbeat_interval(),
         lease: config.scheduler_lease(),
         no_worker_timeout: config.scheduler_no_worker_timeout(),
         worker_can_return: true,
     };
-    let ready = |address: &str, ui: Option<&str>| {
-        tracing::info!("listening on `gnist://{address}`, JSON on `http://{}`", ui.unwrap_or("-"));
-    };
     block_on(interruptible(async {
-        cluster::run_manager(parts, ready).await?;
-        Ok(Exit::Success)
-    }))
+        let ready = |address: &str, ui: Option<&str>| {
+            eprintln!("cluster manager at gnist://{address}");
+            if let Some(ui) = ui {
+                eprintln!("state at http://{ui}/api/v1");
+            }
+        };
+        Ok(cluster::run_manager(parts, ready).await?)
+    }))?;
+    Ok(Exit::Success)
 }
 
-fn start_worker(settings: WorkerSettings) -> Result<Exit, CliError> {
+pub(super) fn run_worker(args: WorkerArgs) -> Result<Exit, CliError> {
+    logs::init("info");
+    let config = merge_config(&args.conf)?;
     let parts = WorkerParts {
-        manager: settings.master,
-        listen: settings.listen.to_string(),
-        slots: settings.slots.map_or_else(machine::available_slots, NonZeroU32::get),
-        memory: settings.memory.unwrap_or_else(machine::default_memory),
-        work_dir: settings.work_dir,
-        batch_rows: settings.config.execution_batch_rows().get() as usize,
+        manager: standing::addresses(args.master.as_ref())?,
+        listen: loopback("--listen", &args.listen)?.to_string(),
+        slots: args.slots.map_or_else(machine::available_slots, Into::into),
+        memory: args.memory.unwrap_or_else(machine::default_memory),
+        work_dir: args.work_dir.unwrap_or_else(|| env::temp_dir().join("gnist")),
+        batch_rows: usize::try_from(config.execution_batch_rows().get()).unwrap_or(usize::MAX),
     };
-    let ready = |address: &str| tracing::info!(address, "registered");
     block_on(async {
+        // The worker itself leaves the cluster in good order on a signal; it is only noted here.
+        let signal = tokio::spawn(stop_signal());
+        let ready = |address: &str| eprintln!("worker at {address}");
         cluster::run_worker(parts, ready).await?;
-        Ok(Exit::Success)
+        match tokio::time::timeout(Duration::ZERO, signal).await {
+            Ok(Ok(Ok(exit))) => Err(CliError::Stopped { exit }),
+            _ => Ok(Exit::Success),
+        }
     })
 }
 

@@ -1,16 +1,15 @@
 //! The one place where commands meet the engine.
 
-use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement;
-use futures::TryStreamExt as _;
 use gnist_common::error::Failure;
 use gnist_driver::{JobObserver, ResultStream, SessionError};
 
 use super::error::CliError;
+use super::script::statement;
 use super::settings::Settings;
 use crate::session::{Process, Session};
 
@@ -31,12 +30,13 @@ impl Engine {
         observer: Option<Arc<dyn JobObserver>>,
     ) -> Result<Self, CliError> {
         let config = &settings.config;
+        let batch_rows = usize::try_from(config.execution_batch_rows().get()).unwrap_or(usize::MAX);
         let session = Session::builder(settings.master.clone())
             .name(name)
             .memory(settings.memory)
             .observer(observer)
-            .shuffle_partitions(config.shuffle_partitions().map(NonZeroU32::get))
-            .batch_rows(config.execution_batch_rows().get() as usize)
+            .shuffle_partitions(config.shuffle_partitions().map(Into::into))
+            .batch_rows(batch_rows)
             .lease(config.scheduler_heartbeat_interval(), config.scheduler_lease())
             .connect()
             .await?;
@@ -68,8 +68,8 @@ impl Engine {
     ///
     /// It can't be planned, or it failed.
     pub(crate) async fn rows(&self, sql: &str) -> Result<Vec<RecordBatch>, CliError> {
-        let rows = self.start(super::script::statement(sql)?).await.map_err(Failure::from)?;
-        Ok(rows.try_collect().await?)
+        let mut rows = self.start(statement(sql)?).await.map_err(Failure::from)?;
+        Ok(rows.collect().await?)
     }
 
     /// Slots of the master.
@@ -77,9 +77,9 @@ impl Engine {
         self.session.slots() as usize
     }
 
-    /// Every process of ours that this session started, this one included.
-    pub(crate) fn processes(&self) -> Vec<Process> {
-        self.session.processes().to_vec()
+    /// This process and every process that the session started.
+    pub(crate) fn processes(&self) -> &[Process] {
+        self.session.processes()
     }
 
     /// Ends the session in good order.

@@ -19,7 +19,7 @@ use super::script::SqlError;
 
 /// A command's failure.
 #[derive(Debug)]
-pub enum CliError {
+pub(crate) enum CliError {
     /// What the command line and config alone show.
     Usage {
         /// What is wrong.

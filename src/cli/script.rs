@@ -95,7 +95,7 @@ pub(crate) fn has_result(statement: &Statement) -> bool {
 
 /// A statement that can't be understood or planned.
 #[derive(Clone, Debug)]
-pub struct SqlError {
+pub(crate) struct SqlError {
     script: Script,
     message: String,
     span: Option<Span>,

@@ -25,21 +25,21 @@ const MASTER_VARIABLE: &str = "GNIST_MASTER";
 
 /// Flags of every command that runs jobs.
 #[derive(Args, Clone, Debug, Default)]
-pub struct SessionArgs {
+pub(crate) struct SessionArgs {
     /// Where jobs run: `local`, `local[N]`, `local[*]`, `local-cluster[W,S,MEM]` or
     /// `gnist://HOST:PORT[,HOST:PORT...]` [default: GNIST_MASTER, else gnist.toml, else local[*]].
     #[arg(long, value_name = "URL")]
-    pub master: Option<MasterUrl>,
+    pub(crate) master: Option<MasterUrl>,
     /// Memory budget of this process, such as `2GiB` [default: 60 % of RAM or cgroup limit].
     #[arg(long, value_name = "SIZE", value_parser = parse_memory)]
-    pub memory: Option<ByteSize>,
+    pub(crate) memory: Option<ByteSize>,
     #[command(flatten)]
     pub(crate) conf: ConfArgs,
 }
 
 /// Config keys on the command line.
 #[derive(Args, Clone, Debug, Default)]
-pub struct ConfArgs {
+pub(crate) struct ConfArgs {
     /// A config key (see `gnist config-reference`); may be given many times.
     #[arg(long, value_name = "KEY=VALUE")]
     conf: Vec<Pair>,
@@ -47,7 +47,7 @@ pub struct ConfArgs {
 
 /// How results and lists are printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Format {
+pub(crate) enum Format {
     /// For people: aligned columns, every row.
     #[default]
     Table,
@@ -87,13 +87,13 @@ pub(crate) fn parse_memory(text: &str) -> Result<ByteSize, String> {
 
 /// What the user wants, validated.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// Where jobs run.
-    pub master: MasterUrl,
+    pub(crate) master: MasterUrl,
     /// Memory budget of this process; none means the default share of what there is.
-    pub memory: Option<ByteSize>,
+    pub(crate) memory: Option<ByteSize>,
     /// Every config key.
-    pub config: Config,
+    pub(crate) config: Config,
 }
 
 impl Settings {
@@ -102,7 +102,7 @@ impl Settings {
     /// # Errors
     ///
     /// An unknown key, a bad value, a bad URL, or a file that is not TOML.
-    pub fn merge(args: &SessionArgs, default: MasterUrl) -> Result<Self, CliError> {
+    pub(crate) fn merge(args: &SessionArgs, default: MasterUrl) -> Result<Self, CliError> {
         let file = File::read()?;
         let master = match &args.master {
             Some(master) => master.clone(),

@@ -46,6 +46,29 @@ pub(crate) struct Conversation {
     pub(crate) reconnect_for: Duration,
 }
 
+/// Why a worker is not registered.
+pub(crate) enum Unregistered {
+    /// The manager does not want it, and would not the next time.
+    Refused {
+        /// Why.
+        reason: String,
+    },
+    /// It did not come to that.
+    Failed(Failure),
+}
+
+impl From<Unregistered> for Failure {
+    fn from(unregistered: Unregistered) -> Self {
+        match unregistered {
+            Unregistered::Refused { reason } => {
+                let message = format!("the cluster manager refused this worker: {reason}");
+                Failure::new(ErrorKind::Cluster, message)
+            }
+            Unregistered::Failed(failure) => failure,
+        }
+    }
+}
+
 /// Why a stretch of conversation ended.
 enum Pause {
     Broken,
@@ -54,23 +77,24 @@ enum Pause {
 
 impl Conversation {
     /// Registers over a new link; says how often to send a heartbeat.
-    pub(crate) async fn register(&self, link: &mut WorkerLink) -> Result<Duration, Failure> {
+    pub(crate) async fn register(&self, link: &mut WorkerLink) -> Result<Duration, Unregistered> {
         let registration = Registration {
             running: self.runner.running_attempts(),
             held: self.runner.executor.store.attempts(),
             ..self.registration.clone()
         };
-        let gone = || Failure::new(ErrorKind::Cluster, "the cluster manager hung up at registration");
+        let failed = |message| Unregistered::Failed(Failure::new(ErrorKind::Cluster, message));
+        let gone = || failed("the cluster manager hung up at registration");
         let register = WorkerToManager::Register(registration);
         link.to_manager.send(register).await.map_err(|_| gone())?;
         let answer = timeout(REGISTER_TIMEOUT, link.from_manager.recv()).await;
-        let silent = |_| Failure::new(ErrorKind::Cluster, "the cluster manager did not answer");
-        match answer.map_err(silent)?.ok_or_else(gone)? {
+        let answer = answer.map_err(|_| failed("the cluster manager did not answer"))?;
+        match answer.ok_or_else(gone)? {
             ManagerToWorker::Registered { heartbeat_interval_ms } => {
                 Ok(Duration::from_millis(heartbeat_interval_ms.max(1)))
             }
-            ManagerToWorker::Shutdown { reason } => Err(refused(&reason)),
-            _ => Err(Failure::new(ErrorKind::Internal, "the cluster manager spoke out of turn")),
+            ManagerToWorker::Shutdown { reason } => Err(Unregistered::Refused { reason }),
+            _ => Err(failed("the cluster manager spoke before it answered the registration")),
         }
     }
 
@@ -111,10 +135,12 @@ impl Conversation {
                 if let Ok(mut link) = reconnect().await {
                     match self.register(&mut link).await {
                         Ok(heartbeat) => return Ok((link, heartbeat)),
-                        Err(failure) if failure.kind == ErrorKind::Cancelled => {
-                            return Err(WorkerEnd::ShutDown { reason: failure.message });
+                        Err(Unregistered::Refused { reason }) => {
+                            return Err(WorkerEnd::ShutDown { reason });
                         }
-                        Err(failure) => tracing::debug!(%failure, "registering again failed"),
+                        Err(Unregistered::Failed(failure)) => {
+                            tracing::debug!(%failure, "registering again failed");
+                        }
                     }
                 }
                 sleep(RECONNECT_WAIT).await;
@@ -131,13 +157,10 @@ impl Conversation {
     }
 }
 
-fn refused(reason: &str) -> Failure {
-    Failure::new(ErrorKind::Cancelled, reason)
-}
-
 async fn wished(wishes: &mut watch::Receiver<Wish>) -> Wish {
-    match wishes.wait_for(|wish| *wish != Wish::Work).await {
-        Ok(wish) => *wish,
+    let wish = wishes.wait_for(|wish| *wish != Wish::Work).await.map(|wish| *wish);
+    match wish {
+        Ok(wish) => wish,
         // Every handle is gone: nobody can wish for anything.
         Err(_) => std::future::pending().await,
     }

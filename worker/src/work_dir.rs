@@ -96,7 +96,9 @@ fn delete_dead(work_dir: &Path) {
             continue;
         }
         match delete_if_dead(&entry.path()) {
-            Ok(true) => tracing::debug!(path = %entry.path().display(), "deleted a dead worker's folder"),
+            Ok(true) => {
+                tracing::debug!(path = %entry.path().display(), "deleted a dead worker's folder")
+            }
             Ok(false) => {}
             Err(error) => {
                 tracing::warn!(path = %entry.path().display(), %error, "a dead worker's folder was not deleted");

@@ -29,8 +29,9 @@ use crate::runner::Runner;
 use crate::work_dir::WorkDir;
 
 /// Opens a new link after the old one broke.
-pub type Reconnect =
-    Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<WorkerLink, Failure>> + Send>> + Send + Sync>;
+pub type Reconnect = Arc<
+    dyn Fn() -> Pin<Box<dyn Future<Output = Result<WorkerLink, Failure>> + Send>> + Send + Sync,
+>;
 
 /// What a worker talks to.
 pub struct Connections {
@@ -103,8 +104,7 @@ impl Worker {
             reconnect_for: config.reconnect_for,
         };
         // Served before it is registered: peers may ask as soon as they know of it.
-        let data_plane =
-            listener.map(|listener| data_plane::serve(listener, config.worker, store));
+        let data_plane = listener.map(|listener| data_plane::serve(listener, config.worker, store));
         let running = Running { runner, data_plane, _cpu: cpu };
         let heartbeat = conversation.register(&mut link).await?;
         tracing::info!(worker = %config.worker, address, "registered");
@@ -181,7 +181,9 @@ impl Drop for Running {
 fn address(config: &WorkerConfig, listener: Option<&Listener>) -> String {
     let Some(listener) = listener else { return String::new() };
     match &config.advertise {
-        Some(whole) if whole.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) => {
+        Some(whole)
+            if whole.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) =>
+        {
             whole.clone()
         }
         Some(host) => format!("{host}:{}", listener.address.port()),

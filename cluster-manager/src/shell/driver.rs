@@ -105,8 +105,10 @@ impl Shell {
             return internal(format!("`{job}` is no job of `{id}`"));
         }
         for stage in stages {
-            let program =
-                Some(stage.program.hash).filter(|_| stage.program.kind != ProgramKind::Empty);
+            // A program without bytes is handed over inside the driver's own process.
+            let travels =
+                stage.program.kind != ProgramKind::Empty && stage.program.length_bytes > 0;
+            let program = travels.then_some(stage.program.hash);
             let missing = |hash: &ContentHash| !self.content.is_kept(id, *hash);
             if let Some(hash) = program.into_iter().chain(stage.bindings).find(missing) {
                 let stage = stage.id;

@@ -97,13 +97,29 @@ pub fn verify_block(bytes: &[u8]) -> Result<(), BlockError> {
     Ok(())
 }
 
-/// Checks and decodes a block. Uncompressed buffers are not copied.
+/// Checks and decodes a block, or several one after another: a stored block leaves its worker as a
+/// sequence of blocks of one batch each. Uncompressed buffers are not copied.
 ///
 /// # Errors
-/// `Damaged` when the checksum does not hold, `Arrow` when the body is not an IPC stream.
+/// `Damaged` when a checksum does not hold, `Arrow` when a body is not an IPC stream.
 pub fn decode_block(bytes: &Bytes) -> Result<Vec<RecordBatch>, BlockError> {
-    verify_block(bytes)?;
-    decode_body(bytes)
+    let mut rest = bytes.clone();
+    let mut batches = Vec::new();
+    loop {
+        let first = rest.split_to(whole_length(&rest).min(rest.len()));
+        verify_block(&first)?;
+        batches.extend(decode_body(&first)?);
+        if rest.is_empty() {
+            return Ok(batches);
+        }
+    }
+}
+
+/// The length that the header claims for the block it begins, all there is without a header.
+fn whole_length(bytes: &[u8]) -> usize {
+    let Some(header) = bytes.get(..HEADER_BYTES) else { return bytes.len() };
+    let body = u64::from_le_bytes(header[8..16].try_into().expect("eight bytes"));
+    usize::try_from(body).unwrap_or(usize::MAX).saturating_add(HEADER_BYTES)
 }
 
 /// Splits the first whole block off a stream of blocks, nothing while it is incomplete.
@@ -115,9 +131,7 @@ pub fn split_first_block(stream: &mut BytesMut) -> Result<Option<Bytes>, BlockEr
     if &header[..4] != MAGIC {
         return Err(BlockError::Damaged { reason: "it does not begin as a block does" });
     }
-    let body = u64::from_le_bytes(header[8..16].try_into().expect("eight bytes"));
-    let whole = usize::try_from(body).ok().and_then(|body| body.checked_add(HEADER_BYTES));
-    let whole = whole.ok_or(BlockError::Damaged { reason: "its length is impossible" })?;
+    let whole = whole_length(header);
     Ok((stream.len() >= whole).then(|| stream.split_to(whole).freeze()))
 }
 
@@ -190,6 +204,8 @@ mod tests {
             }
         }
         assert_eq!(split, blocks);
+        let whole = decode_block(&blocks.concat().into()).expect("decodes");
+        assert_eq!(whole, [batch(1), batch(2), batch(3)]);
         assert!(stream.is_empty());
         assert!(split_first_block(&mut BytesMut::from(&[0_u8; 20][..])).is_err());
     }

@@ -27,7 +27,7 @@ const WRITE_BUFFER_BYTES: usize = 128 << 10;
 
 /// Where a frame is in its file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FrameAt {
+struct FrameAt {
     offset: u64,
     length: u64,
 }

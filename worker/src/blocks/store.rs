@@ -84,10 +84,8 @@ impl BlockStore {
             Kept::Memory { blocks, .. } => {
                 Block::Held(Arc::clone(blocks.get(id.partition as usize)?))
             }
-            Kept::Disk(segment) => {
-                ((id.partition as usize) < segment.partitions())
-                    .then(|| Block::OnDisk(Arc::clone(segment), id.partition))?
-            }
+            Kept::Disk(segment) => ((id.partition as usize) < segment.partitions())
+                .then(|| Block::OnDisk(Arc::clone(segment), id.partition))?,
         };
         Some(StoredBlock { schema: Arc::clone(&output.schema), block })
     }

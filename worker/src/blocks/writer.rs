@@ -135,7 +135,10 @@ impl OutputWriter {
         let grant = &mut self.grant;
         let block = |partition: &mut Partition| {
             let batches = std::mem::take(&mut partition.batches);
-            Arc::new(HeldBlock { batches, grant: grant.split_off(partition.held_bytes, Class::Blocks) })
+            Arc::new(HeldBlock {
+                batches,
+                grant: grant.split_off(partition.held_bytes, Class::Blocks),
+            })
         };
         self.partitions.iter_mut().map(block).collect()
     }

@@ -13,7 +13,7 @@ use tonic::{Status, Streaming};
 
 /// Connections to peers, made when first needed.
 #[derive(Debug, Default)]
-pub struct DataPlaneClient {
+pub(crate) struct DataPlaneClient {
     channels: Mutex<HashMap<String, Arc<OnceCell<Channel>>>>,
 }
 
@@ -22,7 +22,7 @@ impl DataPlaneClient {
     ///
     /// # Errors
     /// `Transient` when it can't be reached or does not answer.
-    pub async fn fetch(
+    pub(crate) async fn fetch(
         &self,
         address: &str,
         blocks: &[BlockId],
@@ -40,7 +40,7 @@ impl DataPlaneClient {
     }
 
     /// Makes the next fetch from this peer connect anew.
-    pub fn forget(&self, address: &str) {
+    pub(crate) fn forget(&self, address: &str) {
         self.lock().remove(address);
     }
 

@@ -7,6 +7,6 @@
 mod client;
 mod server;
 
-pub use client::DataPlaneClient;
+pub(crate) use client::DataPlaneClient;
 pub(crate) use client::trouble;
-pub use server::serve;
+pub(crate) use server::serve;

@@ -22,7 +22,11 @@ use crate::blocks::{Block, BlockStore, StoredBlock};
 const CHUNKS_WAITING_MAX: usize = 4;
 
 /// Serves the store on the runtime this is called on, until the handle is aborted.
-pub fn serve(listener: Listener, worker: WorkerId, store: Arc<BlockStore>) -> JoinHandle<()> {
+pub(crate) fn serve(
+    listener: Listener,
+    worker: WorkerId,
+    store: Arc<BlockStore>,
+) -> JoinHandle<()> {
     let server = gnist_proto::connect::server().add_service(data_server(DataPlane { store }));
     tokio::spawn(async move {
         if let Err(error) = server.serve_with_incoming(listener.into_incoming()).await {

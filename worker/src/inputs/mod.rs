@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use datafusion::arrow::datatypes::SchemaRef;
-use datafusion::common::{Result, internal_datafusion_err};
+use datafusion::common::{DataFusionError, Result, internal_datafusion_err};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -60,7 +60,15 @@ impl InputSource {
         io: Handle,
     ) -> Arc<Self> {
         let client = Arc::default();
-        Arc::new(Self { worker, store, budget, tables, client, io, broadcasts: Broadcasts::default() })
+        Arc::new(Self {
+            worker,
+            store,
+            budget,
+            tables,
+            client,
+            io,
+            broadcasts: Broadcasts::default(),
+        })
     }
 
     /// Forgets tables and broadcasts of a job.
@@ -149,9 +157,10 @@ impl StageInputs for TaskReader {
         selection: BlockSelection,
         schema: SchemaRef,
     ) -> Result<SendableRecordBatchStream> {
-        let launched = *self.inputs.get(input).ok_or_else(|| {
-            internal_datafusion_err!("the stage has no input number {input}")
-        })?;
+        let launched = *self
+            .inputs
+            .get(input)
+            .ok_or_else(|| internal_datafusion_err!("the stage has no input number {input}"))?;
         let is_shared = launched.input.mode == InputMode::All
             && selection == BlockSelection::All
             && self.tasks > 1;
@@ -166,7 +175,7 @@ impl StageInputs for TaskReader {
             if is_shared {
                 blocks.share().await?;
             }
-            Ok(blocks.into_stream())
+            Ok::<_, DataFusionError>(blocks.into_stream())
         };
         let batches = stream::once(open).try_flatten().map(move |batch| {
             // Metadata may differ after a journey; names and types do not.

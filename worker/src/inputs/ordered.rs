@@ -144,7 +144,9 @@ impl OrderedBlocks {
         if worker != self.source.worker {
             let Some(shared) = &self.shared else { return Ok(Reading::Remote(worker)) };
             let batches = shared.block(id);
-            return Ok(batches.map_or(Reading::Done, |batches| Reading::Shared { batches, next: 0 }));
+            return Ok(
+                batches.map_or(Reading::Done, |batches| Reading::Shared { batches, next: 0 })
+            );
         }
         let stored = self.source.store.block(id).ok_or_else(|| missing(id))?;
         match stored.block {

@@ -138,7 +138,9 @@ impl Fetch {
             let before = (self.next_block, self.frames_of_block);
             let failure = match self.converse().await {
                 Ok(()) | Err(Stop::ReaderGone) => return,
-                Err(Stop::Missing(blocks)) => return self.fail(FetchError::Missing { blocks }).await,
+                Err(Stop::Missing(blocks)) => {
+                    return self.fail(FetchError::Missing { blocks }).await;
+                }
                 Err(Stop::Trouble(failure)) => failure,
             };
             self.client.forget(&self.address);

@@ -1,1 +1,262 @@
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::sync::atomic::AtomicU32;
 
+use async_trait::async_trait;
+use bytes::Bytes;
+use datafusion::arrow::array::{AsArray, Int64Array, RecordBatch};
+use datafusion::arrow::datatypes::{DataType, Field, Int64Type, Schema};
+use gnist_common::error::{ErrorKind, Failure};
+use gnist_common::graph::{ContentHash, StageInput};
+use gnist_common::ids::{ApplicationId, StageId};
+use gnist_common::task::{AttemptEnd, OutputLocation};
+use gnist_operators::failure::attempt_end_of;
+use gnist_proto::connect::listen;
+use gnist_proto::link::ContentSource;
+use tokio::runtime::Runtime;
+
+use super::*;
+use crate::data_plane::serve;
+
+const STAGE: u32 = 3;
+const PARTITIONS: u32 = 2;
+const BATCHES: i64 = 5;
+const BATCH_ROWS: i64 = 20_000;
+
+fn stage() -> StageId {
+    ApplicationId(1).job(0).stage(STAGE)
+}
+
+fn schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, false)]))
+}
+
+/// The first row of a block.
+fn first_row(task: u32, partition: u32) -> i64 {
+    i64::from(task) * 10_000_000 + i64::from(partition) * 1_000_000
+}
+
+fn rows_of(task: u32, partition: u32) -> impl Iterator<Item = i64> {
+    let first = first_row(task, partition);
+    first..first + BATCHES * BATCH_ROWS
+}
+
+/// A worker's store and data plane, on a runtime of its own that can be killed.
+struct Peer {
+    id: WorkerId,
+    address: String,
+    store: Arc<BlockStore>,
+    runtime: Option<Runtime>,
+    _folder: tempfile::TempDir,
+}
+
+impl Peer {
+    fn start(id: u64, memory_bytes: u64) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let budget = MemoryBudget::new(memory_bytes);
+        let store = BlockStore::new(folder.path().to_owned(), budget);
+        let runtime = Runtime::new().unwrap();
+        let listener = runtime.block_on(listen("127.0.0.1:0")).unwrap();
+        let address = listener.address.to_string();
+        let id = WorkerId(id);
+        let serving = Arc::clone(&store);
+        runtime.block_on(async move { drop(serve(listener, id, serving)) });
+        Self { id, address, store, runtime: Some(runtime), _folder: folder }
+    }
+
+    /// Stores the output of a task; says where it is.
+    fn run(&self, task: u32) -> OutputLocation {
+        let attempt = stage().task(task).attempt(0);
+        let mut writer = self.store.writer(attempt, schema(), PARTITIONS as usize);
+        for partition in 0..PARTITIONS {
+            let rows: Vec<_> = rows_of(task, partition).collect();
+            for rows in rows.chunks(BATCH_ROWS as usize) {
+                let column = Arc::new(Int64Array::from(rows.to_vec()));
+                writer
+                    .push(partition, &RecordBatch::try_new(schema(), vec![column]).unwrap())
+                    .unwrap();
+            }
+        }
+        let sealed = writer.seal().unwrap();
+        OutputLocation { attempt, worker: self.id, bytes: sealed.bytes }
+    }
+
+    fn kill(&mut self) {
+        self.runtime.take().unwrap().shutdown_background();
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+#[derive(Default)]
+struct Known {
+    tables: Mutex<HashMap<StageId, Arc<OutputTable>>>,
+    pulls: AtomicU32,
+}
+
+#[async_trait]
+impl ContentSource for Known {
+    async fn content(&self, hash: ContentHash) -> Result<Bytes, Failure> {
+        Err(Failure::new(ErrorKind::NotFound, hash.to_string()))
+    }
+
+    async fn outputs(&self, stage: StageId, _: u32) -> Result<Arc<OutputTable>, Failure> {
+        self.pulls.fetch_add(1, Ordering::Relaxed);
+        Ok(Arc::clone(&self.tables.lock().unwrap()[&stage]))
+    }
+}
+
+struct Reader {
+    known: Arc<Known>,
+    source: Arc<InputSource>,
+}
+
+impl Reader {
+    /// Reads as a task that runs where `here` is, of outputs that are at these peers.
+    fn new(here: &Peer, peers: &[&Peer], outputs: Vec<OutputLocation>) -> Self {
+        let workers = peers.iter().map(|peer| (peer.id, peer.address.clone())).collect();
+        let table = OutputTable { stage: stage(), version: 1, outputs, workers };
+        let known = Arc::new(Known::default());
+        known.tables.lock().unwrap().insert(stage(), Arc::new(table));
+        let budget = MemoryBudget::new(256 << 20);
+        let tables = Tables::new(Arc::clone(&known) as _);
+        let io = Handle::current();
+        let source = InputSource::new(here.id, Arc::clone(&here.store), budget, tables, io);
+        Self { known, source }
+    }
+
+    fn task(&self, mode: InputMode, tasks: u32) -> TaskReader {
+        let input = LaunchInput { input: StageInput { stage: stage(), mode }, version: 1 };
+        TaskReader::new(Arc::clone(&self.source), vec![input], tasks)
+    }
+}
+
+async fn read(task: &TaskReader, selection: BlockSelection) -> Result<Vec<i64>> {
+    let batches: Vec<RecordBatch> = task.read(0, selection, schema())?.try_collect().await?;
+    let column =
+        |batch: &RecordBatch| batch.column(0).as_primitive::<Int64Type>().values().to_vec();
+    Ok(batches.iter().flat_map(column).collect())
+}
+
+fn on_io<T>(test: impl Future<Output = T>) -> T {
+    Runtime::new().unwrap().block_on(test)
+}
+
+#[test]
+fn rows_of_three_workers_come_in_task_order() {
+    let (here, near, far) =
+        (Peer::start(1, 64 << 20), Peer::start(2, 64 << 20), Peer::start(3, 1 << 20));
+    let outputs = vec![far.run(0), here.run(1), near.run(2), far.run(3), here.run(4), near.run(5)];
+    on_io(async {
+        let reader = Reader::new(&here, &[&here, &near, &far], outputs);
+        let task = reader.task(InputMode::Partition, 2);
+        let expected: Vec<_> = (0..6).flat_map(|task| rows_of(task, 1)).collect();
+        assert_eq!(read(&task, BlockSelection::Partition(1)).await.unwrap(), expected);
+        let counts = task.counts();
+        assert_eq!(counts.rows(), expected.len() as u64);
+        let rows_there = 4 * BATCHES * BATCH_ROWS;
+        assert!(counts.fetched_bytes() > 8 * rows_there as u64 / 4, "{}", counts.fetched_bytes());
+        let run: Vec<_> = (0..2).flat_map(|partition| rows_of(3, partition)).collect();
+        assert_eq!(read(&task, BlockSelection::Task(3)).await.unwrap(), run);
+        assert_eq!(reader.known.pulls.load(Ordering::Relaxed), 1, "the table is pulled once");
+        assert_eq!(reader.source.budget.used_bytes(), 0, "windows are given back");
+    });
+}
+
+#[test]
+fn a_broadcast_is_fetched_once_and_forgotten_with_its_job() {
+    let (here, far) = (Peer::start(1, 64 << 20), Peer::start(2, 64 << 20));
+    let outputs = vec![far.run(0), here.run(1)];
+    on_io(async {
+        let reader = Reader::new(&here, &[&here, &far], outputs);
+        let expected: Vec<_> =
+            (0..2).flat_map(|task| (0..2).flat_map(move |p| rows_of(task, p))).collect();
+        let tasks: Vec<_> = (0..4).map(|_| reader.task(InputMode::All, 4)).collect();
+        let reads = tasks.iter().map(|task| read(task, BlockSelection::All));
+        for rows in futures::future::join_all(reads).await {
+            assert_eq!(rows.unwrap(), expected);
+        }
+        let fetches = tasks.iter().filter(|task| task.counts().fetched_bytes() > 0).count();
+        assert_eq!(fetches, 1);
+        assert!(reader.source.budget.used_bytes() > 0);
+        reader.source.drop_job(stage().job);
+        assert_eq!(reader.source.budget.used_bytes(), 0);
+    });
+}
+
+#[test]
+fn blocks_that_a_worker_no_longer_has_are_all_named() {
+    let (here, far) = (Peer::start(1, 64 << 20), Peer::start(2, 64 << 20));
+    let outputs = vec![far.run(0), far.run(1), far.run(2)];
+    far.store.drop_attempt(outputs[0].attempt);
+    far.store.drop_attempt(outputs[2].attempt);
+    on_io(async {
+        let gone = [outputs[0].attempt.block(0), outputs[2].attempt.block(0)];
+        let reader = Reader::new(&here, &[&here, &far], outputs);
+        let task = reader.task(InputMode::Partition, 2);
+        let error = read(&task, BlockSelection::Partition(0)).await.unwrap_err();
+        let end = attempt_end_of(&error);
+        assert_eq!(end, AttemptEnd::BlocksMissing { blocks: gone.to_vec() });
+    });
+}
+
+#[test]
+fn a_missing_local_block_is_named() {
+    let here = Peer::start(1, 64 << 20);
+    let outputs = vec![here.run(0)];
+    here.store.drop_attempt(outputs[0].attempt);
+    on_io(async {
+        let gone = outputs[0].attempt.block(1);
+        let reader = Reader::new(&here, &[&here], outputs);
+        let task = reader.task(InputMode::Partition, 2);
+        let error = read(&task, BlockSelection::Partition(1)).await.unwrap_err();
+        assert_eq!(attempt_end_of(&error), AttemptEnd::BlocksMissing { blocks: vec![gone] });
+    });
+}
+
+#[test]
+fn a_killed_peer_is_a_failed_fetch_that_names_it() {
+    let (here, mut far) = (Peer::start(1, 64 << 20), Peer::start(2, 64 << 20));
+    let outputs = vec![here.run(0), far.run(1)];
+    far.kill();
+    on_io(async {
+        let reader = Reader::new(&here, &[&here, &far], outputs);
+        let task = reader.task(InputMode::Partition, 2);
+        let error = read(&task, BlockSelection::Partition(0)).await.unwrap_err();
+        let AttemptEnd::FetchFailed { worker, failure } = attempt_end_of(&error) else {
+            panic!("not a failed fetch: {error}")
+        };
+        assert_eq!((worker, failure.kind), (far.id, ErrorKind::Transient));
+        assert!(failure.message.contains(&far.address), "{failure}");
+    });
+}
+
+#[test]
+fn a_peer_killed_in_the_middle_is_a_failed_fetch() {
+    let (here, mut far) = (Peer::start(1, 64 << 20), Peer::start(2, 512 << 20));
+    let outputs: Vec<_> = (0..60).map(|task| far.run(task)).collect();
+    on_io(async {
+        let reader = Reader::new(&here, &[&here, &far], outputs);
+        let task = reader.task(InputMode::Partition, 2);
+        let mut rows = task.read(0, BlockSelection::Partition(0), schema()).unwrap();
+        rows.next().await.unwrap().unwrap();
+        far.kill();
+        let error = loop {
+            match rows.next().await.expect("it does not end well") {
+                Ok(_) => {}
+                Err(error) => break error,
+            }
+        };
+        let end = attempt_end_of(&error);
+        assert!(
+            matches!(end, AttemptEnd::FetchFailed { worker, .. } if worker == far.id),
+            "{end:?}"
+        );
+    });
+}

@@ -87,7 +87,10 @@ pub struct MemoryBudget {
 
 impl std::fmt::Debug for MemoryBudget {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("MemoryBudget").field("limit", &self.limit).field("held", &self.held).finish()
+        f.debug_struct("MemoryBudget")
+            .field("limit", &self.limit)
+            .field("held", &self.held)
+            .finish()
     }
 }
 
@@ -164,8 +167,7 @@ impl MemoryBudget {
     /// No more room can be made: only what is guaranteed is left.
     fn add_at_last(&self, class: Class, has: u64, bytes: u64) -> Result<(), Refused> {
         let mut held = self.held();
-        let guaranteed =
-            (self.limit / 2).saturating_sub(held.fixed) / held.spillers.max(1);
+        let guaranteed = (self.limit / 2).saturating_sub(held.fixed) / held.spillers.max(1);
         let fits = held.total() + bytes <= self.limit;
         if fits || (class == Class::Spillable && has + bytes <= guaranteed) {
             held.add(class, bytes);

@@ -61,7 +61,12 @@ impl AttemptPool {
         state.peak = state.peak.max(state.reserved);
     }
 
-    fn refuse(&self, reservation: &MemoryReservation, bytes: u64, free_bytes: u64) -> DataFusionError {
+    fn refuse(
+        &self,
+        reservation: &MemoryReservation,
+        bytes: u64,
+        free_bytes: u64,
+    ) -> DataFusionError {
         let operator = reservation.consumer().name().to_owned();
         let has = ByteSize(as_u64(reservation.size()));
         let (limit, free, more) =
