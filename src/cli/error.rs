@@ -15,7 +15,7 @@ use std::io;
 use gnist_common::error::{ErrorKind, Failure};
 
 use super::exit::Exit;
-use super::script::SqlError;
+use super::sql_error::SqlError;
 
 /// A command's failure.
 #[derive(Debug)]

@@ -15,6 +15,7 @@ mod script;
 mod settings;
 mod signals;
 mod sql;
+mod sql_error;
 mod standing;
 mod submit;
 

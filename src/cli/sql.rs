@@ -21,6 +21,7 @@ use super::progress::{ProgressLine, Shown};
 use super::script::{Script, has_result};
 use super::settings::{Format, Pair, SessionArgs, Settings};
 use super::signals::{block_on, interruptible};
+use super::sql_error::SqlError;
 
 /// Arguments of `gnist sql`.
 #[derive(Args)]
@@ -117,8 +118,8 @@ impl Run<'_> {
     }
 
     async fn one(&self, statement: Statement) -> Result<(), CliError> {
-        let started = self.engine.start(statement).await;
-        let mut rows = started.map_err(|error| self.explained(error))?;
+        let started = self.engine.start(statement.clone()).await;
+        let mut rows = started.map_err(|error| self.explained(&statement, error))?;
         if rows.schema().fields().is_empty() {
             return Ok(());
         }
@@ -132,10 +133,12 @@ impl Run<'_> {
         Ok(writer.end()?)
     }
 
-    fn explained(&self, error: SessionError) -> CliError {
+    fn explained(&self, statement: &Statement, error: SessionError) -> CliError {
         match error {
             SessionError::Plan(error) => {
-                CliError::Sql(Box::new(self.script.error(&error, &self.tables())))
+                let tables = self.tables();
+                let error = SqlError::planning(self.script, statement, &error, &tables);
+                CliError::Sql(Box::new(error))
             }
             SessionError::Job(failure) => failure.into(),
         }
