@@ -19,8 +19,19 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
 
 /// What the pure crates never reach, directly or not.
 const IMPURE: &[&str] = &[
-    "tokio", "tonic", "prost", "arrow", "datafusion", "object_store", "rand", "chrono", "time",
-    "getrandom", "fastrand", "reqwest", "hyper",
+    "tokio",
+    "tonic",
+    "prost",
+    "arrow",
+    "datafusion",
+    "object_store",
+    "rand",
+    "chrono",
+    "time",
+    "getrandom",
+    "fastrand",
+    "reqwest",
+    "hyper",
 ];
 
 /// Crates that must exist once.
@@ -29,9 +40,22 @@ const SINGLE: &[&str] =
 
 /// Licences that may be linked; an expression is fine when one of its choices is here.
 const LICENCES: &[&str] = &[
-    "0BSD", "Apache-2.0", "Apache-2.0 WITH LLVM-exception", "BSD-2-Clause", "BSD-3-Clause",
-    "BSL-1.0", "CC0-1.0", "CDLA-Permissive-2.0", "ISC", "MIT", "MIT-0", "MPL-2.0", "Unicode-3.0",
-    "Unlicense", "Zlib", "bzip2-1.0.6",
+    "0BSD",
+    "Apache-2.0",
+    "Apache-2.0 WITH LLVM-exception",
+    "BSD-2-Clause",
+    "BSD-3-Clause",
+    "BSL-1.0",
+    "CC0-1.0",
+    "CDLA-Permissive-2.0",
+    "ISC",
+    "MIT",
+    "MIT-0",
+    "MPL-2.0",
+    "Unicode-3.0",
+    "Unlicense",
+    "Zlib",
+    "bzip2-1.0.6",
 ];
 
 pub fn trials() -> Vec<Trial> {
@@ -131,7 +155,9 @@ fn every_licence_is_on_the_list(metadata: &Metadata) -> Result<(), Failed> {
         let choices = licence.replace(" OR ", "/");
         let fits = |choice: &str| {
             let parts = choice.split(" AND ");
-            parts.map(|part| part.trim_matches(['(', ')', ' '])).all(|part| LICENCES.contains(&part))
+            parts
+                .map(|part| part.trim_matches(['(', ')', ' ']))
+                .all(|part| LICENCES.contains(&part))
         };
         if !choices.split('/').any(fits) {
             return Err(format!("`{}` has the licence `{licence}`", package.name).into());

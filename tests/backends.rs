@@ -7,8 +7,7 @@ use gnist::{MasterUrl, Session, SessionBuilder};
 use tokio::runtime::Runtime;
 
 /// Every backend, by master URL.
-pub const BACKENDS: [&str; 3] =
-    ["local[2]", "local-cluster[2,1,1GiB]", "local-cluster[3,1,1GiB]"];
+pub const BACKENDS: [&str; 3] = ["local[2]", "local-cluster[2,1,1GiB]", "local-cluster[3,1,1GiB]"];
 
 static RUNTIME: LazyLock<Runtime> =
     LazyLock::new(|| Runtime::new().expect("threads can be started"));

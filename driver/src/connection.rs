@@ -53,7 +53,9 @@ impl Drop for JobInbox {
     }
 }
 
-fn lock(inboxes: &Inboxes) -> std::sync::MutexGuard<'_, BTreeMap<JobId, mpsc::Sender<ManagerToDriver>>> {
+fn lock(
+    inboxes: &Inboxes,
+) -> std::sync::MutexGuard<'_, BTreeMap<JobId, mpsc::Sender<ManagerToDriver>>> {
     inboxes.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

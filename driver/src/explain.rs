@@ -19,7 +19,8 @@ pub(crate) fn answer(rows: &[(&str, String)]) -> ResultStream {
         Field::new("plan_type", DataType::Utf8, false),
         Field::new("plan", DataType::Utf8, false),
     ]));
-    let kinds: ArrayRef = Arc::new(rows.iter().map(|(kind, _)| Some(*kind)).collect::<StringArray>());
+    let kinds: ArrayRef =
+        Arc::new(rows.iter().map(|(kind, _)| Some(*kind)).collect::<StringArray>());
     let plans: ArrayRef =
         Arc::new(rows.iter().map(|(_, plan)| Some(plan.as_str())).collect::<StringArray>());
     let batch = RecordBatch::try_new(Arc::clone(&schema), vec![kinds, plans])

@@ -14,11 +14,11 @@ use bytes::Bytes;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::common::ScalarValue;
 use gnist_common::error::{ErrorKind, Failure};
-use gnist_common::graph::{
-    ContentHash, ProgramKind, ProgramRef, Stage, StageInput, StageOutput,
-};
+use gnist_common::graph::{ContentHash, ProgramKind, ProgramRef, Stage, StageInput, StageOutput};
 use gnist_common::ids::{AttemptId, StageId};
-use gnist_common::protocol::{DriverToManager, JobStats, ManagerToDriver, ResultLocation, StageSummary};
+use gnist_common::protocol::{
+    DriverToManager, JobStats, ManagerToDriver, ResultLocation, StageSummary,
+};
 use gnist_operators::block::decode_block;
 use gnist_operators::failure::failure_of;
 use gnist_operators::program::Bindings;
@@ -244,9 +244,14 @@ impl ClusterJob {
     }
 
     /// The value of a scalar subquery: no row is null, two rows are an error.
-    fn single_value(&self, binding: usize, batches: &[RecordBatch]) -> Result<ScalarValue, Failure> {
+    fn single_value(
+        &self,
+        binding: usize,
+        batches: &[RecordBatch],
+    ) -> Result<ScalarValue, Failure> {
         let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
-        let draft = self.plan.drafts.iter().find(|draft| draft.output == DraftOutput::Value { binding });
+        let draft =
+            self.plan.drafts.iter().find(|draft| draft.output == DraftOutput::Value { binding });
         let schema = draft.expect("a bound value has a draft").plan.schema();
         let value = match rows {
             0 => ScalarValue::try_from(schema.field(0).data_type()),

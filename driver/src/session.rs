@@ -199,9 +199,9 @@ impl Session {
         let mut rows = self.query(&table.input).await?;
         let batches = rows.collect().await?;
         let schema = Arc::clone(table.input.schema().inner());
-        let batches = batches.into_iter().map(|batch| {
-            RecordBatch::try_new(Arc::clone(&schema), batch.columns().to_vec())
-        });
+        let batches = batches
+            .into_iter()
+            .map(|batch| RecordBatch::try_new(Arc::clone(&schema), batch.columns().to_vec()));
         let batches = batches.collect::<Result<Vec<_>, _>>().map_err(|error| {
             datafusion::common::DataFusionError::ArrowError(Box::new(error), None)
         })?;
@@ -215,10 +215,7 @@ impl Session {
         let optimised = state.optimize(plan)?;
         let physical = state.create_physical_plan(plan).await?;
         let stages = self.stages_text(physical, None)?;
-        let rows = [
-            ("logical_plan", optimised.display_indent().to_string()),
-            ("stages", stages),
-        ];
+        let rows = [("logical_plan", optimised.display_indent().to_string()), ("stages", stages)];
         Ok(explain::answer(&rows))
     }
 
@@ -270,7 +267,10 @@ fn no_rows() -> ResultStream {
 }
 
 async fn conclude(
-    outcome: Result<(gnist_common::protocol::JobStats, Vec<gnist_common::protocol::StageSummary>), Failure>,
+    outcome: Result<
+        (gnist_common::protocol::JobStats, Vec<gnist_common::protocol::StageSummary>),
+        Failure,
+    >,
     rows: &mpsc::Sender<Result<RecordBatch, Failure>>,
     report: &OnceLock<JobReport>,
 ) {

@@ -181,7 +181,8 @@ mod tests {
 
     #[test]
     fn a_flipped_bit_anywhere_is_seen() {
-        let good = encode_block(&batch(3).schema(), &[batch(3)], BlockCodec::Plain).expect("encodes");
+        let good =
+            encode_block(&batch(3).schema(), &[batch(3)], BlockCodec::Plain).expect("encodes");
         for at in (0..good.len()).step_by(7) {
             let mut bad = good.to_vec();
             bad[at] ^= 0x10;
@@ -194,7 +195,9 @@ mod tests {
     #[test]
     fn a_stream_of_blocks_splits_at_their_ends_wherever_it_is_cut() {
         let blocks: Vec<Bytes> = (1..4)
-            .map(|n| encode_block(&batch(n).schema(), &[batch(n)], BlockCodec::Plain).expect("encodes"))
+            .map(|n| {
+                encode_block(&batch(n).schema(), &[batch(n)], BlockCodec::Plain).expect("encodes")
+            })
             .collect();
         let (mut stream, mut split) = (BytesMut::new(), Vec::new());
         for chunk in blocks.concat().chunks(100) {

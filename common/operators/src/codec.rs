@@ -113,10 +113,7 @@ impl Encoder {
     ///
     /// # Errors
     /// Those of `encode`.
-    pub fn recording<T>(
-        &self,
-        encode: impl FnOnce(&Self) -> Result<T>,
-    ) -> Result<(T, Vec<usize>)> {
+    pub fn recording<T>(&self, encode: impl FnOnce(&Self) -> Result<T>) -> Result<(T, Vec<usize>)> {
         self.met.borrow_mut().clear();
         let encoded = encode(self)?;
         Ok((encoded, self.met.take().into_iter().collect()))

@@ -80,8 +80,7 @@ impl Bindings {
         let fields: Vec<Field> = fields
             .map(|(at, value)| Field::new(format!("value_{at}"), value.data_type(), true))
             .collect();
-        let columns =
-            self.values.iter().map(ScalarValue::to_array).collect::<Result<Vec<_>>>()?;
+        let columns = self.values.iter().map(ScalarValue::to_array).collect::<Result<Vec<_>>>()?;
         let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?;
         encode_block(batch.schema_ref(), std::slice::from_ref(&batch), BlockCodec::Plain)
             .map_err(|error| DataFusionError::External(Box::new(error)))
@@ -187,10 +186,8 @@ fn instantiate(
     let codec = GnistCodec::new();
     let decoder = Decoder::new(bindings);
     let decode_context = PhysicalPlanDecodeContext::new(context, &codec);
-    let node = message
-        .plan
-        .as_ref()
-        .ok_or_else(|| internal_datafusion_err!("a program has no plan"))?;
+    let node =
+        message.plan.as_ref().ok_or_else(|| internal_datafusion_err!("a program has no plan"))?;
     let whole = node.try_into_physical_plan_with_context(&decode_context, &decoder)?;
     let plan = cut_to_task(whole, task)?;
     let partitioning = parse_protobuf_partitioning(

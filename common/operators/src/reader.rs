@@ -172,7 +172,11 @@ impl StageReaderExec {
 impl DisplayAs for StageReaderExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let partitions = self.properties.partitioning.partition_count();
-        write!(f, "StageReaderExec: input={}, mode={:?}, partitions={partitions}", self.input, self.mode)
+        write!(
+            f,
+            "StageReaderExec: input={}, mode={:?}, partitions={partitions}",
+            self.input, self.mode
+        )
     }
 }
 

@@ -136,8 +136,8 @@ impl Cutter {
             let runs = Partitioning::UnknownPartitioning(runs);
             reader(inputs, stage, ReadMode::Merge, equivalence, runs)
         };
-        let merge = SortPreservingMergeExec::new(merge.expr().clone(), kept)
-            .with_fetch(merge.fetch());
+        let merge =
+            SortPreservingMergeExec::new(merge.expr().clone(), kept).with_fetch(merge.fetch());
         Ok(Arc::new(merge))
     }
 

@@ -85,8 +85,8 @@ pub fn plan_job(plan: Arc<dyn ExecutionPlan>, target_partitions: usize) -> Resul
 
 fn finish(draft: cut::CutStage, encoder: &Encoder) -> Result<StageDraft> {
     let tasks = draft.plan.output_partitioning().partition_count();
-    let (program, values) = encoder
-        .recording(|encoder| encode_program(&draft.plan, &draft.placement, encoder))?;
+    let (program, values) =
+        encoder.recording(|encoder| encode_program(&draft.plan, &draft.placement, encoder))?;
     Ok(StageDraft {
         repeatability: repeatability_of(&draft.plan),
         tasks: u32::try_from(tasks).expect("partition counts are u32"),
