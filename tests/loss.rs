@@ -1,20 +1,50 @@
 //! Workers that die by SIGKILL in the middle of a job: the fault really happened, the answer is
 //! right, and only what was lost ran again.
 
+use std::path::PathBuf;
+use std::process::Command;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use futures::TryStreamExt;
 use gnist::{JobObserver, Process, Session};
-use gnist_common::protocol::ManagerToDriver;
+use gnist_common::protocol::{JobStats, ManagerToDriver};
 use libtest_mimic::{Failed, Trial};
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
 
 use crate::backends::{block_on, builder};
 use crate::slt::rows_of;
 
+/// Kills per query; the environment asks for more.
+const KILLS: u32 = 3;
+
+/// Rounds that may be tried for each kill that has to happen.
+const ROUNDS_PER_KILL: u32 = 5;
+
+const TPCH: [(&str, &str); 4] = [
+    ("q5", include_str!("../src/bench/tpch/q05.sql")),
+    ("q9", include_str!("../src/bench/tpch/q09.sql")),
+    ("q18", include_str!("../src/bench/tpch/q18.sql")),
+    ("q21", include_str!("../src/bench/tpch/q21.sql")),
+];
+
+const TABLES: [&str; 8] =
+    ["customer", "lineitem", "nation", "orders", "part", "partsupp", "region", "supplier"];
+
 pub fn trials() -> Vec<Trial> {
-    vec![Trial::test("loss::a_killed_worker_costs_its_own_partitions_only", || {
-        block_on(killed_worker()).map_err(Failed::from)
-    })]
+    let killed = |name: &str, test: fn() -> Result<(), Failed>| {
+        Trial::test(format!("loss::{name}"), test)
+    };
+    let mut trials = vec![killed("a_killed_worker_costs_its_own_partitions_only", || {
+        block_on(killed_after_a_stage()).map_err(Failed::from)
+    })];
+    trials.extend(TPCH.map(|(name, sql)| {
+        Trial::test(format!("loss::{name}_is_right_whenever_a_worker_dies"), move || {
+            block_on(killed_at_random(name, sql)).map_err(Failed::from)
+        })
+    }));
+    trials
 }
 
 /// Kills one worker when the first stage of a job has finished.
@@ -46,30 +76,93 @@ pub fn workers(session: &Session) -> Vec<Process> {
     processes.filter(|process| process.role == "worker").cloned().collect()
 }
 
-const QUERY: &str = "select a.value % 10 as g, count(*), sum(b.value) \
+const JOIN: &str = "select a.value % 10 as g, count(*), sum(b.value) \
      from generate_series(1, 2000000) a join generate_series(1, 2000000) b on a.value = b.value \
      group by 1 order by 1";
 
-async fn killed_worker() -> Result<(), String> {
-    let want = answer(&builder("local[2]").connect().await.map_err(text)?).await?.0;
+async fn killed_after_a_stage() -> Result<(), String> {
+    let want = answer(&builder("local[2]").connect().await.map_err(text)?, JOIN).await?.0;
     let killer = Arc::new(Killer::default());
     let session = builder("local-cluster[3,1,1GiB]").observer(Some(Arc::clone(&killer) as _));
     let session = session.connect().await.map_err(text)?;
     *killer.victim.lock().expect("not poisoned") = Some(workers(&session)[1].id);
-    let (got, stats) = answer(&session).await?;
+    let (got, stats) = answer(&session, JOIN).await?;
     if got != want {
         return Err(format!("the answer differs: {got:?}, not {want:?}"));
     }
-    if killer.victim.lock().expect("not poisoned").is_some() || stats.workers_lost != 1 {
-        return Err("no worker was lost".to_owned());
+    if stats.workers_lost != 1 || stats.recomputed >= stats.tasks {
+        return Err(format!("one worker was to be lost, and not everything with it: {stats:?}"));
     }
     Ok(())
 }
 
-async fn answer(
-    session: &Session,
-) -> Result<(Vec<Vec<String>>, gnist_common::protocol::JobStats), String> {
-    let mut result = session.sql(QUERY).await.map_err(text)?;
+/// Runs a query again and again, each time on a cluster of its own that loses a worker at another
+/// moment of it.
+async fn killed_at_random(name: &str, sql: &str) -> Result<(), String> {
+    let local = builder("local[2]").connect().await.map_err(text)?;
+    register(&local).await?;
+    let want = answer(&local, sql).await?.0;
+    let kills = std::env::var("GNIST_TEST_KILLS").map_or(KILLS, |n| n.parse().unwrap_or(KILLS));
+    let mut took = Duration::from_millis(500);
+    let (mut lost, mut recomputed) = (0, 0);
+    // The first round is undisturbed: it says how long the query takes. A round whose job was
+    // faster than its killer does not count.
+    for round in 0..=kills * ROUNDS_PER_KILL {
+        let session = builder("local-cluster[3,1,4GiB]").connect().await.map_err(text)?;
+        register(&session).await?;
+        let mut random = SmallRng::seed_from_u64(u64::from(round));
+        let victim = workers(&session)[random.random_range(0..3)].id;
+        let moment = took.mul_f64(random.random_range(0.0..1.0));
+        let killer = (round > 0).then(|| {
+            tokio::spawn(async move {
+                tokio::time::sleep(moment).await;
+                kill(victim);
+            })
+        });
+        let started = Instant::now();
+        let (got, stats) = answer(&session, sql)
+            .await
+            .map_err(|error| format!("{name}, killed after {moment:?}: {error}"))?;
+        match killer {
+            None => took = started.elapsed(),
+            Some(killer) => killer.abort(),
+        }
+        if got != want {
+            return Err(format!("{name}, killed after {moment:?}: {got:?}, not {want:?}"));
+        }
+        lost += stats.workers_lost;
+        recomputed += stats.recomputed;
+        if lost == kills {
+            println!("{name}: {lost} workers lost in the middle, {recomputed} tasks recomputed");
+            return Ok(());
+        }
+    }
+    Err(format!("{name}: {lost} of {kills} workers were lost in the middle of their job"))
+}
+
+/// Registers the tables of TPC-H at scale 1, made when they are missing.
+async fn register(session: &Session) -> Result<(), String> {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("tpch-sf1");
+    if !folder.join("supplier").exists() {
+        let made = Command::new(env!("CARGO_BIN_EXE_gnist"))
+            .args(["bench", "generate", "tpch", "--scale", "1", "--out"])
+            .arg(&folder)
+            .output();
+        let made = made.map_err(text)?;
+        if !made.status.success() {
+            return Err(String::from_utf8_lossy(&made.stderr).into_owned());
+        }
+    }
+    for table in TABLES {
+        let path = folder.join(table);
+        let path = path.to_string_lossy();
+        gnist_storage::register_path(session.context(), table, &path).await.map_err(text)?;
+    }
+    Ok(())
+}
+
+async fn answer(session: &Session, sql: &str) -> Result<(Vec<Vec<String>>, JobStats), String> {
+    let mut result = session.sql(sql).await.map_err(text)?;
     let mut rows = Vec::new();
     while let Some(batch) = result.try_next().await.map_err(text)? {
         rows.extend(rows_of(&batch));

@@ -8,6 +8,7 @@
 mod architecture;
 mod backends;
 mod command;
+mod generated;
 mod loss;
 mod slt;
 
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
     let mut trials: Vec<Trial> = Vec::new();
     trials.extend(architecture::trials());
     trials.extend(slt::trials());
+    trials.extend(generated::trials());
     trials.extend(loss::trials());
     trials.extend(command::trials());
     libtest_mimic::run(&arguments, trials).exit_code()

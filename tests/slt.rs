@@ -1,25 +1,30 @@
-//! Every file of `tests/slt` on every backend.
+//! Every file of `tests/slt` on every backend, and on plain DataFusion, whose rows are the expected
+//! ones. `GNIST_SLT_UPDATE=1` lets the trials on plain DataFusion write what it answers into the
+//! files.
 
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
-use futures::TryStreamExt;
-use gnist::{Failure, Session};
+use datafusion::prelude::{SessionConfig, SessionContext};
+use gnist::{Failure, Session, SessionError};
 use libtest_mimic::{Failed, Trial};
 use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType, Runner};
 
 use crate::backends::{BACKENDS, block_on, builder};
 
+/// The engine that Gnist must agree with.
+const PLAIN: &str = "plain DataFusion";
+
 pub fn trials() -> Vec<Trial> {
     let mut trials = Vec::new();
     for file in files() {
-        for master in BACKENDS {
+        for backend in [PLAIN].into_iter().chain(BACKENDS) {
             let stem = file.file_stem().expect("a file").to_string_lossy().into_owned();
             let file = file.clone();
-            let name = format!("slt::{stem} on {master}");
-            trials.push(Trial::test(name, move || run(&file, master)));
+            let name = format!("slt::{stem} on {backend}");
+            trials.push(Trial::test(name, move || run(&file, backend)));
         }
     }
     trials
@@ -34,21 +39,58 @@ fn files() -> Vec<PathBuf> {
     files
 }
 
-fn run(file: &Path, master: &'static str) -> Result<(), Failed> {
+fn run(file: &Path, backend: &'static str) -> Result<(), Failed> {
     block_on(async {
-        let mut runner = Runner::new(|| async { Database::open(master).await });
+        let mut runner = Runner::new(|| async { Database::open(backend).await });
         runner.with_column_validator(|_, _| true);
+        if backend == PLAIN && std::env::var_os("GNIST_SLT_UPDATE").is_some() {
+            return update(&mut runner, file).await;
+        }
         runner.run_file_async(file).await?;
         runner.shutdown_async().await;
         Ok(())
     })
 }
 
-struct Database(Session);
+async fn update<M: sqllogictest::MakeConnection<Conn = Database>>(
+    runner: &mut Runner<Database, M>,
+    file: &Path,
+) -> Result<(), Failed> {
+    let written = runner.update_test_file(
+        file,
+        " ",
+        sqllogictest::default_validator,
+        sqllogictest::default_normalizer,
+        sqllogictest::default_column_validator,
+    );
+    written.await.map_err(|error| Failed::from(error.to_string()))
+}
+
+enum Database {
+    Gnist(Box<Session>),
+    DataFusion(Box<SessionContext>),
+}
 
 impl Database {
-    async fn open(master: &str) -> Result<Self, Failure> {
-        Ok(Self(builder(master).connect().await?))
+    async fn open(backend: &str) -> Result<Self, Failure> {
+        if backend == PLAIN {
+            let config = SessionConfig::new().with_information_schema(true);
+            return Ok(Self::DataFusion(Box::new(SessionContext::new_with_config(config))));
+        }
+        Ok(Self::Gnist(Box::new(builder(backend).connect().await?)))
+    }
+
+    async fn rows(&self, sql: &str) -> Result<(usize, Vec<RecordBatch>), SessionError> {
+        Ok(match self {
+            Self::Gnist(session) => {
+                let mut result = session.sql(sql).await?;
+                (result.schema().fields().len(), result.collect().await?)
+            }
+            Self::DataFusion(context) => {
+                let frame = context.sql(sql).await?;
+                (frame.schema().fields().len(), frame.collect().await?)
+            }
+        })
     }
 }
 
@@ -58,9 +100,7 @@ impl AsyncDB for Database {
     type ColumnType = DefaultColumnType;
 
     async fn run(&mut self, sql: &str) -> Result<DBOutput<DefaultColumnType>, Failure> {
-        let result = self.0.sql(sql).await?;
-        let columns = result.schema().fields().len();
-        let batches: Vec<RecordBatch> = result.try_collect().await?;
+        let (columns, batches) = self.rows(sql).await?;
         if columns == 0 {
             return Ok(DBOutput::StatementComplete(0));
         }
@@ -68,8 +108,17 @@ impl AsyncDB for Database {
         Ok(DBOutput::Rows { types: vec![DefaultColumnType::Any; columns], rows })
     }
 
+    fn engine_name(&self) -> &str {
+        match self {
+            Self::Gnist(_) => "gnist",
+            Self::DataFusion(_) => "datafusion",
+        }
+    }
+
     async fn shutdown(&mut self) {
-        self.0.close().await;
+        if let Self::Gnist(session) = self {
+            session.close().await;
+        }
     }
 }
 

@@ -65,7 +65,7 @@ fn select_1() -> QueryReport {
         let start = Instant::now();
         let status = std::env::current_exe().and_then(|program| {
             Command::new(program)
-                .args(["sql", "-e", "select 1"])
+                .args(["sql", "--quiet", "-e", "select 1"])
                 .env_remove("GNIST_MASTER")
                 .stdout(Stdio::null())
                 .status()

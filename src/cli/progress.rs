@@ -155,7 +155,7 @@ fn bar(stage: &StageProgress, rows: u64, seconds: f64) -> String {
 }
 
 fn finished(summary: &StageSummary) -> String {
-    let (metrics, tasks) = (&summary.metrics, summary.winners.len());
+    let metrics = &summary.metrics;
     #[expect(clippy::cast_precision_loss, reason = "two digits are shown")]
     let longest = summary.run_us_min_median_max.2 as f64 / 1e6;
     let spilled = match metrics.spill_bytes {
@@ -163,12 +163,16 @@ fn finished(summary: &StageSummary) -> String {
         bytes => format!(", {} spilled", ByteSize(bytes)),
     };
     format!(
-        "stage {} finished: {tasks} {}, {} rows, {}{spilled}, longest task {longest:.2} s",
+        "stage {} finished: {}, {}, {}{spilled}, longest task {longest:.2} s",
         summary.stage.ordinal,
-        if tasks == 1 { "task" } else { "tasks" },
-        metrics.output_rows,
+        counted(summary.winners.len() as u64, "task"),
+        counted(metrics.output_rows, "row"),
         ByteSize(metrics.output_bytes),
     )
+}
+
+fn counted(number: u64, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 fn short_count(number: f64) -> String {
@@ -190,7 +194,7 @@ mod tests {
         let stage = ApplicationId(1).job(0).stage(3);
         let (done, running, tasks) = (12, 8, 40);
         let stage = StageProgress { stage, done, running, tasks, rows: 0, bytes: 340 << 20 };
-        let expected = "[stage 3 ===>         12+8/40]  1.2 M rows/s  340.0 MiB";
+        let expected = "[stage 3 ==>          12+8/40]  1.2 M rows/s  340.0 MiB";
         assert_eq!(bar(&stage, 2_400_000, 2.0), expected);
         let none = StageProgress { done: 0, running: 0, tasks: 0, ..stage };
         assert!(bar(&none, 0, 0.0).starts_with("[stage 3 "));

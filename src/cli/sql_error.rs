@@ -250,7 +250,7 @@ mod tests {
     async fn a_wrong_call_is_underlined_and_says_what_it_takes() {
         let text = render("select 1,\n sum(o_name) from orders").await;
         let expected = "error: no function matches the given name and argument types 'sum(Utf8)'\n \
-                        --> query:2:2\n  |\n2 |  sum(o_name) from orders\n  |  ^^^^^^^^^^^\n  = help: it takes sum(Decimal) or ";
+                        --> query:2:2\n  |\n2 |  sum(o_name) from orders\n  |  ^^^^^^^^^^\n  = help: it takes sum(Decimal) or ";
         assert!(text.starts_with(expected), "{text}");
     }
 

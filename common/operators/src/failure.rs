@@ -105,7 +105,7 @@ fn message_of(error: &DataFusionError) -> String {
 
 /// The first error of this type on the chain of causes. `Arc`-shared and external errors are
 /// looked into.
-fn find<'a, T: Error + 'static>(error: &'a DataFusionError) -> Option<&'a T> {
+fn find<T: Error + 'static>(error: &DataFusionError) -> Option<&T> {
     let mut next: Option<&(dyn Error + 'static)> = Some(error.find_root());
     let mut depth_left = 32_u32;
     while let Some(current) = next {

@@ -28,6 +28,7 @@ use datafusion::physical_plan::union::UnionExec;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 
 use crate::reader::StageReaderExec;
+use crate::tree::with_children;
 
 /// The plan of task number `task`: one output partition, which is partition `task` of `plan`.
 ///
@@ -45,7 +46,7 @@ pub fn cut_to_task(plan: Arc<dyn ExecutionPlan>, task: u32) -> Result<Arc<dyn Ex
     }
     let children = plan.children().into_iter().cloned();
     let cut = children.map(|child| cut_to_task(child, task)).collect::<Result<_>>()?;
-    plan.with_new_children(cut)
+    with_children(plan, cut)
 }
 
 fn cut_union(union: &UnionExec, task: u32) -> Result<Arc<dyn ExecutionPlan>> {

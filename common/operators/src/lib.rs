@@ -9,6 +9,7 @@
 //! program     program = plan + placement, encoded once per stage; instance = one task's copy
 //! instance    cutting a plan down to one partition
 //! block       Arrow batches <-> checksummed bytes
+//! tree        rebuilding plans node by node
 //! failure     DataFusion's errors as Gnist's closed kinds
 //! ```
 
@@ -20,3 +21,4 @@ pub mod instance;
 pub mod placement;
 pub mod program;
 pub mod reader;
+pub mod tree;

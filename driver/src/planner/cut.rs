@@ -27,6 +27,7 @@ use gnist_common::graph::InputMode;
 use gnist_operators::codec::Encoder;
 use gnist_operators::placement::Placement;
 use gnist_operators::reader::{ReadMode, StageReaderExec};
+use gnist_operators::tree::with_children;
 
 use super::DraftOutput;
 
@@ -93,7 +94,7 @@ impl Cutter {
                 self.cut(child, inputs)?
             });
         }
-        if children.is_empty() { Ok(plan) } else { plan.with_new_children(children) }
+        with_children(plan, children)
     }
 
     fn cut_repartition(&mut self, exchange: &RepartitionExec, inputs: &mut Inputs) -> Result<Plan> {

@@ -22,32 +22,32 @@ use gnist_operators::codec::Encoder;
 use gnist_operators::placement::Placement;
 use gnist_operators::program::encode_program;
 
-pub use repeatability::repeatability_of;
+pub(crate) use repeatability::repeatability_of;
 
 /// A stage before it has an id.
 #[derive(Debug)]
-pub struct StageDraft {
+pub(crate) struct StageDraft {
     /// What its tasks run; its readers name `inputs` by position.
-    pub plan: Arc<dyn ExecutionPlan>,
+    pub(crate) plan: Arc<dyn ExecutionPlan>,
     /// How its rows are placed.
-    pub placement: Placement,
+    pub(crate) placement: Placement,
     /// Who reads them.
-    pub output: DraftOutput,
+    pub(crate) output: DraftOutput,
     /// Earlier drafts it reads, by position in the job plan, and how.
-    pub inputs: Vec<(usize, InputMode)>,
+    pub(crate) inputs: Vec<(usize, InputMode)>,
     /// Number of tasks.
-    pub tasks: u32,
+    pub(crate) tasks: u32,
     /// What a second run of a task may change.
-    pub repeatability: Repeatability,
+    pub(crate) repeatability: Repeatability,
     /// Bindings it needs, by ordinal; ascending.
-    pub values: Vec<usize>,
+    pub(crate) values: Vec<usize>,
     /// Its encoded program.
-    pub program: Bytes,
+    pub(crate) program: Bytes,
 }
 
 /// Where the rows of a draft go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DraftOutput {
+pub(crate) enum DraftOutput {
     /// To later drafts.
     Exchange,
     /// To later drafts, whole, once per executor.
@@ -63,18 +63,18 @@ pub enum DraftOutput {
 
 /// All drafts of one query, in topological order; the last one is the result.
 #[derive(Debug)]
-pub struct JobPlan {
+pub(crate) struct JobPlan {
     /// The drafts.
-    pub drafts: Vec<StageDraft>,
+    pub(crate) drafts: Vec<StageDraft>,
     /// Number of bindings that scalar subqueries fill.
-    pub bindings: usize,
+    pub(crate) bindings: usize,
 }
 
 /// Plans the stages of a query for a cluster.
 ///
 /// # Errors
 /// `NotImplemented` naming an operator that no executor can run yet.
-pub fn plan_job(plan: Arc<dyn ExecutionPlan>, target_partitions: usize) -> Result<JobPlan> {
+pub(crate) fn plan_job(plan: Arc<dyn ExecutionPlan>, target_partitions: usize) -> Result<JobPlan> {
     let plan = rewrite::for_tasks(plan, target_partitions)?;
     let mut cutter = cut::Cutter::default();
     cutter.cut_root(plan, DraftOutput::Result)?;

@@ -19,7 +19,7 @@ const ORDER_SENSITIVE: [&str; 5] =
     ["array_agg", "string_agg", "first_value", "last_value", "nth_value"];
 
 /// The repeatability of a stage that runs this plan, its inputs being equal.
-pub fn repeatability_of(plan: &Arc<dyn ExecutionPlan>) -> Repeatability {
+pub(crate) fn repeatability_of(plan: &Arc<dyn ExecutionPlan>) -> Repeatability {
     let mut worst = Repeatability::Exact;
     let visited = plan.apply(|node| {
         worst = worst.max(of_operator(node.as_ref()));

@@ -16,6 +16,7 @@ use datafusion::physical_plan::joins::{
 };
 use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, Partitioning};
+use gnist_operators::tree::with_children;
 
 type Plan = Arc<dyn ExecutionPlan>;
 
@@ -34,7 +35,7 @@ pub(super) fn for_tasks(plan: Plan, partitions: usize) -> Result<Plan> {
         {
             let left = Arc::clone(join.left());
             let right = gather(join.right());
-            return Ok(Transformed::yes(node.with_new_children(vec![left, right])?));
+            return Ok(Transformed::yes(with_children(node, vec![left, right])?));
         }
         Ok(Transformed::no(node))
     })
@@ -54,7 +55,7 @@ fn rewrite_hash_join(
     }
     if join.null_aware {
         let left = Arc::clone(join.left());
-        let one_probe = Arc::clone(node).with_new_children(vec![left, gather(join.right())])?;
+        let one_probe = with_children(Arc::clone(node), vec![left, gather(join.right())])?;
         return Ok(Transformed::yes(one_probe));
     }
     let (left_keys, right_keys): (Vec<_>, Vec<_>) = join.on().iter().cloned().unzip();
