@@ -24,7 +24,7 @@ use tokio::process::{Child, Command};
 use crate::cluster::{self, ManagerParts, WorkerParts};
 
 /// What a child is to be. Set by Gnist itself, never by users.
-pub const CHILD_ENV: &str = "GNIST_CHILD";
+pub(crate) const CHILD_ENV: &str = "GNIST_CHILD";
 
 /// How long a child may take to be ready.
 const READY_WITHIN: Duration = Duration::from_secs(30);
@@ -88,7 +88,7 @@ pub(crate) async fn start(role: &Role) -> Result<ReadyChild, Failure> {
 }
 
 /// Runs this process as the child it is, if it is one.
-pub fn run_if_child() -> Option<ExitCode> {
+pub(crate) fn run_if_child() -> Option<ExitCode> {
     let role = env::var(CHILD_ENV).ok()?;
     Some(match serde_json::from_str::<Role>(&role) {
         Ok(role) => run(role),

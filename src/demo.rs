@@ -5,7 +5,7 @@
 //! 1  TPC-H data is generated, if the cache has none
 //! 2  a cluster manager and two worker processes start
 //! 3  TPC-H q5 runs: scans and joins of six tables, an aggregate, a sort
-//! 4  as soon as a stage has finished, one worker is killed with SIGKILL
+//! 4  when two stages have finished, one worker is killed with SIGKILL
 //! 5  the lost partitions are recomputed on the other one
 //! 6  the rows are compared with plain DataFusion's
 //! ```
@@ -36,6 +36,10 @@ pub(crate) struct DemoArgs {
 }
 
 const MASTER: &str = "local-cluster[2,1,2GiB]";
+
+/// How many stages of several tasks finish before the kill. Both workers had a part in them, so
+/// that what the dead one held is missing.
+const KILL_AFTER_STAGES: u32 = 2;
 
 /// Which TPC-H query runs.
 const QUERY: usize = 5;
@@ -93,11 +97,13 @@ async fn show(engine: &Engine, killer: &Killer, data: &std::path::Path) -> Resul
     }
 }
 
-/// Shows progress, and kills a worker once a stage of the job has finished.
+/// Shows progress, and kills a worker in the middle of the job.
 struct Killer {
     progress: ProgressLine,
     /// The worker's process; 0 until armed.
     victim: AtomicU32,
+    /// Stages of several tasks that have finished.
+    finished: AtomicU32,
     killed: AtomicBool,
     stats: Mutex<Option<JobStats>>,
 }
@@ -107,6 +113,7 @@ impl Killer {
         Self {
             progress: ProgressLine::new(Shown::on_stderr()),
             victim: AtomicU32::new(0),
+            finished: AtomicU32::new(0),
             killed: AtomicBool::new(false),
             stats: Mutex::new(None),
         }
@@ -137,8 +144,11 @@ impl JobObserver for Killer {
     fn event(&self, message: &ManagerToDriver) {
         self.progress.event(message);
         match message {
-            // Both workers had a part in it, so that what the dead one held is missing.
-            ManagerToDriver::StageFinished(stage) if stage.winners.len() >= 2 => self.kill(),
+            ManagerToDriver::StageFinished(stage) if stage.winners.len() >= 2 => {
+                if self.finished.fetch_add(1, Ordering::AcqRel) + 1 == KILL_AFTER_STAGES {
+                    self.kill();
+                }
+            }
             ManagerToDriver::JobEnded { stats, .. } => {
                 *self.stats.lock().unwrap_or_else(PoisonError::into_inner) = Some(*stats);
             }

@@ -17,7 +17,7 @@ use gnist_common::error::Failure;
 use gnist_common::graph::ContentHash;
 use gnist_common::ids::{AttemptId, StageId};
 use gnist_driver::InProcess;
-use gnist_operators::program::Program;
+use gnist_operators::program::{Bindings, Program};
 use gnist_proto::link::DriverLink;
 use gnist_worker::{
     Connections, OneProcessPrograms, ResultClosed, ResultSink, ResultWriter, Worker, WorkerConfig,
@@ -93,8 +93,14 @@ impl LocalExchange {
 }
 
 impl InProcess for LocalExchange {
-    fn publish(&self, program: ContentHash, plan: Arc<dyn ExecutionPlan>) {
-        self.programs.put(program, Arc::new(Program::Shared { plan }), None);
+    fn publish(
+        &self,
+        name: ContentHash,
+        plan: Arc<dyn ExecutionPlan>,
+        settings: Vec<(String, String)>,
+    ) {
+        let bindings = Bindings { values: Vec::new(), settings };
+        self.programs.put(name, Arc::new(Program::Shared { plan }), Arc::new(bindings));
     }
 
     fn open_result(&self, stage: StageId) -> mpsc::Receiver<RecordBatch> {

@@ -1,41 +1,31 @@
-//! The command from outside: output, exit codes, bad input.
+//! The command from outside: output, ends, bad input.
 
-use std::process::{Command, Output};
+mod ends;
+mod forms;
+mod input;
 
 use libtest_mimic::{Failed, Trial};
 
+use crate::process::{Ended, Running};
+
+type Test = fn() -> Result<(), Failed>;
+
 pub fn trials() -> Vec<Trial> {
-    let trial = |name: &str, test: fn() -> Result<(), Failed>| {
-        Trial::test(format!("command::{name}"), test)
-    };
-    vec![
-        trial("a_query_prints_csv", a_query_prints_csv),
-        trial("an_unknown_key_suggests_the_nearest", an_unknown_key_suggests_the_nearest),
-    ]
+    let modules = [("forms", forms::TESTS), ("input", input::TESTS), ("ends", ends::TESTS)];
+    let named = modules.into_iter().flat_map(|(module, tests)| {
+        tests.iter().map(move |(name, test)| (format!("command::{module}::{name}"), *test))
+    });
+    named.map(|(name, test)| Trial::test(name, test)).collect()
 }
 
-/// Runs the command.
-pub fn gnist(arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_gnist"));
-    command.args(arguments).env_remove("GNIST_MASTER").output().expect("the command runs")
+/// Runs the command to its end.
+fn gnist(arguments: &[&str]) -> Result<Ended, String> {
+    Running::start(arguments).end()
 }
 
-/// Checks code, stdout and a part of stderr.
-pub fn expect(output: &Output, code: i32, stdout: &str, stderr: &str) -> Result<(), Failed> {
-    let (out, err) =
-        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    if output.status.code() == Some(code) && out == stdout && err.contains(stderr) {
-        return Ok(());
-    }
-    Err(format!("{:?}\nstdout: {out}\nstderr: {err}", output.status).into())
-}
-
-fn a_query_prints_csv() -> Result<(), Failed> {
-    let output = gnist(&["sql", "--format", "csv", "-e", "select 1 as a, '' as b, null as c"]);
-    expect(&output, 0, "a,b,c\n1,\"\",\n", "")
-}
-
-fn an_unknown_key_suggests_the_nearest() -> Result<(), Failed> {
-    let output = gnist(&["sql", "--conf", "shuffle.partition=4", "-e", "select 1"]);
-    expect(&output, 2, "", "shuffle.partitions")
+/// Runs a query on the default master.
+fn sql(query: &str, more: &[&str]) -> Result<Ended, String> {
+    let mut arguments = vec!["sql", "--quiet", "-e", query];
+    arguments.extend(more);
+    gnist(&arguments)
 }

@@ -3,7 +3,7 @@
 //! It has no harness of the compiler's own, because it is also its own cluster manager and workers:
 //! a `local-cluster` is made of processes of the program that asks for it.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs, unreachable_pub)]
 
 mod architecture;
 mod backends;
@@ -11,6 +11,8 @@ mod command;
 mod generated;
 mod loss;
 mod slt;
+mod starved;
+mod traps;
 
 use std::process::ExitCode;
 
@@ -27,6 +29,8 @@ fn main() -> ExitCode {
     trials.extend(architecture::trials());
     trials.extend(slt::trials());
     trials.extend(generated::trials());
+    trials.extend(traps::trials());
+    trials.extend(starved::trials());
     trials.extend(loss::trials());
     trials.extend(command::trials());
     libtest_mimic::run(&arguments, trials).exit_code()

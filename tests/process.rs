@@ -26,7 +26,7 @@ pub fn command(arguments: &[&str]) -> Command {
 /// A process that is killed when it is dropped.
 pub struct Running {
     child: Child,
-    stdout: Option<JoinHandle<String>>,
+    stdout: Option<JoinHandle<Vec<u8>>>,
     stderr: Arc<Lines>,
     started: Instant,
 }
@@ -41,7 +41,7 @@ struct Lines {
 /// How a process ended.
 pub struct Ended {
     pub status: ExitStatus,
-    pub stdout: String,
+    pub stdout: Vec<u8>,
     pub stderr: String,
     /// From its start.
     pub took: Duration,
@@ -56,9 +56,9 @@ impl Running {
         let mut child = command.spawn().expect("the command can be started");
         let stdout = child.stdout.take().map(|mut pipe| {
             std::thread::spawn(move || {
-                let mut text = String::new();
-                let _ = pipe.read_to_string(&mut text);
-                text
+                let mut bytes = Vec::new();
+                let _ = pipe.read_to_end(&mut bytes);
+                bytes
             })
         });
         let stderr = Arc::new(Lines::default());
@@ -158,7 +158,7 @@ impl Ended {
     pub fn expect(&self, code: i32, stdout: &str, stderr: &[&str]) -> Result<(), String> {
         let missing = stderr.iter().find(|part| !self.stderr.contains(*part));
         match missing {
-            None if self.status.code() == Some(code) && self.stdout == stdout => Ok(()),
+            None if self.status.code() == Some(code) && self.stdout == stdout.as_bytes() => Ok(()),
             Some(part) => Err(format!("stderr lacks `{part}`; {}", self.text())),
             None => Err(format!("expected code {code}, stdout `{stdout}`; {}", self.text())),
         }
@@ -175,6 +175,7 @@ impl Ended {
     fn text(&self) -> String {
         let Self { status, stdout, stderr, took } = self;
         let (code, signal) = (status.code(), status.signal());
+        let stdout = String::from_utf8_lossy(stdout);
         format!("code {code:?}, signal {signal:?}, after {took:?}\nstdout: {stdout}\nstderr: {stderr}")
     }
 }

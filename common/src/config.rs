@@ -146,15 +146,18 @@ impl Config {
 }
 
 fn key_of(setting: &Setting) -> Result<&'static Key, ConfigError> {
-    let by_variable = setting.origin == Origin::Environment;
-    let name_of = |key: &Key| {
-        if by_variable { key.environment_name() } else { key.name.to_owned() }
+    // What every variable begins with says nothing about which key was meant.
+    let prefix = if setting.origin == Origin::Environment { ENVIRONMENT_PREFIX } else { "" };
+    let name_of = |key: &Key| match setting.origin {
+        Origin::Environment => key.environment_name()[prefix.len()..].to_owned(),
+        _ => key.name.to_owned(),
     };
-    let found = KEYS.iter().find(|key| name_of(key) == setting.key);
+    let typed = setting.key.strip_prefix(prefix).unwrap_or(&setting.key);
+    let found = KEYS.iter().find(|key| name_of(key) == typed);
     found.ok_or_else(|| ConfigError::UnknownKey {
         key: setting.key.clone(),
         origin: setting.origin,
-        nearest: nearest(&setting.key, KEYS.iter().map(name_of)),
+        nearest: nearest(typed, KEYS.iter().map(name_of)).map(|name| format!("{prefix}{name}")),
     })
 }
 

@@ -116,6 +116,11 @@ pub enum DriverToManager {
         /// The attempt whose result was ready.
         attempt: AttemptId,
     },
+    /// Its worker answers and does not have these rows, or has damaged them: compute them again.
+    ResultMissing {
+        /// The attempt whose result was ready.
+        attempt: AttemptId,
+    },
     /// Every heartbeat interval; the application's jobs are cancelled when its lease runs out.
     Heartbeat,
     /// It leaves in good order.

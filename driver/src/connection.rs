@@ -15,11 +15,15 @@ use gnist_common::ids::{ApplicationId, JobId};
 use gnist_common::protocol::{DriverToManager, ManagerToDriver};
 use gnist_common::time::WallTime;
 use gnist_proto::link::{ContentSink, DriverLink};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 /// Messages about one job that wait for it.
 const INBOX_MESSAGES_MAX: usize = 4096;
+
+/// How long a manager may take to hear a goodbye.
+const GOODBYE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Sees every message about the session's jobs, for progress and tests.
 pub trait JobObserver: Send + Sync {
@@ -38,6 +42,8 @@ pub(crate) struct Connection {
     inboxes: Arc<Inboxes>,
     next_job: AtomicU32,
     tasks: Vec<JoinHandle<()>>,
+    /// Ends when the manager has hung up.
+    hung_up: watch::Receiver<()>,
 }
 
 /// A job's end of the conversation.
@@ -94,7 +100,12 @@ impl Connection {
             None => return Err(manager_gone()),
         };
         let inboxes = Arc::new(Inboxes::default());
-        let routing = route(link.from_manager, Arc::clone(&inboxes), observer);
+        let (conversing, hung_up) = watch::channel(());
+        let route = route(link.from_manager, Arc::clone(&inboxes), observer);
+        let routing = async move {
+            route.await;
+            drop(conversing);
+        };
         let beating = beat(link.to_manager.clone(), Duration::from_millis(heartbeat_interval_ms));
         Ok(Self {
             application,
@@ -104,6 +115,7 @@ impl Connection {
             inboxes,
             next_job: AtomicU32::new(0),
             tasks: vec![tokio::spawn(routing), tokio::spawn(beating)],
+            hung_up,
         })
     }
 
@@ -154,10 +166,17 @@ impl Connection {
         }
     }
 
-    /// Leaves in good order.
+    /// Leaves in good order: returns once the manager has heard it.
     pub(crate) async fn close(&self) {
+        let mut hung_up = self.hung_up.clone();
+        let goodbye = async {
+            if self.say(DriverToManager::CloseApplication).await.is_ok() {
+                // Nothing is ever sent: this ends when the other end is dropped.
+                let _ = hung_up.changed().await;
+            }
+        };
         // A manager that is gone has closed the application already.
-        let _ = self.say(DriverToManager::CloseApplication).await;
+        let _ = timeout(GOODBYE_PATIENCE, goodbye).await;
     }
 }
 

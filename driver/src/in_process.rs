@@ -19,8 +19,14 @@ use crate::planner::repeatability_of;
 
 /// What the process that is both driver and executor offers to its driver.
 pub trait InProcess: Send + Sync {
-    /// Makes a plan known to the executor under a name; it runs at most once.
-    fn publish(&self, program: ContentHash, plan: Arc<dyn ExecutionPlan>);
+    /// Makes a plan known to the executor under a name, with the settings the user changed; it
+    /// runs at most once.
+    fn publish(
+        &self,
+        program: ContentHash,
+        plan: Arc<dyn ExecutionPlan>,
+        settings: Vec<(String, String)>,
+    );
 
     /// Opens the channel that the executor pushes the rows of a result stage into. Bounded: the
     /// executor waits for a slow reader.
@@ -35,7 +41,7 @@ pub(crate) async fn run(
     connection: Arc<Connection>,
     mut inbox: JobInbox,
     in_process: Arc<dyn InProcess>,
-    plan: Arc<dyn ExecutionPlan>,
+    (plan, settings): (Arc<dyn ExecutionPlan>, Vec<(String, String)>),
     rows: &mpsc::Sender<Result<RecordBatch, Failure>>,
 ) -> Result<(JobStats, Vec<StageSummary>), Failure> {
     let id = inbox.job.stage(0);
@@ -51,7 +57,7 @@ pub(crate) async fn run(
         output: StageOutput::Result,
         repeatability: repeatability_of(&plan),
     };
-    in_process.publish(hash, plan);
+    in_process.publish(hash, plan, settings);
     let batches = in_process.open_result(id);
     connection.submit(inbox.job, vec![stage], true).await?;
     let outcome = deliver(&connection, &mut inbox, batches, rows).await;

@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use datafusion::arrow::array::RecordBatch;
@@ -29,11 +30,17 @@ use crate::connection::{Connection, JobInbox, manager_gone};
 use crate::fetch::fetch_block;
 use crate::planner::{DraftOutput, JobPlan, StageDraft};
 
+/// Pauses before each try at fetching a result.
+const FETCH_PAUSES: [Duration; 3] =
+    [Duration::ZERO, Duration::from_millis(50), Duration::from_millis(200)];
+
 /// A running job of a cluster.
 pub(crate) struct ClusterJob {
     pub(crate) connection: Arc<Connection>,
     pub(crate) inbox: JobInbox,
     pub(crate) plan: JobPlan,
+    /// What the user set, as executors have to set it too.
+    settings: Vec<(String, String)>,
     /// Values of bindings, as they become known.
     values: Vec<Option<ScalarValue>>,
     /// Stage of every submitted draft.
@@ -54,8 +61,14 @@ pub(crate) fn content_hash(bytes: &[u8]) -> ContentHash {
 }
 
 impl ClusterJob {
-    pub(crate) fn new(connection: Arc<Connection>, inbox: JobInbox, plan: JobPlan) -> Self {
+    pub(crate) fn new(
+        connection: Arc<Connection>,
+        inbox: JobInbox,
+        plan: JobPlan,
+        settings: Vec<(String, String)>,
+    ) -> Self {
         Self {
+            settings,
             connection,
             inbox,
             values: vec![None; plan.bindings],
@@ -166,14 +179,15 @@ impl ClusterJob {
 
     async fn put_bindings(&self, at: usize) -> Result<Option<ContentHash>, Failure> {
         let needed = &self.plan.drafts[at].values;
-        if needed.is_empty() {
+        if needed.is_empty() && self.settings.is_empty() {
             return Ok(None);
         }
         let value = |ordinal: usize| match needed.binary_search(&ordinal) {
             Ok(_) => self.values[ordinal].clone().expect("a ready draft's values are known"),
             Err(_) => ScalarValue::Null,
         };
-        let bindings = Bindings { values: (0..self.plan.bindings).map(value).collect() };
+        let values = (0..self.plan.bindings).map(value).collect();
+        let bindings = Bindings { values, settings: self.settings.clone() };
         let bytes = bindings.encode().map_err(|error| failure_of(&error))?;
         let hash = content_hash(&bytes);
         self.connection.put(hash, bytes).await?;
@@ -221,16 +235,7 @@ impl ClusterJob {
                 return Ok(Some(Vec::new()));
             }
             ResultLocation::Worker { address, .. } => {
-                match fetch_block(&address, attempt.block(0)).await {
-                    Ok(bytes) => {
-                        self.connection.say(DriverToManager::ResultTaken { attempt }).await?;
-                        bytes
-                    }
-                    Err(failure) => {
-                        tracing::warn!(%attempt, %failure, "a result could not be fetched");
-                        return Ok(None);
-                    }
-                }
+                return self.fetch_from(&address, attempt).await;
             }
         };
         if bytes.is_empty() {
@@ -241,6 +246,29 @@ impl ClusterJob {
                 .at_attempt(attempt)
         })?;
         Ok(Some(decoded))
+    }
+
+    /// Fetches and checks a result block; the manager hears whether it is here or has to be
+    /// computed again. A worker that is gone is the manager's to notice: then it says so anyway.
+    async fn fetch_from(
+        &self,
+        address: &str,
+        attempt: AttemptId,
+    ) -> Result<Option<Vec<RecordBatch>>, Failure> {
+        for pause in FETCH_PAUSES {
+            tokio::time::sleep(pause).await;
+            let fetched = fetch_block(address, attempt.block(0)).await;
+            match fetched.map(|bytes| decode_block(&bytes)) {
+                Ok(Ok(batches)) => {
+                    self.connection.say(DriverToManager::ResultTaken { attempt }).await?;
+                    return Ok(Some(batches));
+                }
+                Ok(Err(error)) => tracing::warn!(%attempt, %error, "a result came damaged"),
+                Err(failure) => tracing::warn!(%attempt, %failure, "a result was not fetched"),
+            }
+        }
+        self.connection.say(DriverToManager::ResultMissing { attempt }).await?;
+        Ok(None)
     }
 
     /// The value of a scalar subquery: no row is null, two rows are an error.

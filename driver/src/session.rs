@@ -3,6 +3,7 @@
 //! DataFusion parses, plans and optimises; nothing it plans is executed by it, but for what stays
 //! in the driver: `SET`, `SHOW`, `DESCRIBE`, views and the definitions of external tables.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use datafusion::arrow::array::RecordBatch;
@@ -56,6 +57,8 @@ pub struct Session {
     connection: Arc<Connection>,
     in_process: Option<Arc<dyn InProcess>>,
     target_partitions: usize,
+    /// Every setting as it was when the session was opened.
+    opened_with: Arc<BTreeMap<String, Option<String>>>,
 }
 
 impl Session {
@@ -74,12 +77,15 @@ impl Session {
         };
         let target_partitions = partitions as usize;
         let config = session_config(target_partitions, parts.batch_rows, in_process.is_some());
+        let entries = config.options().entries().into_iter();
+        let opened_with = Arc::new(entries.map(|entry| (entry.key, entry.value)).collect());
         let state = SessionStateBuilder::new().with_config(config).with_default_features().build();
         Ok(Self {
             context: SessionContext::new_with_state(state),
             connection: Arc::new(connection),
             in_process,
             target_partitions,
+            opened_with,
         })
     }
 
@@ -155,23 +161,35 @@ impl Session {
         let connection = Arc::clone(&self.connection);
         let inbox = connection.open_job();
         let ended = Arc::clone(&report);
+        let settings = self.changed_settings();
         match self.in_process.clone() {
             Some(process) => {
                 tokio::spawn(async move {
-                    let outcome = in_process::run(connection, inbox, process, plan, &sender).await;
+                    let outcome = in_process::run(connection, inbox, process, (plan, settings), &sender).await;
                     conclude(outcome, &sender, &ended).await;
                 });
             }
             None => {
                 let job = plan_job(plan, self.target_partitions)?;
                 tokio::spawn(async move {
-                    let job = ClusterJob::new(connection, inbox, job);
+                    let job = ClusterJob::new(connection, inbox, job, settings);
                     let outcome = job.run(&sender).await;
                     conclude(outcome, &sender, &ended).await;
                 });
             }
         }
         Ok(ResultStream::of_job(schema, rows, report))
+    }
+
+    /// What the user set since the session was opened and operators look at as they run.
+    fn changed_settings(&self) -> Vec<(String, String)> {
+        let state = self.context.state_ref();
+        let entries = state.read().config().options().entries();
+        let changed = entries.into_iter().filter(|entry| {
+            entry.key.starts_with("datafusion.execution.")
+                && self.opened_with.get(&entry.key).is_none_or(|value| *value != entry.value)
+        });
+        changed.filter_map(|entry| Some((entry.key, entry.value?))).collect()
     }
 
     async fn in_driver(&self, plan: LogicalPlan) -> Result<ResultStream, SessionError> {

@@ -5,7 +5,7 @@ use comfy_table::{Table, presets};
 use gnist_common::bytes::ByteSize;
 use gnist_common::error::ErrorKind;
 use gnist_common::ids::ApplicationId;
-use gnist_proto::view::{ApplicationView, ClusterState, WorkerView};
+use gnist_proto::view::{ApplicationView, ClusterState, WorkerState, WorkerView};
 use serde::Serialize;
 
 use super::error::CliError;
@@ -38,7 +38,30 @@ pub(super) fn apps(args: ListArgs) -> Result<Exit, CliError> {
 
 pub(super) fn workers(args: ListArgs) -> Result<Exit, CliError> {
     let state = ask(&args.standing)?;
-    show(&args.standing, &state.workers, || worker_table(&state.workers))
+    let rows: Vec<WorkerRow<'_>> = state.workers.iter().map(WorkerRow::of).collect();
+    show(&args.standing, &rows, || worker_table(&state.workers))
+}
+
+/// What scripts may rely on; `/api/v1/workers` has more.
+#[derive(Serialize)]
+struct WorkerRow<'a> {
+    id: String,
+    address: &'a str,
+    state: WorkerState,
+    slots: u32,
+    memory_bytes: u64,
+}
+
+impl<'a> WorkerRow<'a> {
+    fn of(worker: &'a WorkerView) -> Self {
+        Self {
+            id: worker.id.to_string(),
+            address: &worker.address,
+            state: worker.state,
+            slots: worker.slots,
+            memory_bytes: worker.memory_bytes,
+        }
+    }
 }
 
 pub(super) fn status(args: StatusArgs) -> Result<Exit, CliError> {

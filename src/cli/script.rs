@@ -21,7 +21,7 @@ impl Script {
     }
 
     /// Every statement in order. All are parsed before the first runs.
-    pub(crate) fn statements(&self) -> Result<Vec<Statement>, SqlError> {
+    pub(crate) fn statements(&self) -> Result<Vec<Statement>, Box<SqlError>> {
         // Nested expressions are parsed on a stack that grows.
         const DEPTH_MAX: usize = 10_000;
         let dialect = GenericDialect {};
@@ -30,7 +30,7 @@ impl Script {
             .with_recursion_limit(DEPTH_MAX)
             .build()
             .and_then(|mut parser| parser.parse_statements());
-        parsed.map(Vec::from).map_err(|error| SqlError::parsing(self, &error))
+        parsed.map(Vec::from).map_err(|error| Box::new(SqlError::parsing(self, &error)))
     }
 }
 
@@ -41,7 +41,7 @@ impl Script {
 /// It is not one statement of SQL.
 pub(crate) fn statement(sql: &str) -> Result<Statement, CliError> {
     let script = Script::new("query", sql);
-    let mut statements = script.statements().map_err(|error| CliError::Sql(Box::new(error)))?;
+    let mut statements = script.statements().map_err(CliError::Sql)?;
     match (statements.pop(), statements.is_empty()) {
         (Some(statement), true) => Ok(statement),
         _ => Err(CliError::usage("expected one statement")),

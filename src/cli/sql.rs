@@ -49,7 +49,7 @@ pub(super) fn run(args: SqlArgs) -> Result<Exit, CliError> {
     logs::init("warn");
     let settings = Settings::merge(&args.session, MasterUrl::LOCAL_ALL)?;
     let script = script_of(&args)?;
-    let statements = script.statements().map_err(|error| CliError::Sql(Box::new(error)))?;
+    let statements = script.statements().map_err(CliError::Sql)?;
     check_count(args.format, &statements)?;
     block_on(async {
         let progress = if args.quiet { Shown::Nothing } else { Shown::on_stderr() };
@@ -59,7 +59,13 @@ pub(super) fn run(args: SqlArgs) -> Result<Exit, CliError> {
         let engine = interruptible(Engine::connect(&settings, "gnist sql", observer)).await?;
         let run =
             Run { engine: &engine, script: &script, format: args.format, progress: &progress };
-        let result = interruptible(run.all(&args.table, statements)).await;
+        let work = async {
+            tokio::select! {
+                result = run.all(&args.table, statements) => result,
+                () = output::stdout_closed() => Err(CliError::StdoutClosed),
+            }
+        };
+        let result = interruptible(work).await;
         progress.clear();
         engine.close().await;
         result.map(|()| Exit::Success)

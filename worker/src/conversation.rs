@@ -119,7 +119,7 @@ impl Conversation {
             () = speak(&self.runner, &link.to_manager, heartbeat) => Pause::Broken,
             wish = wished(&mut wishes) => {
                 if wish == Wish::Leave {
-                    say_goodbye(&self.runner, &link.to_manager).await;
+                    say_goodbye(&self.runner, link).await;
                 }
                 Pause::Over(WorkerEnd::Asked)
             }
@@ -220,11 +220,19 @@ async fn send_ends(runner: &Runner, to: &mpsc::Sender<WorkerToManager>) -> bool 
     }
 }
 
-async fn say_goodbye(runner: &Runner, to: &mpsc::Sender<WorkerToManager>) {
+/// Leaves, and waits until the manager hangs up: this process may end right after, and a message
+/// that is still on its way would end with it.
+async fn say_goodbye(runner: &Runner, link: &mut WorkerLink) {
     const PATIENCE: Duration = Duration::from_secs(1);
     let goodbye = async {
-        if send_ends(runner, to).await {
-            let _gone = to.send(WorkerToManager::Deregister).await;
+        if send_ends(runner, &link.to_manager).await
+            && link.to_manager.send(WorkerToManager::Deregister).await.is_ok()
+        {
+            while let Some(message) = link.from_manager.recv().await {
+                if matches!(message, ManagerToWorker::Shutdown { .. }) {
+                    return;
+                }
+            }
         }
     };
     let _late = timeout(PATIENCE, goodbye).await;

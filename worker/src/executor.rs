@@ -77,17 +77,23 @@ impl Executor {
         })
     }
 
-    /// The context of one attempt; `planned_with` are the settings that came with its program.
+    /// The context of one attempt; `settings` is what the user changed.
+    ///
+    /// # Errors
+    /// When a setting is not known here.
     pub(crate) fn context(
         &self,
         attempt: AttemptId,
-        planned_with: Option<SessionConfig>,
+        settings: &[(String, String)],
         pool: Arc<AttemptPool>,
         inputs: Arc<TaskReader>,
-    ) -> Arc<TaskContext> {
-        let config = planned_with.unwrap_or_else(|| self.session_config.clone());
+    ) -> datafusion::common::Result<Arc<TaskContext>> {
+        let mut config = self.session_config.clone();
+        for (key, value) in settings {
+            config.options_mut().set(key, value)?;
+        }
         let runtime = RuntimeEnv { memory_pool: pool, ..self.runtime.clone() };
-        Arc::new(TaskContext::new(
+        Ok(Arc::new(TaskContext::new(
             Some(attempt.to_string()),
             attempt.task.stage.job.to_string(),
             config.with_extension(Arc::new(TaskInputs(inputs))),
@@ -96,7 +102,7 @@ impl Executor {
             self.functions.aggregate_functions().clone(),
             self.functions.window_functions().clone(),
             Arc::new(runtime),
-        ))
+        )))
     }
 
     /// Forgets everything of a job.

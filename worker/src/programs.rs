@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use datafusion::prelude::SessionConfig;
 use gnist_common::error::Failure;
 use gnist_common::graph::{ContentHash, ProgramRef};
 use gnist_common::ids::JobId;
@@ -31,12 +30,11 @@ pub trait ProgramSource: Send + Sync {
     ///
     /// # Errors
     /// When they can't be had or do not decode.
-    async fn bindings(&self, bindings: Option<ContentHash>) -> Result<Arc<Bindings>, Failure>;
-
-    /// The session settings that this program was planned with, if they travel.
-    fn session_config(&self, _program: ProgramRef) -> Option<SessionConfig> {
-        None
-    }
+    async fn bindings(
+        &self,
+        program: ProgramRef,
+        bindings: Option<ContentHash>,
+    ) -> Result<Arc<Bindings>, Failure>;
 
     /// A job has ended.
     fn drop_job(&self, _job: JobId) {}
@@ -55,24 +53,16 @@ pub struct OneProcessPrograms {
 struct Handed {
     program: Arc<Program>,
     bindings: Arc<Bindings>,
-    config: Option<SessionConfig>,
 }
 
 impl OneProcessPrograms {
-    /// Hands over a program and the settings it was planned with, under a hash that only has to be
-    /// unique in this process.
-    pub fn put(&self, hash: ContentHash, program: Arc<Program>, config: Option<SessionConfig>) {
-        let handed = Handed { program, bindings: Arc::default(), config };
-        self.programs().insert(hash, handed);
+    /// Hands over a program and what fills its holes, under a hash that only has to be unique in
+    /// this process.
+    pub fn put(&self, hash: ContentHash, program: Arc<Program>, bindings: Arc<Bindings>) {
+        self.programs().insert(hash, Handed { program, bindings });
     }
 
-    /// Hands over bindings under a hash.
-    pub fn put_bindings(&self, hash: ContentHash, bindings: Arc<Bindings>) {
-        let handed = Handed { program: Arc::new(Program::Empty), bindings, config: None };
-        self.programs().insert(hash, handed);
-    }
-
-    /// Takes a program or bindings back.
+    /// Takes a program back.
     pub fn take(&self, hash: ContentHash) {
         let taken = self.programs().remove(&hash);
         drop(taken);
@@ -96,15 +86,12 @@ impl ProgramSource for OneProcessPrograms {
         Ok(self.get(program.hash)?.program)
     }
 
-    async fn bindings(&self, bindings: Option<ContentHash>) -> Result<Arc<Bindings>, Failure> {
-        match bindings {
-            Some(hash) => Ok(self.get(hash)?.bindings),
-            None => Ok(Arc::default()),
-        }
-    }
-
-    fn session_config(&self, program: ProgramRef) -> Option<SessionConfig> {
-        self.get(program.hash).ok()?.config
+    async fn bindings(
+        &self,
+        program: ProgramRef,
+        _: Option<ContentHash>,
+    ) -> Result<Arc<Bindings>, Failure> {
+        Ok(self.get(program.hash)?.bindings)
     }
 }
 
@@ -143,7 +130,11 @@ impl ProgramSource for PulledPrograms {
         cell.get_or_try_init(decode).await.cloned()
     }
 
-    async fn bindings(&self, bindings: Option<ContentHash>) -> Result<Arc<Bindings>, Failure> {
+    async fn bindings(
+        &self,
+        _: ProgramRef,
+        bindings: Option<ContentHash>,
+    ) -> Result<Arc<Bindings>, Failure> {
         let Some(hash) = bindings else { return Ok(Arc::default()) };
         // Bindings are small: their length is not known before they are pulled.
         let cell = lock(&self.bindings).cell(hash, CACHE_BYTES_MAX / 1024);

@@ -89,13 +89,12 @@ async fn execute(
 ) -> Result<TaskOutput> {
     let started = Instant::now();
     let Launch { attempt, program, bindings, inputs, output, tasks, .. } = launch;
-    let planned_with = executor.programs.session_config(program);
     let reference = program;
     let program = executor.programs.program(reference).await.map_err(external)?;
-    let bindings = executor.programs.bindings(bindings).await.map_err(external)?;
+    let bindings = executor.programs.bindings(reference, bindings).await.map_err(external)?;
     let reader = Arc::new(TaskReader::new(Arc::clone(&executor.inputs), inputs, tasks));
     let counts = reader.counts();
-    let context = executor.context(attempt, planned_with, Arc::clone(&pool), reader);
+    let context = executor.context(attempt, &bindings.settings, Arc::clone(&pool), reader)?;
     let instance = program.instantiate(attempt.task.partition, &bindings, &context)?;
     let Some(Instance { plan, placement }) = instance else { return Ok(empty_output(output)) };
     let rows = execute_stream(Arc::clone(&plan), context)?;

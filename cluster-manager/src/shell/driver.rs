@@ -70,7 +70,14 @@ impl Shell {
             {
                 self.feed(Event::ResultTaken { attempt });
             }
-            DriverToManager::CancelJob { .. } | DriverToManager::ResultTaken { .. } => {
+            DriverToManager::ResultMissing { attempt }
+                if attempt.task.stage.job.application == id =>
+            {
+                self.feed(Event::ResultMissing { attempt });
+            }
+            DriverToManager::CancelJob { .. }
+            | DriverToManager::ResultTaken { .. }
+            | DriverToManager::ResultMissing { .. } => {
                 tracing::warn!(application = %id, "driver named a job of another application");
             }
             DriverToManager::Heartbeat => {}

@@ -13,7 +13,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::array::{RecordBatch, RecordBatchOptions};
 use datafusion::arrow::datatypes::{Field, Schema};
 use datafusion::common::{DataFusionError, Result, ScalarValue, internal_datafusion_err};
 use datafusion::execution::TaskContext;
@@ -68,10 +68,12 @@ pub struct PlanTemplate(PlanProgram);
 pub struct Bindings {
     /// Values of uncorrelated scalar subqueries, by binding ordinal.
     pub values: Vec<ScalarValue>,
+    /// Settings that the user changed, as DataFusion names them.
+    pub settings: Vec<(String, String)>,
 }
 
 impl Bindings {
-    /// The values as one block of one row, a column each.
+    /// The values as one block of one row, a column each; the settings as its schema's metadata.
     ///
     /// # Errors
     /// When Arrow can't hold a value.
@@ -81,7 +83,9 @@ impl Bindings {
             .map(|(at, value)| Field::new(format!("value_{at}"), value.data_type(), true))
             .collect();
         let columns = self.values.iter().map(ScalarValue::to_array).collect::<Result<Vec<_>>>()?;
-        let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?;
+        let schema = Schema::new_with_metadata(fields, self.settings.iter().cloned().collect());
+        let one_row = RecordBatchOptions::new().with_row_count(Some(1));
+        let batch = RecordBatch::try_new_with_options(Arc::new(schema), columns, &one_row)?;
         encode_block(batch.schema_ref(), std::slice::from_ref(&batch), BlockCodec::Plain)
             .map_err(|error| DataFusionError::External(Box::new(error)))
     }
@@ -95,7 +99,8 @@ impl Bindings {
             decode_block(bytes).map_err(|error| DataFusionError::External(Box::new(error)))?;
         let columns = batches.iter().flat_map(RecordBatch::columns);
         let values = columns.map(|column| ScalarValue::try_from_array(column, 0));
-        Ok(Self { values: values.collect::<Result<_>>()? })
+        let settings = batches.iter().flat_map(|batch| batch.schema_ref().metadata().clone());
+        Ok(Self { values: values.collect::<Result<_>>()?, settings: settings.collect() })
     }
 }
 

@@ -54,6 +54,14 @@ fn an_unknown_key_is_refused_with_the_nearest_name() {
 }
 
 #[test]
+fn nothing_is_suggested_for_what_is_like_no_key() {
+    for (key, origin) in [("GNIST_CONF_QQ", Origin::Environment), ("qq", Origin::Flag)] {
+        let error = config(&[(key, "1", origin)]).expect_err("unknown").to_string();
+        assert!(!error.contains("did you mean"), "{error}");
+    }
+}
+
+#[test]
 fn a_bad_value_says_what_would_be_right() {
     for (key, value, expected) in [
         ("shuffle.partitions", "0", "`0` is not a whole number, 1 or more"),

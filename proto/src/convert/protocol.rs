@@ -173,6 +173,7 @@ impl From<DriverToManager> for wire::DriverMessage {
             }
             DriverToManager::CancelJob { job } => Message::CancelJob(job.into()),
             DriverToManager::ResultTaken { attempt } => Message::ResultTaken(attempt.into()),
+            DriverToManager::ResultMissing { attempt } => Message::ResultMissing(attempt.into()),
             DriverToManager::Heartbeat => Message::Heartbeat(wire::Empty {}),
             DriverToManager::CloseApplication => Message::CloseApplication(wire::Empty {}),
         };
@@ -197,6 +198,7 @@ impl TryFrom<wire::DriverMessage> for DriverToManager {
             },
             Message::CancelJob(job) => Self::CancelJob { job: job.into() },
             Message::ResultTaken(attempt) => Self::ResultTaken { attempt: attempt.into() },
+            Message::ResultMissing(attempt) => Self::ResultMissing { attempt: attempt.into() },
             Message::Heartbeat(wire::Empty {}) => Self::Heartbeat,
             Message::CloseApplication(wire::Empty {}) => Self::CloseApplication,
         })

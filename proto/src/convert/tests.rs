@@ -199,6 +199,7 @@ fn messages_of_drivers_survive() {
         DriverToManager::SubmitStages { job, stages, sealed: true },
         DriverToManager::CancelJob { job },
         DriverToManager::ResultTaken { attempt: attempt() },
+        DriverToManager::ResultMissing { attempt: attempt() },
         DriverToManager::Heartbeat,
         DriverToManager::CloseApplication,
     ] {

@@ -10,7 +10,7 @@ use super::{ResultWriter, WriteError};
 
 pub(super) enum ArrowWriter<W: Write> {
     Waiting(W),
-    Writing(StreamWriter<W>),
+    Writing(Box<StreamWriter<W>>),
     Ended,
 }
 
@@ -23,7 +23,7 @@ impl<W: Write> ArrowWriter<W> {
 impl<W: Write> ResultWriter for ArrowWriter<W> {
     fn begin(&mut self, schema: &SchemaRef) -> Result<(), WriteError> {
         if let Self::Waiting(out) = std::mem::replace(self, Self::Ended) {
-            *self = Self::Writing(StreamWriter::try_new(out, schema)?);
+            *self = Self::Writing(Box::new(StreamWriter::try_new(out, schema)?));
         }
         Ok(())
     }

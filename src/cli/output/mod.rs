@@ -11,6 +11,8 @@ use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::error::ArrowError;
 use gnist_common::error::ErrorKind;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 use super::error::CliError;
 use super::exit::Exit;
@@ -77,6 +79,17 @@ pub(crate) fn takes_several(format: Format) -> bool {
 pub(crate) fn stdout() -> impl Write {
     const BUFFER_BYTES: usize = 64 << 10;
     BufWriter::with_capacity(BUFFER_BYTES, io::stdout())
+}
+
+/// Waits until the reader of stdout is gone, so that a long job ends with it and not only at its
+/// next row; forever when stdout is no pipe.
+pub(crate) async fn stdout_closed() {
+    if let Ok(stdout) = AsyncFd::with_interest(io::stdout(), Interest::ERROR)
+        && stdout.ready(Interest::ERROR).await.is_ok()
+    {
+        return;
+    }
+    std::future::pending().await
 }
 
 /// Prints text to stdout.

@@ -1,0 +1,354 @@
+//! Standing clusters of real processes, and what becomes of jobs when parts of them die.
+
+use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use libtest_mimic::{Failed, Trial};
+use rustix::process::Signal;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::process::{PATIENCE, Running, until};
+
+pub fn trials() -> Vec<Trial> {
+    type Test = fn() -> Result<(), Failed>;
+    let tests: [(&str, Test); 13] = [
+        ("lists_have_the_contracts_json", lists_have_the_contracts_json),
+        ("the_ui_serves_the_same_and_more", the_ui_serves_the_same_and_more),
+        ("a_killed_worker_changes_no_answer", a_killed_worker_changes_no_answer),
+        ("a_worker_told_to_stop_leaves_at_once", a_worker_told_to_stop_leaves_at_once),
+        ("a_lost_manager_fails_the_job", a_lost_manager_fails_the_job),
+        ("all_workers_lost_fails_the_job", all_workers_lost_fails_the_job),
+        ("a_job_without_workers_fails_in_time", a_job_without_workers_fails_in_time),
+        ("a_killed_driver_frees_the_cluster", a_killed_driver_frees_the_cluster),
+        ("ctrl_c_cancels_the_job_on_the_cluster", ctrl_c_cancels_the_job_on_the_cluster),
+        ("two_workers_share_a_folder_with_strangers", two_workers_share_a_folder_with_strangers),
+        ("a_worker_needs_a_folder_it_can_write", a_worker_needs_a_folder_it_can_write),
+        ("a_port_in_use_is_named", a_port_in_use_is_named),
+        ("writing_is_refused_on_a_standing_cluster", writing_is_refused_on_a_standing_cluster),
+    ];
+    tests.into_iter().map(|(name, test)| Trial::test(format!("cluster::{name}"), test)).collect()
+}
+
+/// Many seconds of work for any number of slots, in several stages.
+pub const ENDLESS: &str = "select count(*) from generate_series(1, 1000000) a \
+     join generate_series(1, 1000000) b on a.value % 100 = b.value % 100 \
+     where a.value * b.value % 7 = 3";
+
+/// Some seconds of work: whoever is killed after the first stage is killed in the middle.
+const SOME: &str = "select a.value % 10 as g, count(*), sum(a.value + b.value) \
+     from generate_series(1, 300000) a join generate_series(1, 300000) b \
+     on a.value % 1000 = b.value % 1000 group by 1 order by 1";
+
+/// A cluster manager and workers, all gone when this is dropped.
+struct Cluster {
+    manager: Running,
+    workers: Vec<Running>,
+    master: String,
+    ui: String,
+    folder: TempDir,
+}
+
+impl Cluster {
+    fn start(workers: usize, conf: &[&str]) -> Result<Self, String> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let state = folder.path().join("state").display().to_string();
+        let mut arguments = vec!["cluster-manager", "--listen", "127.0.0.1:0", "--ui"];
+        arguments.extend(["127.0.0.1:0", "--state-dir", &state]);
+        conf.iter().for_each(|pair| arguments.extend(["--conf", pair]));
+        let manager = Running::start(&arguments);
+        let (listens, serves) = ("cluster manager at ", "state at http://");
+        let master = manager.line(listens)?.replace(listens, "");
+        let ui = manager.line(serves)?.replace(serves, "").replace("/api/v1", "");
+        let mut cluster = Self { manager, workers: Vec::new(), master, ui, folder };
+        for number in 0..workers {
+            cluster.add_worker(&cluster.folder.path().join(format!("work-{number}")))?;
+        }
+        Ok(cluster)
+    }
+
+    /// Starts a worker of one slot and waits until it is registered.
+    fn add_worker(&mut self, folder: &Path) -> Result<(), String> {
+        let folder = folder.display().to_string();
+        let mut arguments = vec!["worker", "--master", &self.master, "--slots", "1"];
+        arguments.extend(["--memory", "1GiB", "--work-dir", &folder]);
+        let worker = Running::start(&arguments);
+        worker.line("worker at ")?;
+        self.workers.push(worker);
+        Ok(())
+    }
+
+    fn sql(&self, query: &str) -> Running {
+        Running::start(&["sql", "--master", &self.master, "--format", "csv", "-e", query])
+    }
+
+    /// What `gnist workers` or `gnist apps` prints.
+    fn list(&self, what: &str) -> Result<Value, String> {
+        let asked = Running::start(&[what, "--master", &self.master, "--format", "json"]).end()?;
+        serde_json::from_slice(&asked.stdout).map_err(|error| format!("{error}: {}", asked.stderr))
+    }
+
+    /// The body of an answer of the user interface, and its status.
+    fn get(&self, path: &str) -> Result<(u16, Value), String> {
+        let text = |error: std::io::Error| error.to_string();
+        let mut stream = TcpStream::connect(&self.ui).map_err(text)?;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.ui);
+        stream.write_all(request.as_bytes()).map_err(text)?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).map_err(text)?;
+        let status = answer.split_whitespace().nth(1).and_then(|code| code.parse().ok());
+        let (_, body) = answer.split_once("\r\n\r\n").ok_or("no body")?;
+        let body = serde_json::from_str(body).map_err(|error| format!("{error}: {body}"))?;
+        Ok((status.ok_or("no status")?, body))
+    }
+
+    /// How many workers are in this state.
+    fn count(&self, state: &str) -> Result<usize, String> {
+        let (_, workers) = self.get("/api/v1/workers")?;
+        Ok(array(&workers)?.iter().filter(|worker| worker["state"] == state).count())
+    }
+
+    /// Waits until the only application is in this state and no worker runs anything.
+    fn expect_idle(&self, state: &str, limit: Duration) -> Result<(), String> {
+        let idle = until(limit, || {
+            let (_, applications) = self.get("/api/v1/applications").ok()?;
+            let (_, workers) = self.get("/api/v1/workers").ok()?;
+            let is_ended = array(&applications).ok()?.iter().all(|one| one["state"] == state);
+            let is_idle = array(&workers).ok()?.iter().all(|worker| worker["running"] == 0);
+            (is_ended && is_idle).then_some(())
+        });
+        idle.ok_or_else(|| {
+            let [applications, workers] = ["applications", "workers"]
+                .map(|what| self.get(&format!("/api/v1/{what}")));
+            format!("not `{state}` and idle within {limit:?}: {applications:?} {workers:?}")
+        })
+    }
+}
+
+fn array(value: &Value) -> Result<&Vec<Value>, String> {
+    value.as_array().ok_or_else(|| format!("not a list: {value}"))
+}
+
+fn expect_keys(value: &Value, keys: &[&str]) -> Result<(), String> {
+    let object = value.as_object().ok_or_else(|| format!("not an object: {value}"))?;
+    let got: BTreeSet<&str> = object.keys().map(String::as_str).collect();
+    let want: BTreeSet<&str> = keys.iter().copied().collect();
+    if got == want { Ok(()) } else { Err(format!("it has {got:?}, not {want:?}")) }
+}
+
+fn check(fact: bool, otherwise: impl std::fmt::Display) -> Result<(), String> {
+    if fact { Ok(()) } else { Err(otherwise.to_string()) }
+}
+
+const APPLICATION: [&str; 7] =
+    ["id", "name", "state", "deploy_mode", "submitted_at", "ended_at", "error"];
+
+fn lists_have_the_contracts_json() -> Result<(), Failed> {
+    let cluster = Cluster::start(2, &[])?;
+    check(cluster.list("apps")? == Value::Array(Vec::new()), "an application that is not there")?;
+    cluster.sql("select 1 as a").end()?.expect(0, "a\n1\n", &[])?;
+    let workers = cluster.list("workers")?;
+    check(array(&workers)?.len() == 2, format!("two workers are not {workers}"))?;
+    for worker in array(&workers)? {
+        expect_keys(worker, &["id", "address", "state", "slots", "memory_bytes"])?;
+        let is_right = worker["state"] == "alive"
+            && worker["slots"] == 1
+            && worker["memory_bytes"] == 1_u64 << 30
+            && worker["id"].as_str().is_some_and(|id| id.starts_with("worker-"))
+            && worker["address"].as_str().is_some_and(|at| at.starts_with("127.0.0.1:"));
+        check(is_right, worker)?;
+    }
+    let applications = cluster.list("apps")?;
+    let application = &array(&applications)?[0];
+    expect_keys(application, &APPLICATION)?;
+    let time = |key: &str| application[key].as_str().filter(|time| time.ends_with('Z'));
+    let is_right = application["state"] == "finished"
+        && application["deploy_mode"] == "client"
+        && application["error"].is_null()
+        && time("submitted_at").is_some()
+        && time("submitted_at") <= time("ended_at");
+    check(is_right, application)?;
+    let id = application["id"].as_str().expect("checked");
+    let master = &cluster.master;
+    let asked = Running::start(&["status", id, "--master", master, "--format", "json"]).end()?;
+    let status: Value = serde_json::from_slice(&asked.stdout)?;
+    check(status == *application, format!("`status` says {status}"))?;
+    let unknown = Running::start(&["status", "app-99", "--master", master]).end()?;
+    Ok(unknown.expect(1, "", &["error: the cluster knows no application `app-99`"])?)
+}
+
+fn the_ui_serves_the_same_and_more() -> Result<(), Failed> {
+    let cluster = Cluster::start(2, &[])?;
+    cluster.sql("select count(*) as n from generate_series(1, 10)").end()?.expect(0, "n\n10\n", &[])?;
+    let (status, served) = cluster.get("/api/v1/workers")?;
+    check(status == 200, status)?;
+    let listed = cluster.list("workers")?;
+    for (served, listed) in array(&served)?.iter().zip(array(&listed)?) {
+        let listed = listed.as_object().ok_or("not an object")?;
+        check(listed.iter().all(|(key, value)| served[key] == *value), served)?;
+    }
+    let (_, served) = cluster.get("/api/v1/applications")?;
+    check(served == cluster.list("apps")?, served)?;
+    let (_, jobs) = cluster.get("/api/v1/applications/app-0/jobs")?;
+    check(array(&jobs)?.len() == 1, &jobs)?;
+    let (_, stages) = cluster.get("/api/v1/applications/app-0/jobs/0/stages")?;
+    check(array(&stages)?.len() > 1, &stages)?;
+    let (_, tasks) = cluster.get("/api/v1/applications/app-0/jobs/0/stages/0/tasks")?;
+    check(!array(&tasks)?.is_empty(), &tasks)?;
+    let (status, refusal) = cluster.get("/api/v1/nothing")?;
+    check(status == 404 && refusal["error"].is_string(), format!("{status} {refusal}"))?;
+    Ok(())
+}
+
+fn a_killed_worker_changes_no_answer() -> Result<(), Failed> {
+    let want = Running::start(&["sql", "--master", "local[2]", "--format", "csv", "-e", SOME]).end()?;
+    let cluster = Cluster::start(3, &[])?;
+    let job = cluster.sql(SOME);
+    job.line("stage 0 finished")?;
+    cluster.workers[1].signal(Signal::KILL);
+    let got = job.end()?;
+    got.expect(0, &String::from_utf8(want.stdout)?, &[" lost: its process is gone"])?;
+    check(cluster.count("lost")? == 1, "no worker was lost")?;
+    Ok(())
+}
+
+fn a_worker_told_to_stop_leaves_at_once() -> Result<(), Failed> {
+    let mut cluster = Cluster::start(2, &[])?;
+    let worker = cluster.workers.remove(0);
+    worker.signal(Signal::TERM);
+    let ended = worker.end()?;
+    check(ended.status.code() == Some(143), format!("{}: {}", ended.status, ended.stderr))?;
+    let (_, workers) = cluster.get("/api/v1/workers")?;
+    let left = &array(&workers)?[0];
+    check(left["state"] == "lost" && left["reason"] == "it left", left)?;
+    let folder = cluster.folder.path().join("work-0");
+    let rest: Vec<_> = folder.read_dir()?.collect();
+    check(rest.is_empty(), format!("it left {rest:?} behind"))?;
+    cluster.sql("select 1 as a").end()?.expect(0, "a\n1\n", &[])?;
+    Ok(())
+}
+
+fn a_lost_manager_fails_the_job() -> Result<(), Failed> {
+    let conf = ["scheduler.lease=2s", "scheduler.heartbeat_interval=200ms"];
+    let cluster = Cluster::start(2, &conf)?;
+    let job = cluster.sql(ENDLESS);
+    job.line("stage 0 finished")?;
+    let killed = Instant::now();
+    cluster.manager.signal(Signal::KILL);
+    let ended = job.end()?;
+    ended.expect(1, "count(*)\n", &["error: ", "cluster manager"])?;
+    check(killed.elapsed() < Duration::from_secs(12), format!("{:?}", killed.elapsed()))?;
+    Ok(())
+}
+
+fn all_workers_lost_fails_the_job() -> Result<(), Failed> {
+    let cluster = Cluster::start(2, &["scheduler.no_worker_timeout=2s"])?;
+    let job = cluster.sql(ENDLESS);
+    job.line("stage 0 finished")?;
+    let killed = Instant::now();
+    cluster.workers.iter().for_each(|worker| worker.signal(Signal::KILL));
+    let ended = job.end()?;
+    ended.expect(1, "count(*)\n", &["error: no worker is left", "= help: start workers"])?;
+    let took = killed.elapsed();
+    check(took > Duration::from_secs(2) && took < Duration::from_secs(6), format!("{took:?}"))?;
+    Ok(())
+}
+
+fn a_job_without_workers_fails_in_time() -> Result<(), Failed> {
+    let cluster = Cluster::start(0, &["scheduler.no_worker_timeout=1s"])?;
+    let ended = cluster.sql("select count(*) from generate_series(1, 10)").end()?;
+    ended.expect(1, "count(*)\n", &["error: no worker", "= help: start workers"])?;
+    ended.within(Duration::from_secs(5))?;
+    Ok(())
+}
+
+fn a_killed_driver_frees_the_cluster() -> Result<(), Failed> {
+    let cluster = Cluster::start(2, &["scheduler.lease=2s", "scheduler.heartbeat_interval=200ms"])?;
+    let job = cluster.sql(ENDLESS);
+    job.line("stage 0 finished")?;
+    job.signal(Signal::KILL);
+    cluster.expect_idle("failed", Duration::from_secs(6))?;
+    let applications = cluster.list("apps")?;
+    check(array(&applications)?[0]["error"].is_string(), applications)?;
+    check(cluster.count("alive")? == 2, "a worker went with it")?;
+    Ok(())
+}
+
+fn ctrl_c_cancels_the_job_on_the_cluster() -> Result<(), Failed> {
+    let cluster = Cluster::start(2, &["scheduler.heartbeat_interval=200ms"])?;
+    let job = cluster.sql(ENDLESS);
+    job.line("stage 0 finished")?;
+    let pressed = Instant::now();
+    job.signal(Signal::INT);
+    let ended = job.end()?;
+    check(ended.status.code() == Some(130), format!("{}: {}", ended.status, ended.stderr))?;
+    check(pressed.elapsed() < Duration::from_secs(2), format!("{:?}", pressed.elapsed()))?;
+    check(!ended.stderr.contains("error"), ended.stderr)?;
+    cluster.expect_idle("finished", Duration::from_secs(3))?;
+    Ok(())
+}
+
+fn two_workers_share_a_folder_with_strangers() -> Result<(), Failed> {
+    let mut cluster = Cluster::start(0, &[])?;
+    let folder = cluster.folder.path().join("shared");
+    std::fs::create_dir(&folder)?;
+    let foreign = [folder.join("notes.txt"), folder.join("gnist-worker-mine")];
+    std::fs::write(&foreign[0], "mine")?;
+    std::fs::create_dir(&foreign[1])?;
+    std::fs::write(foreign[1].join("data"), "mine too")?;
+    for _ in 0..3 {
+        cluster.add_worker(&folder)?;
+    }
+    // The first leaves no word; whoever comes next cleans up after it, and after nobody else.
+    cluster.workers[0].signal(Signal::KILL);
+    cluster.add_worker(&folder)?;
+    let lost = until(PATIENCE, || cluster.count("lost").ok().filter(|lost| *lost == 1));
+    check(lost.is_some(), "the killed worker was not lost")?;
+    cluster.sql("select count(*) as n from generate_series(1, 10)").end()?.expect(0, "n\n10\n", &[])?;
+    check(cluster.count("alive")? == 3, "a worker did not survive")?;
+    check(std::fs::read_to_string(&foreign[0])? == "mine", "a foreign file changed")?;
+    let data = std::fs::read_to_string(foreign[1].join("data"));
+    check(data.is_ok_and(|data| data == "mine too"), "a foreign folder was deleted")?;
+    let entries = std::fs::read_dir(&folder)?.count();
+    check(entries == 5, format!("{entries} entries: two strange ones and three of workers"))?;
+    Ok(())
+}
+
+fn a_worker_needs_a_folder_it_can_write() -> Result<(), Failed> {
+    let cluster = Cluster::start(0, &[])?;
+    let file = cluster.folder.path().join("file");
+    std::fs::write(&file, "")?;
+    let folder = file.join("work").display().to_string();
+    let ended =
+        Running::start(&["worker", "--master", &cluster.master, "--work-dir", &folder]).end()?;
+    ended.expect(1, "", &["error: ", &folder])?;
+    check(array(&cluster.list("workers")?)?.is_empty(), "it registered")?;
+    Ok(())
+}
+
+fn a_port_in_use_is_named() -> Result<(), Failed> {
+    let cluster = Cluster::start(0, &[])?;
+    let taken = cluster.master.trim_start_matches("gnist://").to_owned();
+    let free = "127.0.0.1:0";
+    for arguments in [
+        vec!["cluster-manager", "--listen", &taken, "--ui", free],
+        vec!["cluster-manager", "--listen", free, "--ui", &taken],
+        vec!["worker", "--master", &cluster.master, "--listen", &taken],
+    ] {
+        let ended = Running::start(&arguments).end()?;
+        ended.expect(1, "", &["error: ", &taken, "in use"])?;
+    }
+    Ok(())
+}
+
+fn writing_is_refused_on_a_standing_cluster() -> Result<(), Failed> {
+    let cluster = Cluster::start(1, &[])?;
+    let target = cluster.folder.path().join("out.parquet");
+    let ended = cluster.sql(&format!("copy (select 1) to '{}'", target.display())).end()?;
+    ended.expect(1, "", &["error: writing (`COPY`) is not supported yet"])?;
+    check(!target.exists(), "something was written")?;
+    Ok(())
+}

@@ -1,0 +1,161 @@
+//! How the command ends when somebody else wants it to: quickly, with the code that says why, and
+//! with none of its processes left.
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use libtest_mimic::Failed;
+use rustix::process::Signal;
+
+use super::Test;
+use crate::cluster::ENDLESS;
+use crate::process::{PATIENCE, Running, command, expect_gone, kill, until};
+
+pub(super) const TESTS: &[(&str, Test)] = &[
+    ("a_killed_driver_leaves_no_process", a_killed_driver_leaves_no_process),
+    ("all_workers_killed_fails_at_once", all_workers_killed_fails_at_once),
+    ("a_killed_manager_fails_the_job", a_killed_manager_fails_the_job),
+    ("a_killed_worker_changes_no_answer", a_killed_worker_changes_no_answer),
+    ("ctrl_c", ctrl_c),
+    ("terminated", terminated),
+    ("a_closed_stdout_is_no_error", a_closed_stdout_is_no_error),
+    ("the_end_of_a_query_is_the_end_of_its_cluster", the_end_of_a_query_is_the_end_of_its_cluster),
+];
+
+const CLUSTER: &str = "local-cluster[2,1,256MiB]";
+
+/// A query that runs for long, its first stage done; and the processes of its cluster.
+fn endless() -> Result<(Running, Vec<u32>), String> {
+    let query = Running::start(&["sql", "--master", CLUSTER, "--format", "csv", "-e", ENDLESS]);
+    query.line("stage 0 finished")?;
+    let children = query.children();
+    if children.len() == 3 { Ok((query, children)) } else { Err(format!("{children:?}")) }
+}
+
+/// Which of these processes are workers, by what they were told to be.
+fn workers(children: &[u32]) -> Vec<u32> {
+    let is_worker = |process: &&u32| {
+        let environment = std::fs::read(format!("/proc/{process}/environ")).unwrap_or_default();
+        String::from_utf8_lossy(&environment).contains("\"Worker\"")
+    };
+    children.iter().filter(is_worker).copied().collect()
+}
+
+fn a_killed_driver_leaves_no_process() -> Result<(), Failed> {
+    let (query, children) = endless()?;
+    query.signal(Signal::KILL);
+    Ok(expect_gone(&children, Duration::from_secs(2))?)
+}
+
+fn all_workers_killed_fails_at_once() -> Result<(), Failed> {
+    let (query, children) = endless()?;
+    let killed = Instant::now();
+    workers(&children).into_iter().for_each(kill);
+    let ended = query.end()?;
+    ended.expect(1, "count(*)\n", &["error: no worker is left"])?;
+    if killed.elapsed() > Duration::from_secs(2) {
+        return Err(format!("after {:?}: {}", killed.elapsed(), ended.stderr).into());
+    }
+    Ok(expect_gone(&children, Duration::from_secs(2))?)
+}
+
+fn a_killed_manager_fails_the_job() -> Result<(), Failed> {
+    let (query, children) = endless()?;
+    let killed = Instant::now();
+    let workers = workers(&children);
+    children.iter().filter(|child| !workers.contains(child)).for_each(|child| kill(*child));
+    let ended = query.end()?;
+    ended.expect(1, "count(*)\n", &["error: lost the cluster manager"])?;
+    if killed.elapsed() > Duration::from_secs(12) {
+        return Err(format!("after {:?}: {}", killed.elapsed(), ended.stderr).into());
+    }
+    Ok(expect_gone(&children, Duration::from_secs(2))?)
+}
+
+fn a_killed_worker_changes_no_answer() -> Result<(), Failed> {
+    let query = "select a.value % 10 as g, count(*) as n from generate_series(1, 200000) a \
+         join generate_series(1, 200000) b on a.value % 1000 = b.value % 1000 group by 1 order by 1";
+    let master = "local-cluster[2,1,512MiB]";
+    let job = Running::start(&["sql", "--master", master, "--format", "csv", "-e", query]);
+    job.line("stage 0 finished")?;
+    let killed = workers(&job.children())[0];
+    kill(killed);
+    let rows: String = (0..10).map(|group| format!("{group},4000000\n")).collect();
+    Ok(job.end()?.expect(0, &format!("g,n\n{rows}"), &[" lost: "])?)
+}
+
+fn signalled(signal: Signal, code: i32) -> Result<(), String> {
+    let (query, children) = endless()?;
+    let sent = Instant::now();
+    query.signal(signal);
+    let ended = query.end()?;
+    if ended.status.code() != Some(code) || sent.elapsed() > Duration::from_secs(2) {
+        return Err(format!("{} after {:?}: {}", ended.status, sent.elapsed(), ended.stderr));
+    }
+    if ended.stderr.contains("error") {
+        return Err(ended.stderr);
+    }
+    expect_gone(&children, Duration::from_secs(2))?;
+    // In one process there is nobody to tell, and nothing to wait for.
+    let query = Running::start(&["sql", "--master", "local[2]", "--format", "csv", "-e", ENDLESS]);
+    let runs = until(PATIENCE, || cpu_ticks(query.id()).filter(|ticks| *ticks > 30));
+    runs.ok_or("the query does not run")?;
+    let sent = Instant::now();
+    query.signal(signal);
+    let ended = query.end()?;
+    if ended.status.code() == Some(code) && sent.elapsed() < Duration::from_secs(2) {
+        return Ok(());
+    }
+    Err(format!("local[2]: {} after {:?}: {}", ended.status, sent.elapsed(), ended.stderr))
+}
+
+/// Hundredths of a second of CPU time that a process has used.
+fn cpu_ticks(process: u32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.split_whitespace().nth(11)?.parse().ok()
+}
+
+fn ctrl_c() -> Result<(), Failed> {
+    Ok(signalled(Signal::INT, 130)?)
+}
+
+fn terminated() -> Result<(), Failed> {
+    Ok(signalled(Signal::TERM, 143)?)
+}
+
+fn a_closed_stdout_is_no_error() -> Result<(), Failed> {
+    for master in ["local[2]", CLUSTER] {
+        let query = "select value from generate_series(1, 1000000000)";
+        let mut command =
+            command(&["sql", "--quiet", "--master", master, "--format", "csv", "-e", query]);
+        let (reader, writer) = std::io::pipe()?;
+        let running = Running::spawn(command.stdout(Stdio::from(writer)));
+        // The parent's copy of the other end is gone with the command that holds it.
+        drop(command);
+        let mut header = String::new();
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(reader), &mut header)?;
+        let closed = Instant::now();
+        let ended = running.end()?;
+        let is_quiet = ended.stderr.is_empty() && header == "value\n";
+        if ended.status.code() != Some(0) || !is_quiet || closed.elapsed() > Duration::from_secs(2) {
+            let (status, stderr) = (ended.status, ended.stderr);
+            let text = format!("{master}: {status} after {:?}: {header}{stderr}", closed.elapsed());
+            return Err(text.into());
+        }
+    }
+    Ok(())
+}
+
+fn the_end_of_a_query_is_the_end_of_its_cluster() -> Result<(), Failed> {
+    let temporary = tempfile::tempdir()?;
+    let mut query = command(&[
+        "sql", "--quiet", "--master", CLUSTER, "--format", "csv", "-e",
+        "select sum(value) as n from generate_series(1, 10)",
+    ]);
+    let ended = Running::spawn(query.env("TMPDIR", temporary.path())).end()?;
+    ended.expect(0, "n\n55\n", &[])?;
+    let work = temporary.path().join("gnist");
+    let left = || std::fs::read_dir(&work).map(Iterator::count).unwrap_or_default();
+    let is_clean = until(Duration::from_secs(2), || (left() == 0).then_some(()));
+    is_clean.ok_or_else(|| format!("{} entries left in the work folder", left()).into())
+}

@@ -1,0 +1,403 @@
+//! What DataFusion assumes about one process that drives all partitions of one plan: a test per
+//! assumption, on a cluster, where it does not hold.
+
+use std::future::Future;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use datafusion::arrow::array::{Int64Array, RecordBatch};
+use datafusion::arrow::datatypes::{DataType, Field, Schema};
+use datafusion::datasource::MemTable;
+use datafusion::functions_aggregate::expr_fn::sum;
+use datafusion::logical_expr::{ColumnarValue, Volatility, create_udf};
+use datafusion::prelude::{SessionContext, col};
+use gnist::{ErrorKind, Failure, Session};
+use libtest_mimic::{Failed, Trial};
+
+use crate::backends::{BACKENDS, block_on, builder};
+use crate::slt::rows_of;
+
+const CLUSTER: &str = "local-cluster[2,1,1GiB]";
+const SECONDS_MAX: u64 = 60;
+
+type Outcome = Result<(), Failed>;
+type Rows = Vec<Vec<String>>;
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        trial("file_stream_work_stealing_is_off_where_scans_are_tasks", work_stealing),
+        trial("dynamic_filters_of_joins_wait_for_one_task_only", dynamic_filters),
+        trial("build_preserving_joins_emit_unmatched_rows_once", build_preserving_joins),
+        trial("not_in_sees_every_null", not_in),
+        trial("a_scalar_subquery_is_a_stage_with_a_bound_value", scalar_subquery),
+        trial("ctes_over_tables_of_one_schema_stay_apart", ctes),
+        trial("order_by_holds_over_many_partitions", order_by),
+        trial("every_repartition_is_a_cut", repartition),
+        trial("a_union_task_runs_one_branch", union),
+        trial("writes_are_refused_before_anything_runs", writes),
+        trial("explain_analyze_merges_all_tasks", explain_analyze),
+        trial("two_tasks_on_one_executor_share_no_state", two_attempts),
+        trial("a_recursive_query_is_right_or_refused", recursive),
+        trial("a_plan_500_operators_deep", deep_plan),
+        trial("a_value_of_100_mib_crosses_an_exchange", value_of_100_mib),
+        trial("a_plan_of_100_mib_reaches_the_executors", plan_of_100_mib),
+        trial("a_function_no_executor_knows_is_an_error", unknown_function),
+        trial("now_is_one_moment_and_random_is_not_one_number", now_and_random),
+        trial("partition_counts_come_from_the_slots", partition_counts),
+    ]
+}
+
+fn trial<F: Future<Output = Outcome>>(
+    name: &str,
+    test: impl FnOnce() -> F + Send + 'static,
+) -> Trial {
+    Trial::test(format!("traps::{name}"), move || {
+        let limit = Duration::from_secs(SECONDS_MAX);
+        block_on(async { tokio::time::timeout(limit, test()).await })
+            .map_err(|_| format!("no answer in {SECONDS_MAX} s"))?
+    })
+}
+
+async fn work_stealing() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    for file in 0..12 {
+        let lines: String = (0..100).map(|line| format!("{}\n", file * 100 + line)).collect();
+        std::fs::write(folder.path().join(format!("{file}.csv")), format!("k\n{lines}"))?;
+    }
+    let stealing = "datafusion.execution.enable_file_stream_work_stealing";
+    let session = open(CLUSTER).await?;
+    is(&session, &format!("show {stealing}"), &[&[stealing, "false"]]).await?;
+    external(&session, "t", "csv", folder.path()).await?;
+    let count = "select count(*), count(distinct k), sum(k) from t";
+    is(&session, count, &[&["1200", "1200", "719400"]]).await?;
+    // Whoever switches it on again gets the same rows: a task has no other task's files to take.
+    rows(&session, &format!("set {stealing} = true")).await?;
+    is(&session, count, &[&["1200", "1200", "719400"]]).await
+}
+
+async fn dynamic_filters() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    parquet(folder.path(), "fact", "select value as k, value % 1000 as v from range(0, 200000)").await?;
+    parquet(folder.path(), "side", "select value * 3 as k from range(0, 100)").await?;
+    for threshold in [None, Some(0)] {
+        let session = open(CLUSTER).await?;
+        if let Some(rows) = threshold {
+            partition_joins(&session, rows).await?;
+        }
+        external(&session, "fact", "parquet", &folder.path().join("fact")).await?;
+        external(&session, "side", "parquet", &folder.path().join("side")).await?;
+        let joined = "from fact join side on fact.k = side.k where side.k > 30";
+        is(&session, &format!("select count(*), sum(v) {joined}"), &[&["89", "14685"]]).await?;
+        let top = format!("select fact.k {joined} order by fact.v desc, fact.k limit 2");
+        is(&session, &top, &[&["297"], &["294"]]).await?;
+        let nothing = "select count(*) from fact join side on fact.k = side.k where side.k < 0";
+        is(&session, nothing, &[&["0"]]).await?;
+    }
+    Ok(())
+}
+
+async fn build_preserving_joins() -> Outcome {
+    let session = open(CLUSTER).await?;
+    numbers(&session, "few", &[&[1, 2, 3, 900]])?;
+    numbers(&session, "many", &[&[1, 5, 6], &[2, 2], &[7, 8], &[1, 9], &[], &[10]])?;
+    let on = "on few.k = many.k";
+    for (query, want) in [
+        (format!("select count(*), count(many.k) from few left join many {on}"), ["6", "4"]),
+        (format!("select count(*), count(few.k) from few full join many {on}"), ["12", "6"]),
+        (format!("select count(*), sum(k) from few left semi join many {on}"), ["2", "3"]),
+        (format!("select count(*), sum(k) from few left anti join many {on}"), ["2", "903"]),
+        ("select count(*), sum(k) from few where k in (select k from many) or k > 100".into(),
+            ["3", "903"]),
+        ("select count(*), count(many.k) from few left join many on few.k > many.k + 2".into(),
+            ["14", "11"]),
+        ("select count(*), count(few.k) from few full join many on few.k > many.k + 100".into(),
+            ["13", "10"]),
+    ] {
+        is(&session, &query, &[&want]).await?;
+    }
+    Ok(())
+}
+
+async fn not_in() -> Outcome {
+    let session = open(CLUSTER).await?;
+    numbers(&session, "few", &[&[1, 2, 3]])?;
+    rows(&session, "create table nulls as select nullif(value, 7) as k from range(5, 5000)").await?;
+    rows(&session, "create table solid as select value as k from range(3, 5000)").await?;
+    numbers(&session, "nothing", &[&[], &[]])?;
+    let count = |of: &str| format!("select count(*) from few where k not in (select k from {of})");
+    is(&session, &count("nulls"), &[&["0"]]).await?;
+    is(&session, &count("solid"), &[&["2"]]).await?;
+    is(&session, &count("nothing"), &[&["3"]]).await?;
+    let of_null = "select count(*) from nulls where k not in (select k from few)";
+    is(&session, of_null, &[&["4994"]]).await
+}
+
+async fn scalar_subquery() -> Outcome {
+    let session = open(CLUSTER).await?;
+    rows(&session, "create table t as select value as k from range(0, 1000)").await?;
+    let above = "select count(*) from t where k > (select avg(k) from t)";
+    is(&session, above, &[&["500"]]).await?;
+    let plan = text_of(&session, &format!("explain {above}")).await?;
+    expect(plan.contains("-> value 0"), "the subquery is a stage of its own", &plan)?;
+    is(&session, "select (select k from t where k < 0)", &[&["NULL"]]).await?;
+    is(&session, "select count(*) from t where k = (select k from t where k < 0)", &[&["0"]]).await?;
+    for master in BACKENDS {
+        let session = open(master).await?;
+        let two = "select 1 where 1 = (select value from range(0, 2))";
+        failed(&session, two, ErrorKind::User).await?;
+    }
+    Ok(())
+}
+
+async fn ctes() -> Outcome {
+    let session = open(CLUSTER).await?;
+    numbers(&session, "a", &[&[1, 2], &[3]])?;
+    numbers(&session, "b", &[&[10, 20], &[30]])?;
+    let both = "with x as (select sum(k) as s from a), y as (select sum(k) as s from b) \
+         select s from x union all select s from y union all select s from x order by s";
+    is(&session, both, &[&["6"], &["6"], &["60"]]).await?;
+    let grouped = "with x as (select k % 2 as g, count(*) as c from a group by 1), \
+         y as (select k % 2 as g, count(*) as c from b group by 1) \
+         select g, sum(c) from (select * from x union all select * from y) group by g order by g";
+    is(&session, grouped, &[&["0", "4"], &["1", "2"]]).await
+}
+
+async fn order_by() -> Outcome {
+    let session = open(CLUSTER).await?;
+    let shuffled = "select value * 7919 % 100003 as k from range(0, 100003)";
+    rows(&session, &format!("create table t as {shuffled}")).await?;
+    let grouped = "select k, count(*) as c from t group by k order by k desc";
+    let got: Vec<String> =
+        rows(&session, grouped).await?.into_iter().map(|mut row| row.swap_remove(0)).collect();
+    let want: Vec<String> = (0..100_003).rev().map(|k| k.to_string()).collect();
+    expect(got == want, "every key once, in order", &got.len().to_string())?;
+    is(&session, &format!("{grouped} limit 2 offset 4"), &[&["99998", "1"], &["99997", "1"]]).await
+}
+
+async fn repartition() -> Outcome {
+    let session = open(CLUSTER).await?;
+    partition_joins(&session, 0).await?;
+    rows(&session, "create table t as select value as k from range(0, 1000)").await?;
+    let query = "select a.k % 10 as g, count(*) from t a join t b on a.k = b.k group by g order by g";
+    let plan = text_of(&session, &format!("explain {query}")).await?;
+    expect(!plan.contains("RepartitionExec"), "no exchange stays inside a stage", &plan)?;
+    expect(plan.contains("mode=Shuffle"), "stages read what others placed", &plan)?;
+    let got = rows(&session, query).await?;
+    let want: Rows = (0..10).map(|g| vec![g.to_string(), "100".to_owned()]).collect();
+    expect(got == want, "the counts", &format!("{got:?}"))
+}
+
+async fn union() -> Outcome {
+    let session = open(CLUSTER).await?;
+    numbers(&session, "a", &[&[1], &[2], &[3]])?;
+    numbers(&session, "b", &[&[4], &[5, 6]])?;
+    let query = "select k from a union all select k + 0 from b union all select 7";
+    let mut result = session.sql(&format!("select count(*), sum(k) from ({query})")).await?;
+    let batches = result.collect().await?;
+    let got: Rows = batches.iter().flat_map(rows_of).collect();
+    expect(got == [["7", "28"]], "each row once", &format!("{got:?}"))?;
+    let report = result.report().expect("the job has ended");
+    let tasks = report.stages.iter().map(|stage| stage.winners.len()).max();
+    expect(tasks == Some(6), "a task per partition of a branch", &format!("{tasks:?}"))
+}
+
+async fn writes() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("out.parquet");
+    for master in BACKENDS {
+        let session = open(master).await?;
+        rows(&session, "create table t as select 1 as k").await?;
+        for statement in [
+            format!("copy (select 1) to '{}'", path.display()),
+            "insert into t values (2)".to_owned(),
+            "delete from t".to_owned(),
+        ] {
+            let failure = failed(&session, &statement, ErrorKind::Unsupported).await?;
+            let text = failure.to_string();
+            expect(text.contains("not supported yet"), "says so", &text)?;
+        }
+        let frame = session.context().sql(&format!("copy t to '{}'", path.display())).await?;
+        let refused = session.execute(frame).await.map(drop);
+        expect(refused.is_err(), "a frame that writes is refused too", "")?;
+        is(&session, "select count(*) from t", &[&["1"]]).await?;
+    }
+    expect(!path.exists(), "nothing was written", &path.display().to_string())
+}
+
+async fn explain_analyze() -> Outcome {
+    let session = open(CLUSTER).await?;
+    numbers(&session, "t", &[&[1, 2, 3], &[4, 5], &[6], &[7, 8, 9, 10]])?;
+    let plan = text_of(&session, "explain analyze select k % 3, count(*) from t group by 1").await?;
+    expect(plan.contains("4 tasks"), "a task per partition", &plan)?;
+    expect(plan.contains("rows=3"), "the rows of all tasks", &plan)
+}
+
+async fn two_attempts() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    parquet(folder.path(), "t", "select value as k, value % 10 as g from range(0, 100000)").await?;
+    let session = open("local-cluster[1,2,1GiB]").await?;
+    partition_joins(&session, 0).await?;
+    external(&session, "t", "parquet", &folder.path().join("t")).await?;
+    let query = "select count(*), sum(a.k) from t a left join t b on a.k = b.k and b.g < 5 \
+         where a.g in (1, 7)";
+    for _ in 0..3 {
+        is(&session, query, &[&["20000", "999980000"]]).await?;
+    }
+    Ok(())
+}
+
+async fn recursive() -> Outcome {
+    let query = "with recursive n as (select 1 as k union all select k + 1 from n where k < 50) \
+         select count(*), sum(k) from n";
+    is(&open("local[2]").await?, query, &[&["50", "1275"]]).await?;
+    match rows(&open(CLUSTER).await?, query).await {
+        Ok(got) => expect(got == [["50", "1275"]], "the sum", &format!("{got:?}")),
+        Err(failure) => {
+            expect(failure.kind == ErrorKind::Unsupported, "refused", &failure.to_string())
+        }
+    }
+}
+
+async fn deep_plan() -> Outcome {
+    const DEPTH: usize = 500;
+    let session = open(CLUSTER).await?;
+    rows(&session, "create table t as select value % 5 as k, value as v from range(0, 100)").await?;
+    let mut frame = session.context().table("t").await?;
+    for _ in 0..DEPTH {
+        frame = frame.aggregate(vec![col("k")], vec![sum(col("v")).alias("v")])?;
+    }
+    let mut result = session.execute(frame.sort_by(vec![col("k")])?).await?;
+    let got: Rows = result.collect().await?.iter().flat_map(rows_of).collect();
+    let want: Rows =
+        (0..5).map(|k| vec![k.to_string(), (20 * k + 950).to_string()]).collect();
+    expect(got == want, "the sums", &format!("{got:?}"))
+}
+
+async fn value_of_100_mib() -> Outcome {
+    let session = open(CLUSTER).await?;
+    // Another length per row: a constant would be part of the plan.
+    let wide = "select value as k, repeat('x', 104857600 + value) as s from range(0, 2)";
+    let query = format!("select k, character_length(max(s)) from ({wide}) group by k order by k");
+    is(&session, &query, &[&["0", "104857600"], &["1", "104857601"]]).await
+}
+
+async fn plan_of_100_mib() -> Outcome {
+    let session = open(CLUSTER).await?;
+    numbers(&session, "t", &[&[1, 2], &[3]])?;
+    let query = "select count(*) from t where repeat('x', 104857600) <> cast(k as varchar)";
+    is(&session, query, &[&["3"]]).await
+}
+
+async fn unknown_function() -> Outcome {
+    let session = open(CLUSTER).await?;
+    let identity = |arguments: &[ColumnarValue]| Ok(arguments[0].clone());
+    let function = create_udf(
+        "only_in_the_driver",
+        vec![DataType::Int64],
+        DataType::Int64,
+        Volatility::Immutable,
+        Arc::new(identity),
+    );
+    session.context().register_udf(function);
+    numbers(&session, "t", &[&[1, 2], &[3]])?;
+    let failure = match rows(&session, "select only_in_the_driver(k) from t").await {
+        Ok(got) => return Err(format!("no executor knows the function: {got:?}").into()),
+        Err(failure) => failure.to_string(),
+    };
+    expect(failure.contains("only_in_the_driver"), "the failure names it", &failure)
+}
+
+async fn now_and_random() -> Outcome {
+    let session = open(CLUSTER).await?;
+    numbers(&session, "t", &[&[1, 2, 3], &[4, 5], &[6, 7], &[8]])?;
+    is(&session, "select count(distinct n) from (select now() as n from t)", &[&["1"]]).await?;
+    is(&session, "select count(distinct r) from (select random() as r from t)", &[&["8"]]).await?;
+    is(&session, "select count(distinct u) from (select uuid() as u from t)", &[&["8"]]).await
+}
+
+async fn partition_counts() -> Outcome {
+    let setting = "datafusion.execution.target_partitions";
+    for (master, want) in
+        [("local[2]", "2"), (CLUSTER, "4"), ("local-cluster[3,1,1GiB]", "6")]
+    {
+        is(&open(master).await?, &format!("show {setting}"), &[&[setting, want]]).await?;
+    }
+    Ok(())
+}
+
+// What the tests are made of.
+
+async fn open(master: &str) -> Result<Session, Failure> {
+    builder(master).connect().await
+}
+
+async fn rows(session: &Session, sql: &str) -> Result<Rows, Failure> {
+    let batches = session.sql(sql).await?.collect().await?;
+    Ok(batches.iter().flat_map(rows_of).collect())
+}
+
+async fn is(session: &Session, sql: &str, want: &[&[&str]]) -> Outcome {
+    let got = rows(session, sql).await.map_err(|failure| format!("{sql}\n{failure}"))?;
+    if got == want { Ok(()) } else { Err(format!("{sql}\nwant {want:?}\ngot {got:?}").into()) }
+}
+
+async fn failed(session: &Session, sql: &str, kind: ErrorKind) -> Result<Failure, Failed> {
+    match rows(session, sql).await {
+        Err(failure) if failure.kind == kind => Ok(failure),
+        other => Err(format!("{sql}\nwant {kind:?}\ngot {other:?}").into()),
+    }
+}
+
+async fn text_of(session: &Session, sql: &str) -> Result<String, Failure> {
+    Ok(rows(session, sql).await?.concat().join("\n"))
+}
+
+fn expect(holds: bool, what: &str, got: &str) -> Outcome {
+    if holds { Ok(()) } else { Err(format!("{what}: not so\n{got}").into()) }
+}
+
+/// A table of one column `k`, with a partition per slice.
+fn numbers(session: &Session, name: &str, partitions: &[&[i64]]) -> Outcome {
+    let schema = Arc::new(Schema::new(vec![Field::new("k", DataType::Int64, true)]));
+    let batch = |values: &&[i64]| {
+        let column = Arc::new(Int64Array::from(values.to_vec()));
+        RecordBatch::try_new(Arc::clone(&schema), vec![column])
+    };
+    let batches = partitions.iter().map(|part| Ok(vec![batch(part)?]));
+    let batches = batches.collect::<Result<Vec<_>, Failed>>()?;
+    let table = MemTable::try_new(Arc::clone(&schema), batches)?;
+    session.context().register_table(name, Arc::new(table))?;
+    Ok(())
+}
+
+async fn partition_joins(session: &Session, rows_max: usize) -> Outcome {
+    let setting = "datafusion.optimizer.hash_join_single_partition_threshold";
+    rows(session, &format!("set {setting} = {rows_max}")).await?;
+    rows(session, &format!("set {setting}_rows = {rows_max}")).await?;
+    Ok(())
+}
+
+async fn external(session: &Session, name: &str, format: &str, path: &Path) -> Outcome {
+    let header = if format == "csv" { " options ('format.has_header' 'true')" } else { "" };
+    let path = path.display();
+    let sql = format!("create external table {name} stored as {format} location '{path}/'{header}");
+    rows(session, &sql).await?;
+    Ok(())
+}
+
+/// Several Parquet files with the rows of a query, by plain DataFusion.
+async fn parquet(folder: &Path, name: &str, query: &str) -> Outcome {
+    let context = SessionContext::new();
+    for part in 0..4 {
+        let path = folder.join(name).join(format!("{part}.parquet"));
+        std::fs::create_dir_all(folder.join(name))?;
+        let rows = format!(
+            "select * from (select *, row_number() over () as n from ({query})) where n % 4 = {part}"
+        );
+        let frame = context.sql(&rows).await?.drop_columns(&["n"])?;
+        let path = path.display().to_string();
+        frame.write_parquet(&path, Default::default(), None).await?;
+    }
+    Ok(())
+}
