@@ -33,9 +33,8 @@ const TABLES: [&str; 8] =
     ["customer", "lineitem", "nation", "orders", "part", "partsupp", "region", "supplier"];
 
 pub fn trials() -> Vec<Trial> {
-    let killed = |name: &str, test: fn() -> Result<(), Failed>| {
-        Trial::test(format!("loss::{name}"), test)
-    };
+    let killed =
+        |name: &str, test: fn() -> Result<(), Failed>| Trial::test(format!("loss::{name}"), test);
     let mut trials = vec![killed("a_killed_worker_costs_its_own_partitions_only", || {
         block_on(killed_after_a_stage()).map_err(Failed::from)
     })];

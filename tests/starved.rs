@@ -11,7 +11,7 @@ use gnist_common::protocol::ManagerToDriver;
 use libtest_mimic::{Failed, Trial};
 
 use crate::backends::{block_on, builder};
-use crate::generated::Answer;
+use crate::generated::{Answer, plain_answer};
 use crate::loss::{kill, workers};
 
 const BUDGET: ByteSize = ByteSize::mib(64);
@@ -81,16 +81,14 @@ pub fn trials() -> Vec<Trial> {
     trials
 }
 
-fn trial(
-    name: String,
-    test: impl FnOnce() -> Result<(), Failed> + Send + 'static,
-) -> Trial {
+fn trial(name: String, test: impl FnOnce() -> Result<(), Failed> + Send + 'static) -> Trial {
     // `local[2]` in a name reads as the master's URL.
     Trial::test(name.replace(' ', "_").replace("_on_", " on "), test)
 }
 
 async fn spills(hungry: &Hungry, master: &str) -> Result<(), Failed> {
-    let session = builder(master).memory(Some(BUDGET)).shuffle_partitions(Some(2)).connect().await?;
+    let session =
+        builder(master).memory(Some(BUDGET)).shuffle_partitions(Some(2)).connect().await?;
     let (got, report) = answer(&session, hungry.sql).await?;
     same(&got, &expected(hungry.sql).await?)?;
     let stage = if master == LOCAL { 0 } else { hungry.stage };
@@ -163,9 +161,7 @@ fn same(got: &Answer, want: &Answer) -> Result<(), Failed> {
 }
 
 async fn expected(sql: &str) -> Result<Answer, Failed> {
-    let frame = SessionContext::new().sql(sql).await?;
-    let schema = frame.schema().inner().clone();
-    Ok(Answer::new(&schema, &frame.collect().await?))
+    Ok(plain_answer(&SessionContext::new(), sql).await?)
 }
 
 async fn answer(

@@ -78,7 +78,8 @@ async fn work_stealing() -> Outcome {
 
 async fn dynamic_filters() -> Outcome {
     let folder = tempfile::tempdir()?;
-    parquet(folder.path(), "fact", "select value as k, value % 1000 as v from range(0, 200000)").await?;
+    parquet(folder.path(), "fact", "select value as k, value % 1000 as v from range(0, 200000)")
+        .await?;
     parquet(folder.path(), "side", "select value * 3 as k from range(0, 100)").await?;
     for threshold in [None, Some(0)] {
         let session = open(CLUSTER).await?;
@@ -107,12 +108,18 @@ async fn build_preserving_joins() -> Outcome {
         (format!("select count(*), count(few.k) from few full join many {on}"), ["12", "6"]),
         (format!("select count(*), sum(k) from few left semi join many {on}"), ["2", "3"]),
         (format!("select count(*), sum(k) from few left anti join many {on}"), ["2", "903"]),
-        ("select count(*), sum(k) from few where k in (select k from many) or k > 100".into(),
-            ["3", "903"]),
-        ("select count(*), count(many.k) from few left join many on few.k > many.k + 2".into(),
-            ["14", "11"]),
-        ("select count(*), count(few.k) from few full join many on few.k > many.k + 100".into(),
-            ["13", "10"]),
+        (
+            "select count(*), sum(k) from few where k in (select k from many) or k > 100".into(),
+            ["3", "903"],
+        ),
+        (
+            "select count(*), count(many.k) from few left join many on few.k > many.k + 2".into(),
+            ["14", "11"],
+        ),
+        (
+            "select count(*), count(few.k) from few full join many on few.k > many.k + 100".into(),
+            ["13", "10"],
+        ),
     ] {
         is(&session, &query, &[&want]).await?;
     }
@@ -122,7 +129,8 @@ async fn build_preserving_joins() -> Outcome {
 async fn not_in() -> Outcome {
     let session = open(CLUSTER).await?;
     numbers(&session, "few", &[&[1, 2, 3]])?;
-    rows(&session, "create table nulls as select nullif(value, 7) as k from range(5, 5000)").await?;
+    rows(&session, "create table nulls as select nullif(value, 7) as k from range(5, 5000)")
+        .await?;
     rows(&session, "create table solid as select value as k from range(3, 5000)").await?;
     numbers(&session, "nothing", &[&[], &[]])?;
     let count = |of: &str| format!("select count(*) from few where k not in (select k from {of})");
@@ -141,7 +149,8 @@ async fn scalar_subquery() -> Outcome {
     let plan = text_of(&session, &format!("explain {above}")).await?;
     expect(plan.contains("-> value 0"), "the subquery is a stage of its own", &plan)?;
     is(&session, "select (select k from t where k < 0)", &[&["NULL"]]).await?;
-    is(&session, "select count(*) from t where k = (select k from t where k < 0)", &[&["0"]]).await?;
+    is(&session, "select count(*) from t where k = (select k from t where k < 0)", &[&["0"]])
+        .await?;
     for master in BACKENDS {
         let session = open(master).await?;
         let two = "select 1 where 1 = (select value from range(0, 2))";
@@ -179,7 +188,8 @@ async fn repartition() -> Outcome {
     let session = open(CLUSTER).await?;
     partition_joins(&session, 0).await?;
     rows(&session, "create table t as select value as k from range(0, 1000)").await?;
-    let query = "select a.k % 10 as g, count(*) from t a join t b on a.k = b.k group by g order by g";
+    let query =
+        "select a.k % 10 as g, count(*) from t a join t b on a.k = b.k group by g order by g";
     let plan = text_of(&session, &format!("explain {query}")).await?;
     expect(!plan.contains("RepartitionExec"), "no exchange stays inside a stage", &plan)?;
     expect(plan.contains("mode=Shuffle"), "stages read what others placed", &plan)?;
@@ -228,7 +238,8 @@ async fn writes() -> Outcome {
 async fn explain_analyze() -> Outcome {
     let session = open(CLUSTER).await?;
     numbers(&session, "t", &[&[1, 2, 3], &[4, 5], &[6], &[7, 8, 9, 10]])?;
-    let plan = text_of(&session, "explain analyze select k % 3, count(*) from t group by 1").await?;
+    let plan =
+        text_of(&session, "explain analyze select k % 3, count(*) from t group by 1").await?;
     expect(plan.contains("4 tasks"), "a task per partition", &plan)?;
     expect(plan.contains("rows=3"), "the rows of all tasks", &plan)
 }
@@ -262,15 +273,15 @@ async fn recursive() -> Outcome {
 async fn deep_plan() -> Outcome {
     const DEPTH: usize = 500;
     let session = open(CLUSTER).await?;
-    rows(&session, "create table t as select value % 5 as k, value as v from range(0, 100)").await?;
+    rows(&session, "create table t as select value % 5 as k, value as v from range(0, 100)")
+        .await?;
     let mut frame = session.context().table("t").await?;
     for _ in 0..DEPTH {
         frame = frame.aggregate(vec![col("k")], vec![sum(col("v")).alias("v")])?;
     }
     let mut result = session.execute(frame.sort_by(vec![col("k")])?).await?;
     let got: Rows = result.collect().await?.iter().flat_map(rows_of).collect();
-    let want: Rows =
-        (0..5).map(|k| vec![k.to_string(), (20 * k + 950).to_string()]).collect();
+    let want: Rows = (0..5).map(|k| vec![k.to_string(), (20 * k + 950).to_string()]).collect();
     expect(got == want, "the sums", &format!("{got:?}"))
 }
 
@@ -318,9 +329,7 @@ async fn now_and_random() -> Outcome {
 
 async fn partition_counts() -> Outcome {
     let setting = "datafusion.execution.target_partitions";
-    for (master, want) in
-        [("local[2]", "2"), (CLUSTER, "4"), ("local-cluster[3,1,1GiB]", "6")]
-    {
+    for (master, want) in [("local[2]", "2"), (CLUSTER, "4"), ("local-cluster[3,1,1GiB]", "6")] {
         is(&open(master).await?, &format!("show {setting}"), &[&[setting, want]]).await?;
     }
     Ok(())

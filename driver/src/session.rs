@@ -165,7 +165,9 @@ impl Session {
         match self.in_process.clone() {
             Some(process) => {
                 tokio::spawn(async move {
-                    let outcome = in_process::run(connection, inbox, process, (plan, settings), &sender).await;
+                    let outcome =
+                        in_process::run(connection, inbox, process, (plan, settings), &sender)
+                            .await;
                     conclude(outcome, &sender, &ended).await;
                 });
             }

@@ -137,7 +137,8 @@ fn a_closed_stdout_is_no_error() -> Result<(), Failed> {
         let closed = Instant::now();
         let ended = running.end()?;
         let is_quiet = ended.stderr.is_empty() && header == "value\n";
-        if ended.status.code() != Some(0) || !is_quiet || closed.elapsed() > Duration::from_secs(2) {
+        if ended.status.code() != Some(0) || !is_quiet || closed.elapsed() > Duration::from_secs(2)
+        {
             let (status, stderr) = (ended.status, ended.stderr);
             let text = format!("{master}: {status} after {:?}: {header}{stderr}", closed.elapsed());
             return Err(text.into());
@@ -149,7 +150,13 @@ fn a_closed_stdout_is_no_error() -> Result<(), Failed> {
 fn the_end_of_a_query_is_the_end_of_its_cluster() -> Result<(), Failed> {
     let temporary = tempfile::tempdir()?;
     let mut query = command(&[
-        "sql", "--quiet", "--master", CLUSTER, "--format", "csv", "-e",
+        "sql",
+        "--quiet",
+        "--master",
+        CLUSTER,
+        "--format",
+        "csv",
+        "-e",
         "select sum(value) as n from generate_series(1, 10)",
     ]);
     let ended = Running::spawn(query.env("TMPDIR", temporary.path())).end()?;

@@ -29,7 +29,7 @@ fn csv() -> Result<(), Failed> {
 fn json() -> Result<(), Failed> {
     let query = "select 9223372036854775807 as a, 18446744073709551615 as b, null as c, \
          1.10::decimal(5,2) as d, 'x\"y\n' as e, true as f, date '2026-01-02' as g, \
-         12345678901234567890123456789.5::decimal(38,1) as h, make_array(1, null) as i";
+         '12345678901234567890123456789.5'::decimal(38,1) as h, make_array(1, null) as i";
     let rows = "{\"a\":9223372036854775807,\"b\":18446744073709551615,\"c\":null,\"d\":1.10,\
          \"e\":\"x\\\"y\\n\",\"f\":true,\"g\":\"2026-01-02\",\
          \"h\":12345678901234567890123456789.5,\"i\":[1,null]}\n";
@@ -66,9 +66,10 @@ fn no_rows() -> Result<(), Failed> {
 }
 
 fn several_results_follow_each_other() -> Result<(), Failed> {
-    let ended = sql("select 1 as a; set datafusion.execution.batch_size = 100; select 2 as b", &[
-        "--format", "json",
-    ])?;
+    let ended = sql(
+        "select 1 as a; set datafusion.execution.batch_size = 100; select 2 as b",
+        &["--format", "json"],
+    )?;
     Ok(ended.expect(0, "{\"a\":1}\n{\"b\":2}\n", &[])?)
 }
 

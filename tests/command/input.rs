@@ -95,7 +95,11 @@ fn a_syntax_error_is_underlined() -> Result<(), Failed> {
          1 | select 1; selec 2\n  |           ^\n";
     let ended = sql("select 1; selec 2", &[])?;
     ended.expect(1, "", &[error])?;
-    sql("select 'x", &[])?.expect(1, "", &["error: unterminated string literal", "1 | select 'x"])?;
+    sql("select 'x", &[])?.expect(
+        1,
+        "",
+        &["error: unterminated string literal", "1 | select 'x"],
+    )?;
     Ok(())
 }
 
@@ -116,7 +120,8 @@ fn no_such_master() -> Result<(), Failed> {
         ended.expect(1, "", &parts)?;
         ended.within(Duration::from_secs(5))?;
     }
-    let by_variable = Running::spawn(command(&["sql", "-e", "select 1"]).env("GNIST_MASTER", &master));
+    let by_variable =
+        Running::spawn(command(&["sql", "-e", "select 1"]).env("GNIST_MASTER", &master));
     Ok(by_variable.end()?.expect(1, "", &parts)?)
 }
 
@@ -125,14 +130,15 @@ fn bad_masters_are_refused() -> Result<(), Failed> {
         ("local[0]", "`0` is not a number of slots"),
         ("local[x]", "`x` is not a number of slots"),
         ("local-cluster[0,1,1GiB]", "`0` is not a number of workers"),
-        ("local-cluster[1,1]", "local-cluster[W,S,MEM]"),
+        ("local-cluster[1,1]", "it needs workers, slots and memory"),
         ("spark://127.0.0.1:7077", "gnist://HOST:PORT"),
         ("gnist://", "bad master URL"),
     ] {
         let ended = sql("select 1", &["--master", master])?;
         ended.expect(2, "", &["error: ", "bad master URL", reason])?;
     }
-    let by_variable = Running::spawn(command(&["sql", "-e", "select 1"]).env("GNIST_MASTER", "lokal"));
+    let by_variable =
+        Running::spawn(command(&["sql", "-e", "select 1"]).env("GNIST_MASTER", "lokal"));
     by_variable.end()?.expect(2, "", &["bad master URL `lokal`", "(from GNIST_MASTER)"])?;
     let ended = gnist(&["workers", "--master", "local[2]"])?;
     Ok(ended.expect(2, "", &["`local[2]` is not a standing cluster", "= help: "])?)
@@ -245,5 +251,9 @@ fn what_comes_later_says_so() -> Result<(), Failed> {
 fn a_foreign_marker_is_refused() -> Result<(), Failed> {
     let mut child = command(&["sql", "-e", "select 1"]);
     child.env("GNIST_CHILD", "a child that nobody started");
-    Ok(Running::spawn(&mut child).end()?.expect(2, "", &["error: `GNIST_CHILD` is set by Gnist"])?)
+    Ok(Running::spawn(&mut child).end()?.expect(
+        2,
+        "",
+        &["error: `GNIST_CHILD` is set by Gnist"],
+    )?)
 }

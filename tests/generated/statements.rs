@@ -202,7 +202,8 @@ impl<'a> Generator<'a> {
     }
 
     fn select_list(&mut self, source: &Source, depth: usize) -> (String, Vec<Type>) {
-        let types: Vec<Type> = (0..1 + self.dice.below(4)).map(|_| self.dice.pick(&TYPES)).collect();
+        let types: Vec<Type> =
+            (0..1 + self.dice.below(4)).map(|_| self.dice.pick(&TYPES)).collect();
         let items: Vec<String> = types.iter().map(|kind| self.expr(source, *kind, depth)).collect();
         (listed(&items), types)
     }
@@ -296,8 +297,7 @@ impl<'a> Generator<'a> {
     }
 
     fn windowed(&mut self, depth: usize) -> Query {
-        let source =
-            if self.dice.percent(60) { self.table(4) } else { self.join_of_tables() };
+        let source = if self.dice.percent(60) { self.table(4) } else { self.join_of_tables() };
         let mut items = source.ids.clone();
         let mut types = vec![Type::Int; items.len()];
         for _ in 0..1 + self.dice.below(3) {
@@ -338,7 +338,8 @@ impl<'a> Generator<'a> {
     }
 
     fn set_operation(&mut self, depth: usize) -> Query {
-        let types: Vec<Type> = (0..1 + self.dice.below(3)).map(|_| self.dice.pick(&TYPES)).collect();
+        let types: Vec<Type> =
+            (0..1 + self.dice.below(3)).map(|_| self.dice.pick(&TYPES)).collect();
         let mut arms = Vec::new();
         for _ in 0..2 + self.dice.below(2) {
             let source = if self.dice.percent(70) { self.table(4) } else { self.source(depth - 1) };
@@ -403,11 +404,8 @@ impl<'a> Generator<'a> {
         }
         let kind = self.dice.pick(&TYPES);
         let value = self.expr(source, kind, 0);
-        let other = if self.dice.percent(50) {
-            self.literal(kind)
-        } else {
-            self.expr(source, kind, 0)
-        };
+        let other =
+            if self.dice.percent(50) { self.literal(kind) } else { self.expr(source, kind, 0) };
         match self.dice.below(9) {
             0 => format!("{value} is null"),
             1 => format!("{value} is not null"),

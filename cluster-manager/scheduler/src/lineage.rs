@@ -1,7 +1,7 @@
 //! What is missing and what must be rolled back, as pure functions over a few facts per stage.
 //!
 //! Recomputation by lineage is that of Zaharia et al., "Resilient Distributed Datasets" (NSDI
-//! 2012, section 5.1); the roll-back of what an unrepeatable stage fed is design.md 2.5. Every
+//! 2012, section 5.1); the roll-back of what an unrepeatable stage fed is described in `recovery`. Every
 //! task of a stage reads from every task of the stages before it, so need is a fact of stages:
 //! a stage is needed whole while one task of a consumer is unfinished.
 

@@ -1,4 +1,4 @@
-//! The closed table from the end of an attempt to what is done about it (design.md 2.2).
+//! The closed table from the end of an attempt to what is done about it.
 
 use gnist_common::error::{ErrorKind, Failure};
 use gnist_common::ids::{BlockId, WorkerId};
