@@ -13,13 +13,14 @@
 use std::env;
 use std::io::{Read, Write};
 use std::process::{ExitCode, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gnist_common::bytes::ByteSize;
 use gnist_common::error::{ErrorKind, Failure};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
+use tokio::sync::oneshot;
 
 use crate::cluster::{self, ManagerParts, WorkerParts};
 
@@ -28,6 +29,9 @@ pub(crate) const CHILD_ENV: &str = "GNIST_CHILD";
 
 /// How long a child may take to be ready.
 const READY_WITHIN: Duration = Duration::from_secs(30);
+
+/// How long a child whose parent is gone, or wants it to go, may take to delete its files.
+const LEAVE_WITHIN: Duration = Duration::from_secs(1);
 
 /// A child's part.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -62,6 +66,22 @@ pub(crate) struct ReadyChild {
     pub(crate) address: String,
 }
 
+/// The children of a session. Dropped, they end: each finds its pipe closed and leaves in good
+/// order, or is killed.
+#[derive(Debug, Default)]
+pub(crate) struct Children(pub(crate) Vec<ReadyChild>);
+
+impl Drop for Children {
+    fn drop(&mut self) {
+        self.0.iter_mut().for_each(|child| drop(child.process.stdin.take()));
+        let deadline = Instant::now() + LEAVE_WITHIN;
+        let runs = |child: &mut ReadyChild| matches!(child.process.try_wait(), Ok(None));
+        while self.0.iter_mut().any(runs) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
 /// Starts a child and waits until it is ready.
 ///
 /// # Errors
@@ -76,6 +96,8 @@ pub(crate) async fn start(role: &Role) -> Result<ReadyChild, Failure> {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .kill_on_drop(true)
+        // Ctrl-C is for the parent, which tells its children in its own way.
+        .process_group(0)
         .spawn()
         .map_err(|error| failed(format!("starting a process of the local cluster: {error}")))?;
     let stdout = process.stdout.take().expect("stdout is piped");
@@ -100,14 +122,14 @@ pub(crate) fn run_if_child() -> Option<ExitCode> {
 }
 
 fn run(role: Role) -> ExitCode {
-    end_with_parent();
+    let parent_gone = end_with_parent();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("gnist-io")
         .enable_all()
         .build()
         .expect("threads can be started");
-    match runtime.block_on(run_role(role)) {
+    match runtime.block_on(run_role(role, parent_gone)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("error: {failure}");
@@ -116,7 +138,11 @@ fn run(role: Role) -> ExitCode {
     }
 }
 
-async fn run_role(role: Role) -> Result<(), Failure> {
+async fn run_role(role: Role, parent_gone: oneshot::Receiver<()>) -> Result<(), Failure> {
+    let parent_gone = async move {
+        // The thread that sends lives as long as this process.
+        let _ = parent_gone.await;
+    };
     match role {
         Role::Manager { heartbeat_ms, lease_ms } => {
             let parts = ManagerParts {
@@ -127,7 +153,10 @@ async fn run_role(role: Role) -> Result<(), Failure> {
                 no_worker_timeout: Duration::from_secs(60),
                 worker_can_return: false,
             };
-            cluster::run_manager(parts, |address, _| ready(address)).await
+            tokio::select! {
+                outcome = cluster::run_manager(parts, |address, _| ready(address)) => outcome,
+                () = parent_gone => Ok(()),
+            }
         }
         Role::Worker { manager, slots, memory_bytes, work_dir, batch_rows } => {
             let parts = WorkerParts {
@@ -138,7 +167,13 @@ async fn run_role(role: Role) -> Result<(), Failure> {
                 work_dir,
                 batch_rows,
             };
-            cluster::run_worker(parts, ready).await
+            let stop = async {
+                tokio::select! {
+                    () = cluster::terminated() => {}
+                    () = parent_gone => {}
+                }
+            };
+            cluster::run_worker_until(parts, ready, stop).await
         }
     }
 }
@@ -151,11 +186,17 @@ fn ready(address: &str) {
 }
 
 /// Ends this process when the parent does, however it ends: the kernel closes its end of the pipe.
-fn end_with_parent() {
+/// What runs here is told first, and has a moment to leave.
+fn end_with_parent() -> oneshot::Receiver<()> {
+    let (tell, parent_gone) = oneshot::channel();
     std::thread::spawn(|| {
         let mut byte = [0_u8; 1];
         // Anything but more bytes means that nobody holds the other end.
         while matches!(std::io::stdin().read(&mut byte), Ok(1..)) {}
+        // Nobody listens when it is over already.
+        let _ = tell.send(());
+        std::thread::sleep(LEAVE_WITHIN);
         std::process::exit(0);
     });
+    parent_gone
 }

@@ -81,6 +81,15 @@ pub async fn run_manager(
 /// # Errors
 /// No such master, a work folder that can't be written, or a manager that refuses it.
 pub async fn run_worker(parts: WorkerParts, ready: impl FnOnce(&str)) -> Result<(), Failure> {
+    run_worker_until(parts, ready, terminated()).await
+}
+
+/// As [`run_worker`]; `stop` takes it from the cluster in good order.
+pub(crate) async fn run_worker_until(
+    parts: WorkerParts,
+    ready: impl FnOnce(&str),
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), Failure> {
     let listener = connect::listen(&parts.listen).await?;
     let link = client::connect_worker(&parts.manager).await?;
     let addresses = Arc::new(parts.manager);
@@ -103,9 +112,8 @@ pub async fn run_worker(parts: WorkerParts, ready: impl FnOnce(&str)) -> Result<
     let handle = worker.handle();
     ready(handle.address());
     let stopping = tokio::spawn(async move {
-        if terminated().await {
-            handle.deregister();
-        }
+        stop.await;
+        handle.deregister();
     });
     let end = worker.join().await;
     stopping.abort();
@@ -118,16 +126,16 @@ pub async fn run_worker(parts: WorkerParts, ready: impl FnOnce(&str)) -> Result<
     }
 }
 
-/// Waits for SIGTERM or Ctrl-C.
-async fn terminated() -> bool {
+/// Waits for SIGTERM or Ctrl-C; forever where they can't be waited for.
+pub(crate) async fn terminated() {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut terminate), Ok(mut interrupt)) =
         (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
-        return false;
+        return std::future::pending().await;
     };
     tokio::select! {
-        _ = terminate.recv() => true,
-        _ = interrupt.recv() => true,
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
     }
 }

@@ -10,7 +10,7 @@ use gnist_common::master::MasterUrl;
 use gnist_driver::{JobObserver, SessionParts};
 use gnist_proto::client;
 
-use crate::child::{self, ReadyChild, Role};
+use crate::child::{self, Children, ReadyChild, Role};
 use crate::local::LocalCluster;
 use crate::machine;
 
@@ -34,6 +34,7 @@ pub struct SessionBuilder {
     work_dir: PathBuf,
     observer: Option<Arc<dyn JobObserver>>,
     shuffle_partitions: Option<u32>,
+    broadcast_threshold: ByteSize,
     batch_rows: usize,
     heartbeat_interval: Duration,
     lease: Duration,
@@ -44,7 +45,7 @@ pub struct Session {
     session: gnist_driver::Session,
     slots: u32,
     processes: Vec<Process>,
-    _children: Vec<ReadyChild>,
+    _children: Children,
     _local: Option<LocalCluster>,
 }
 
@@ -58,6 +59,7 @@ impl Session {
             work_dir: std::env::temp_dir().join("gnist"),
             observer: None,
             shuffle_partitions: None,
+            broadcast_threshold: ByteSize::mib(10),
             batch_rows: 8192,
             heartbeat_interval: Duration::from_secs(1),
             lease: Duration::from_secs(10),
@@ -119,6 +121,13 @@ impl SessionBuilder {
         self
     }
 
+    /// Largest build side of a join that is sent whole to every executor of a cluster.
+    #[must_use]
+    pub fn broadcast_threshold(mut self, threshold: ByteSize) -> Self {
+        self.broadcast_threshold = threshold;
+        self
+    }
+
     /// Rows per batch.
     #[must_use]
     pub fn batch_rows(mut self, rows: usize) -> Self {
@@ -154,7 +163,7 @@ impl SessionBuilder {
                     slots: session.slots(),
                     session,
                     processes: vec![driver_process(None)],
-                    _children: Vec::new(),
+                    _children: Children::default(),
                     _local: None,
                 })
             }
@@ -170,7 +179,7 @@ impl SessionBuilder {
             session,
             slots,
             processes: vec![driver_process(Some(memory))],
-            _children: Vec::new(),
+            _children: Children::default(),
             _local: Some(local),
         })
     }
@@ -211,8 +220,8 @@ impl SessionBuilder {
         processes.extend(started.iter().map(|worker| child_process("worker", worker, budget)));
         let link = client::connect_driver(std::slice::from_ref(&manager.address)).await?;
         let session = self.open(link, None).await?;
-        let mut children = vec![manager];
-        children.extend(started);
+        let mut children = Children(vec![manager]);
+        children.0.extend(started);
         Ok(Session {
             session,
             slots: workers * slots,
@@ -235,6 +244,7 @@ impl SessionBuilder {
             observer: self.observer,
             shuffle_partitions: self.shuffle_partitions,
             batch_rows: self.batch_rows,
+            broadcast_threshold: self.broadcast_threshold,
         })
         .await
     }

@@ -95,7 +95,8 @@ impl Cluster {
     fn get(&self, path: &str) -> Result<(u16, Value), String> {
         let text = |error: std::io::Error| error.to_string();
         let mut stream = TcpStream::connect(&self.ui).map_err(text)?;
-        let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.ui);
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.ui);
         stream.write_all(request.as_bytes()).map_err(text)?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).map_err(text)?;
@@ -111,6 +112,16 @@ impl Cluster {
         Ok(array(&workers)?.iter().filter(|worker| worker["state"] == state).count())
     }
 
+    /// Waits until so many tasks run.
+    fn wait_for_running(&self, tasks: u64) -> Result<(), String> {
+        let is_running = || {
+            let (_, workers) = self.get("/api/v1/workers").ok()?;
+            let running = array(&workers).ok()?.iter().filter_map(|one| one["running"].as_u64());
+            (running.sum::<u64>() == tasks).then_some(())
+        };
+        until(PATIENCE, is_running).ok_or_else(|| format!("{tasks} tasks do not run"))
+    }
+
     /// Waits until the only application is in this state and no worker runs anything.
     fn expect_idle(&self, state: &str, limit: Duration) -> Result<(), String> {
         let idle = until(limit, || {
@@ -121,8 +132,8 @@ impl Cluster {
             (is_ended && is_idle).then_some(())
         });
         idle.ok_or_else(|| {
-            let [applications, workers] = ["applications", "workers"]
-                .map(|what| self.get(&format!("/api/v1/{what}")));
+            let [applications, workers] =
+                ["applications", "workers"].map(|what| self.get(&format!("/api/v1/{what}")));
             format!("not `{state}` and idle within {limit:?}: {applications:?} {workers:?}")
         })
     }
@@ -182,7 +193,9 @@ fn lists_have_the_contracts_json() -> Result<(), Failed> {
 
 fn the_ui_serves_the_same_and_more() -> Result<(), Failed> {
     let cluster = Cluster::start(2, &[])?;
-    cluster.sql("select sum(value) as n from generate_series(1, 10)").end()?.expect(0, "n\n55\n", &[])?;
+    let query =
+        "select value % 2 as k, sum(value) as n from generate_series(1, 4) group by 1 order by 1";
+    cluster.sql(query).end()?.expect(0, "k,n\n0,6\n1,4\n", &[])?;
     let (status, served) = cluster.get("/api/v1/workers")?;
     check(status == 200, status)?;
     let listed = cluster.list("workers")?;
@@ -204,7 +217,8 @@ fn the_ui_serves_the_same_and_more() -> Result<(), Failed> {
 }
 
 fn a_killed_worker_changes_no_answer() -> Result<(), Failed> {
-    let want = Running::start(&["sql", "--master", "local[2]", "--format", "csv", "-e", SOME]).end()?;
+    let want =
+        Running::start(&["sql", "--master", "local[2]", "--format", "csv", "-e", SOME]).end()?;
     let cluster = Cluster::start(3, &[])?;
     let job = cluster.sql(SOME);
     job.line("stage 0 finished")?;
@@ -267,8 +281,8 @@ fn a_job_without_workers_fails_in_time() -> Result<(), Failed> {
 
 fn a_killed_driver_frees_the_cluster() -> Result<(), Failed> {
     let cluster = Cluster::start(2, &["scheduler.lease=2s", "scheduler.heartbeat_interval=200ms"])?;
-    let job = cluster.sql(ENDLESS);
-    job.line("stage 0 finished")?;
+    let job = cluster.sql("select sum(value % 7) from generate_series(1, 1000000000000)");
+    cluster.wait_for_running(1)?;
     job.signal(Signal::KILL);
     cluster.expect_idle("failed", Duration::from_secs(6))?;
     let applications = cluster.list("apps")?;
@@ -280,7 +294,10 @@ fn a_killed_driver_frees_the_cluster() -> Result<(), Failed> {
 fn ctrl_c_cancels_the_job_on_the_cluster() -> Result<(), Failed> {
     let cluster = Cluster::start(2, &["scheduler.heartbeat_interval=200ms"])?;
     let job = cluster.sql(ENDLESS);
+    // Both scans are done: what runs now is the join.
     job.line("stage 0 finished")?;
+    job.line("stage 1 finished")?;
+    cluster.wait_for_running(2)?;
     let pressed = Instant::now();
     job.signal(Signal::INT);
     let ended = job.end()?;
@@ -307,7 +324,11 @@ fn two_workers_share_a_folder_with_strangers() -> Result<(), Failed> {
     cluster.add_worker(&folder)?;
     let lost = until(PATIENCE, || cluster.count("lost").ok().filter(|lost| *lost == 1));
     check(lost.is_some(), "the killed worker was not lost")?;
-    cluster.sql("select sum(value) as n from generate_series(1, 10)").end()?.expect(0, "n\n55\n", &[])?;
+    cluster.sql("select sum(value) as n from generate_series(1, 10)").end()?.expect(
+        0,
+        "n\n55\n",
+        &[],
+    )?;
     check(cluster.count("alive")? == 3, "a worker did not survive")?;
     check(std::fs::read_to_string(&foreign[0])? == "mine", "a foreign file changed")?;
     let data = std::fs::read_to_string(foreign[1].join("data"));

@@ -7,9 +7,12 @@
 
 mod architecture;
 mod backends;
+mod cluster;
 mod command;
+mod functions;
 mod generated;
 mod loss;
+mod process;
 mod slt;
 mod starved;
 mod traps;
@@ -32,6 +35,8 @@ fn main() -> ExitCode {
     trials.extend(traps::trials());
     trials.extend(starved::trials());
     trials.extend(loss::trials());
+    trials.extend(functions::trials());
     trials.extend(command::trials());
+    trials.extend(cluster::trials());
     libtest_mimic::run(&arguments, trials).exit_code()
 }

@@ -91,11 +91,12 @@ impl Running {
         let lists = threads.filter_map(|thread| {
             std::fs::read_to_string(thread.ok()?.path().join("children")).ok()
         });
-        lists.flat_map(|list| {
-            let ids = list.split_whitespace().map(|id| id.parse().expect("a process id"));
-            ids.collect::<Vec<u32>>()
-        })
-        .collect()
+        lists
+            .flat_map(|list| {
+                let ids = list.split_whitespace().map(|id| id.parse().expect("a process id"));
+                ids.collect::<Vec<u32>>()
+            })
+            .collect()
     }
 
     /// Waits for its end.
@@ -134,7 +135,8 @@ impl Lines {
         let is_missing = |said: &mut (Vec<String>, bool)| {
             !said.1 && !said.0.iter().any(|line| line.contains(part))
         };
-        let (said, _) = self.more.wait_timeout_while(said, PATIENCE, is_missing).expect("not poisoned");
+        let (said, _) =
+            self.more.wait_timeout_while(said, PATIENCE, is_missing).expect("not poisoned");
         let found = said.0.iter().find(|line| line.contains(part)).cloned();
         found.ok_or_else(|| format!("it never said `{part}`, but: {}", said.0.join("\n")))
     }
@@ -176,7 +178,9 @@ impl Ended {
         let Self { status, stdout, stderr, took } = self;
         let (code, signal) = (status.code(), status.signal());
         let stdout = String::from_utf8_lossy(stdout);
-        format!("code {code:?}, signal {signal:?}, after {took:?}\nstdout: {stdout}\nstderr: {stderr}")
+        format!(
+            "code {code:?}, signal {signal:?}, after {took:?}\nstdout: {stdout}\nstderr: {stderr}"
+        )
     }
 }
 

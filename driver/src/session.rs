@@ -13,6 +13,7 @@ use datafusion::execution::SessionStateBuilder;
 use datafusion::logical_expr::{DdlStatement, LogicalPlan};
 use datafusion::physical_plan::{ExecutionPlan, displayable};
 use datafusion::prelude::{SessionConfig, SessionContext};
+use gnist_common::bytes::ByteSize;
 use gnist_common::error::Failure;
 use gnist_common::ids::ApplicationId;
 use gnist_common::time::WallTime;
@@ -48,6 +49,8 @@ pub struct SessionParts {
     pub shuffle_partitions: Option<u32>,
     /// Rows per batch.
     pub batch_rows: usize,
+    /// Largest build side of a join that is sent whole to every executor of a cluster.
+    pub broadcast_threshold: ByteSize,
 }
 
 /// A session of one application. Cheap to clone; jobs may run at once.
@@ -76,7 +79,13 @@ impl Session {
             (None, None) => slots * PARTITIONS_PER_SLOT,
         };
         let target_partitions = partitions as usize;
-        let config = session_config(target_partitions, parts.batch_rows, in_process.is_some());
+        let mut config = SessionConfig::new()
+            .with_target_partitions(target_partitions)
+            .with_batch_size(parts.batch_rows)
+            .with_information_schema(true);
+        if in_process.is_none() {
+            plan_for_tasks(&mut config, parts.broadcast_threshold);
+        }
         let entries = config.options().entries().into_iter();
         let opened_with = Arc::new(entries.map(|entry| (entry.key, entry.value)).collect());
         let state = SessionStateBuilder::new().with_config(config).with_default_features().build();
@@ -259,21 +268,18 @@ impl Session {
     }
 }
 
-fn session_config(partitions: usize, batch_rows: usize, in_process: bool) -> SessionConfig {
-    let mut config = SessionConfig::new()
-        .with_target_partitions(partitions)
-        .with_batch_size(batch_rows)
-        .with_information_schema(true);
-    if !in_process {
-        let options = config.options_mut();
-        // Tasks share nothing: a scan must not take another task's files.
-        options.execution.enable_file_stream_work_stealing = false;
-        // Dealing rows out costs an exchange here; scans are cut by bytes already.
-        options.optimizer.enable_round_robin_repartition = false;
-        // An interleave of exchanges would need all of them cut the same way.
-        options.optimizer.prefer_existing_union = true;
-    }
-    config
+/// What DataFusion's planner has to know of plans that are cut into tasks.
+fn plan_for_tasks(config: &mut SessionConfig, broadcast_threshold: ByteSize) {
+    let options = config.options_mut();
+    // Tasks share nothing: a scan must not take another task's files.
+    options.execution.enable_file_stream_work_stealing = false;
+    // Dealing rows out costs an exchange here; scans are cut by bytes already.
+    options.optimizer.enable_round_robin_repartition = false;
+    // An interleave of exchanges would need all of them cut the same way.
+    options.optimizer.prefer_existing_union = true;
+    // An exchange of both sides costs more here than inside one process.
+    options.optimizer.hash_join_single_partition_threshold =
+        usize::try_from(broadcast_threshold.0).unwrap_or(usize::MAX);
 }
 
 /// Whether a plan reads what only the driver has, such as the information schema.

@@ -37,6 +37,7 @@ impl Engine {
             .observer(observer)
             .shuffle_partitions(config.shuffle_partitions().map(Into::into))
             .batch_rows(batch_rows)
+            .broadcast_threshold(config.broadcast_threshold())
             .lease(config.scheduler_heartbeat_interval(), config.scheduler_lease())
             .connect()
             .await?;

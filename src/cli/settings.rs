@@ -201,12 +201,12 @@ mod tests {
 
     #[test]
     fn a_file_gives_master_and_dotted_keys() {
-        let text = "master = 'local[3]'\nspill.codec = 'none'\n[shuffle]\npartitions = 7\n";
+        let text = "master = 'local[3]'\nscheduler.lease = '3s'\n[shuffle]\npartitions = 7\n";
         let file = File::parse(text).expect("TOML");
         assert_eq!(file.master.as_deref(), Some("local[3]"));
         let expected = [
+            Setting::new("scheduler.lease", "3s", Origin::File),
             Setting::new("shuffle.partitions", "7", Origin::File),
-            Setting::new("spill.codec", "none", Origin::File),
         ];
         let mut settings = file.settings;
         settings.sort_by(|a, b| a.key.cmp(&b.key));

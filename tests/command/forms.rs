@@ -89,7 +89,7 @@ fn statements_stop_at_the_first_error() -> Result<(), Failed> {
 
 fn a_finished_stage_is_a_line_on_stderr() -> Result<(), Failed> {
     let loud = gnist(&["sql", "--format", "csv", "-e", "select 1 as a"])?;
-    loud.expect(0, "a\n1\n", &["stage 0 finished: 1 task, 1 rows"])?;
+    loud.expect(0, "a\n1\n", &["stage 0 finished: 1 task, 1 row,"])?;
     let quiet = sql("select 1 as a", &["--format", "csv"])?;
     if quiet.stderr.is_empty() { Ok(()) } else { Err(quiet.stderr.into()) }
 }

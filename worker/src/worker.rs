@@ -2,8 +2,10 @@
 
 use std::fmt;
 use std::future::Future;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use gnist_common::error::Failure;
 use gnist_common::ids::WorkerId;
@@ -86,6 +88,7 @@ impl Worker {
         panics::install_hook();
         let Connections { mut link, reconnect, programs, results, listener } = connections;
         let work_dir = Arc::new(WorkDir::create(&config.work_dir, config.worker)?);
+        let folder = work_dir.path().to_owned();
         let cpu = CpuRuntime::start(config.slots)?;
         let budget = MemoryBudget::new(config.memory.0);
         let store = BlockStore::new(work_dir.segments(), Arc::clone(&budget));
@@ -112,6 +115,8 @@ impl Worker {
             let running = running;
             let end = conversation.run(link, heartbeat).await;
             tracing::info!(worker = %running.runner.executor.worker, ?end, "worker ended");
+            drop(running);
+            deleted(&folder).await;
             end
         });
         let handle = WorkerHandle { wishes: Arc::new(wishes), worker: config.worker, address };
@@ -160,6 +165,19 @@ impl WorkerHandle {
     pub fn stop(&self) {
         self.wishes.send_replace(Wish::Stop);
     }
+}
+
+/// Waits until the folder of a worker that has ended is gone: its CPU threads may hold it for a
+/// moment longer, and the process may end right after.
+async fn deleted(folder: &Path) {
+    const PATIENCE: Duration = Duration::from_millis(200);
+    let gone = async {
+        while folder.exists() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    // What holds it longer deletes it when the process lets go.
+    let _late = tokio::time::timeout(PATIENCE, gone).await;
 }
 
 /// What must stop when the conversation is over, however it ends.

@@ -1,5 +1,7 @@
 //! The workers' side of the shell: registration, what they say, and how they are lost.
 
+use std::time::Duration;
+
 use gnist_common::ids::WorkerId;
 use gnist_common::protocol::{ManagerToWorker, Registration, WorkerToManager};
 use gnist_proto::connect::{Reach, probe};
@@ -9,6 +11,12 @@ use gnist_scheduler::Event;
 use super::{Peer, Shell};
 use crate::input::{Carrier, Input, SessionId, WorkerPeer};
 use crate::workers::Worker;
+
+/// Probes of one suspicion.
+const PROBES: u32 = 30;
+
+/// Between two of them.
+const PROBE_PAUSE: Duration = Duration::from_millis(100);
 
 impl Shell {
     /// A worker says something.
@@ -157,7 +165,7 @@ impl Shell {
         let (session, address) = (worker.session, worker.registration.address.clone());
         let inbox = self.inbox.clone();
         tokio::spawn(async move {
-            let reach = probe(&address).await;
+            let reach = probe_for_a_while(&address).await;
             if let Some(inbox) = inbox.upgrade() {
                 // A shell that has stopped needs no answer.
                 let _ = inbox.send(Input::Probed { worker: id, session, reach }).await;
@@ -184,6 +192,18 @@ impl Shell {
             self.lose_worker(id, reason);
         }
     }
+}
+
+/// Probes until the address refuses, for a while: a process that is being killed loses its streams
+/// a moment before its listener, and would seem to answer.
+async fn probe_for_a_while(address: &str) -> Reach {
+    for _ in 1..PROBES {
+        if probe(address).await == Reach::Refused {
+            return Reach::Refused;
+        }
+        tokio::time::sleep(PROBE_PAUSE).await;
+    }
+    probe(address).await
 }
 
 /// Tells a worker that it can't take part.

@@ -17,14 +17,18 @@ use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Result, internal_err};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_expr::{AcrossPartitions, ConstExpr, EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties,
 };
 
-use datafusion_proto::physical_plan::from_proto::parse_physical_sort_exprs;
-use datafusion_proto::physical_plan::to_proto::serialize_physical_sort_exprs;
+use datafusion_proto::physical_plan::from_proto::{
+    parse_physical_exprs, parse_physical_sort_exprs,
+};
+use datafusion_proto::physical_plan::to_proto::{
+    serialize_physical_exprs, serialize_physical_sort_exprs,
+};
 use datafusion_proto::physical_plan::{
     PhysicalExtensionCodec, PhysicalPlanDecodeContext, PhysicalProtoConverterExtension,
 };
@@ -113,8 +117,8 @@ impl StageReaderExec {
     }
 }
 
-/// A [`StageReaderExec`] on the wire. Of its equivalences only the ordering travels: it is all that
-/// an operator above can depend on for its answer.
+/// A [`StageReaderExec`] on the wire. Its ordering travels, and which expressions are equal or
+/// constant: a window finds its `PARTITION BY` in the order of its input only by knowing them.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct StageReaderMessage {
     #[prost(uint32, tag = "1")]
@@ -127,6 +131,18 @@ pub(crate) struct StageReaderMessage {
     schema: Option<protobuf::Schema>,
     #[prost(message, repeated, tag = "5")]
     ordering: Vec<protobuf::PhysicalSortExprNode>,
+    #[prost(message, repeated, tag = "6")]
+    equal: Vec<EqualMessage>,
+}
+
+/// Expressions that are equal in every row.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct EqualMessage {
+    #[prost(message, repeated, tag = "1")]
+    exprs: Vec<protobuf::PhysicalExprNode>,
+    /// Whether all rows of a partition have the same value.
+    #[prost(bool, tag = "2")]
+    is_constant: bool,
 }
 
 const MODES: [ReadMode; 3] = [ReadMode::Shuffle, ReadMode::Gather, ReadMode::Merge];
@@ -146,7 +162,23 @@ impl StageReaderExec {
             partitions: u32::try_from(count).expect("partition counts are u32"),
             schema: Some(self.schema().as_ref().try_into()?),
             ordering: serialize_physical_sort_exprs(ordering, codec, converter)?,
+            equal: self.encode_equal(codec, converter)?,
         })
+    }
+
+    fn encode_equal(
+        &self,
+        codec: &dyn PhysicalExtensionCodec,
+        converter: &dyn PhysicalProtoConverterExtension,
+    ) -> Result<Vec<EqualMessage>> {
+        let equivalence = &self.properties.eq_properties;
+        let classes = equivalence.eq_group().iter().map(|class| {
+            Ok(EqualMessage {
+                exprs: serialize_physical_exprs(class.iter(), codec, converter)?,
+                is_constant: class.iter().any(|expr| equivalence.is_expr_constant(expr).is_some()),
+            })
+        });
+        classes.collect()
     }
 
     pub(crate) fn decode(
@@ -162,11 +194,33 @@ impl StageReaderExec {
         };
         let schema = Arc::new(Schema::try_from(schema)?);
         let ordering = parse_physical_sort_exprs(&message.ordering, context, &schema, converter)?;
-        let mut equivalence = EquivalenceProperties::new(schema);
+        let mut equivalence = EquivalenceProperties::new(Arc::clone(&schema));
+        for equal in &message.equal {
+            let exprs = parse_physical_exprs(&equal.exprs, context, &schema, converter)?;
+            add_equal(&mut equivalence, &exprs, equal.is_constant)?;
+        }
         equivalence.add_ordering(ordering);
         let partitioning = Partitioning::UnknownPartitioning(message.partitions as usize);
         Ok(Self::new(message.input as usize, *mode, equivalence, partitioning))
     }
+}
+
+fn add_equal(
+    equivalence: &mut EquivalenceProperties,
+    exprs: &[Arc<dyn PhysicalExpr>],
+    is_constant: bool,
+) -> Result<()> {
+    let Some((first, others)) = exprs.split_first() else {
+        return Ok(());
+    };
+    for other in others {
+        equivalence.add_equal_conditions(Arc::clone(first), Arc::clone(other))?;
+    }
+    if is_constant {
+        let constant = ConstExpr::new(Arc::clone(first), AcrossPartitions::Heterogeneous);
+        equivalence.add_constants([constant])?;
+    }
+    Ok(())
 }
 
 impl DisplayAs for StageReaderExec {

@@ -104,11 +104,4 @@ keys! {
     /// at least 2 for each slot of a cluster.
     "shuffle.partitions": ValueKind::Count, None
         => shuffle_partitions -> Option<NonZeroU32>;
-    /// An ORDER BY on a cluster samples its input and sorts by ranges when the input is larger;
-    /// below it is sorted as one partition.
-    "sort.sample_threshold": ValueKind::Size, Some("32MiB")
-        => sort_sample_threshold -> ByteSize;
-    /// Compression of blocks that are spilled to disk or leave their process.
-    "spill.codec": ValueKind::Word(&["lz4", "none"]), Some("lz4")
-        => spill_codec -> &'static str;
 }

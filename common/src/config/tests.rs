@@ -15,7 +15,7 @@ fn every_default_fits_its_kind_and_its_getter() {
     keys::read_all(&Config::default());
     let config = Config::default();
     assert_eq!(config.scheduler_lease(), Duration::from_secs(10));
-    assert_eq!(config.sort_sample_threshold(), ByteSize::mib(32));
+    assert_eq!(config.broadcast_threshold(), ByteSize::mib(10));
     assert_eq!(config.shuffle_partitions(), None);
 }
 
@@ -67,8 +67,7 @@ fn a_bad_value_says_what_would_be_right() {
         ("shuffle.partitions", "0", "`0` is not a whole number, 1 or more"),
         ("scheduler.lease", "10", "`10` is not a time above zero"),
         ("scheduler.lease", "0s", "`0s` is not a time above zero"),
-        ("sort.sample_threshold", "many", "`many` is not a size"),
-        ("spill.codec", "zip", "`zip` is not one of `lz4`, `none`"),
+        ("broadcast.threshold", "many", "`many` is not a size"),
     ] {
         let error = config(&[(key, value, Origin::File)]).expect_err(key).to_string();
         assert!(
@@ -95,7 +94,7 @@ fn durations_parse_and_are_shown_in_the_largest_exact_unit() {
 fn explicit_settings_round_trip() {
     let config = config(&[
         ("scheduler.lease", "3s", Origin::Flag),
-        ("sort.sample_threshold", "1.5MiB", Origin::File),
+        ("broadcast.threshold", "1.5MiB", Origin::File),
     ])
     .expect("valid");
     let again: Vec<Setting> = config

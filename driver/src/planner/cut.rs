@@ -119,7 +119,7 @@ impl Cutter {
             Some(rows) => Arc::new(LocalLimitExec::new(input, rows)) as Plan,
             None => input,
         };
-        let equivalence = EquivalenceProperties::new(gather.schema());
+        let equivalence = of_several_tasks(input.properties().eq_properties.clone());
         let stage = self.add(input, Placement::Single, DraftOutput::Exchange)?;
         let one = Partitioning::UnknownPartitioning(1);
         let kept = reader(inputs, stage, ReadMode::Gather, equivalence, one);
@@ -148,7 +148,7 @@ impl Cutter {
             Some(gather) if gather.fetch().is_none() => skip_round_robin(gather.input()),
             _ => side,
         };
-        let equivalence = EquivalenceProperties::new(input.schema());
+        let equivalence = of_several_tasks(input.properties().eq_properties.clone());
         let stage = self.add(input, Placement::Single, DraftOutput::Broadcast)?;
         let one = Partitioning::UnknownPartitioning(1);
         Ok(reader(inputs, stage, ReadMode::Gather, equivalence, one))
@@ -195,8 +195,15 @@ fn keep_if_sorted(
     if exchange.input().output_partitioning().partition_count() == 1 {
         equivalence
     } else {
-        EquivalenceProperties::new(Arc::clone(equivalence.schema()))
+        of_several_tasks(equivalence)
     }
+}
+
+/// What still holds when the rows of several tasks come together: what is equal stays equal.
+fn of_several_tasks(mut equivalence: EquivalenceProperties) -> EquivalenceProperties {
+    equivalence.clear_orderings();
+    equivalence.clear_per_partition_constants();
+    equivalence
 }
 
 fn skip_round_robin(plan: &Plan) -> Plan {

@@ -5,14 +5,16 @@ mod csv;
 mod json;
 mod table;
 
+use std::fs::File;
 use std::io::{self, BufWriter, Write};
+use std::os::fd::AsFd as _;
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::error::ArrowError;
 use gnist_common::error::ErrorKind;
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use tokio::net::unix::pipe;
 
 use super::error::CliError;
 use super::exit::Exit;
@@ -84,8 +86,10 @@ pub(crate) fn stdout() -> impl Write {
 /// Waits until the reader of stdout is gone, so that a long job ends with it and not only at its
 /// next row; forever when stdout is no pipe.
 pub(crate) async fn stdout_closed() {
-    if let Ok(stdout) = AsyncFd::with_interest(io::stdout(), Interest::ERROR)
-        && stdout.ready(Interest::ERROR).await.is_ok()
+    let copy = io::stdout().as_fd().try_clone_to_owned().map(File::from);
+    // Unchecked: blocking, as it must stay for whoever writes; nothing is written here.
+    if let Ok(pipe) = copy.and_then(pipe::Sender::from_file_unchecked)
+        && pipe.ready(Interest::ERROR).await.is_ok()
     {
         return;
     }
