@@ -144,10 +144,11 @@ impl JobObserver for Killer {
     fn event(&self, message: &ManagerToDriver) {
         self.progress.event(message);
         match message {
-            ManagerToDriver::StageFinished(stage) if stage.winners.len() >= 2 => {
-                if self.finished.fetch_add(1, Ordering::AcqRel) + 1 == KILL_AFTER_STAGES {
-                    self.kill();
-                }
+            ManagerToDriver::StageFinished(stage)
+                if stage.winners.len() >= 2
+                    && self.finished.fetch_add(1, Ordering::AcqRel) + 1 == KILL_AFTER_STAGES =>
+            {
+                self.kill();
             }
             ManagerToDriver::JobEnded { stats, .. } => {
                 *self.stats.lock().unwrap_or_else(PoisonError::into_inner) = Some(*stats);

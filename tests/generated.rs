@@ -47,7 +47,7 @@ async fn run(seed: u64, backend: &str) -> Result<(), Failed> {
         plain.register_table(name, table.clone())?;
         session.context().register_table(name, table)?;
     }
-    if seed % 2 == 0 {
+    if seed.is_multiple_of(2) {
         partition_every_join(&session).await?;
     }
     let mut generator = Generator::new(&mut dice);

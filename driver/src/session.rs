@@ -227,7 +227,8 @@ impl Session {
         }
         let mut rows = self.query(&table.input).await?;
         let batches = rows.collect().await?;
-        let schema = Arc::clone(table.input.schema().inner());
+        // That of the rows: the logical plan's is from before types were coerced.
+        let schema = rows.schema();
         let batches = batches
             .into_iter()
             .map(|batch| RecordBatch::try_new(Arc::clone(&schema), batch.columns().to_vec()));

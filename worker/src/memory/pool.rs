@@ -119,6 +119,10 @@ impl MemoryPool for AttemptPool {
     }
 
     fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> Result<()> {
+        // Nothing more is never refused, however little is left.
+        if additional == 0 {
+            return Ok(());
+        }
         let class = class_of(reservation.consumer());
         let additional = as_u64(additional);
         match self.budget.try_add(class, as_u64(reservation.size()), additional) {
