@@ -2,7 +2,7 @@
 //! `local-cluster`.
 //!
 //! A child is the same executable with [`CHILD_ENV`] set to what it is to be, as JSON; whoever
-//! composes a program ([`crate::run`], the command) looks there first, so a child never becomes a
+//! composes a program ([`crate::run()`], the command) looks there first, so a child never becomes a
 //! driver that starts children of its own.
 //!
 //! ```text

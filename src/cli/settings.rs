@@ -27,7 +27,7 @@ const MASTER_VARIABLE: &str = "GNIST_MASTER";
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct SessionArgs {
     /// Where jobs run: `local`, `local[N]`, `local[*]`, `local-cluster[W,S,MEM]` or
-    /// `gnist://HOST:PORT[,HOST:PORT...]` [default: GNIST_MASTER, else gnist.toml, else local[*]].
+    /// `gnist://HOST:PORT[,HOST:PORT...]` [default: GNIST_MASTER, else gnist.toml, else `local[*]`].
     #[arg(long, value_name = "URL")]
     pub(crate) master: Option<MasterUrl>,
     /// Memory budget of this process, such as `2GiB` [default: 60 % of RAM or cgroup limit].
