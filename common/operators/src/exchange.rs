@@ -61,9 +61,9 @@ impl TaskInputs {
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum FetchError {
     /// Their worker answered, and does not have them or found them damaged.
-    #[error("{} input blocks are missing or damaged, the first is `{}`", blocks.len(), blocks[0])]
+    #[error("input blocks are missing or damaged: {}", shown(blocks))]
     Missing {
-        /// Which; never empty.
+        /// Which; none when the producer is being computed again and has no table now.
         blocks: Vec<BlockId>,
     },
     /// Their worker did not answer.
@@ -74,6 +74,14 @@ pub enum FetchError {
         /// What was seen.
         failure: Failure,
     },
+}
+
+/// The first of them, and how many there are.
+fn shown(blocks: &[BlockId]) -> String {
+    match blocks {
+        [] => "their stage is being computed again".to_owned(),
+        [first, ..] => format!("{} of them, the first is `{first}`", blocks.len()),
+    }
 }
 
 impl From<FetchError> for DataFusionError {

@@ -7,6 +7,7 @@ use datafusion::common::{DataFusionError, Result};
 use gnist_common::error::{ErrorKind, Failure};
 use gnist_common::ids::{JobId, StageId};
 use gnist_common::task::OutputTable;
+use gnist_operators::exchange::FetchError;
 use gnist_proto::link::ContentSource;
 use tokio::sync::OnceCell;
 
@@ -37,7 +38,11 @@ impl Tables {
         let cell = self.cell(stage, version);
         let content = Arc::clone(&*self.content.lock().unwrap_or_else(PoisonError::into_inner));
         let pull = || async move { content.outputs(stage, version).await };
-        cell.get_or_try_init(pull).await.cloned().map_err(external)
+        cell.get_or_try_init(pull).await.cloned().map_err(|failure| match failure.kind {
+            // A worker was lost since the launch: the task waits until its inputs are there again.
+            ErrorKind::NotFound => FetchError::Missing { blocks: Vec::new() }.into(),
+            _ => external(failure),
+        })
     }
 
     /// Forgets the tables of a job.
