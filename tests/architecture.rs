@@ -72,9 +72,10 @@ pub fn trials() -> Vec<Trial> {
 }
 
 fn metadata() -> Result<Metadata, Failed> {
-    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
     let mut command = MetadataCommand::new();
-    command.manifest_path(manifest).other_options(vec![
+    // Cargo runs tests in the package's folder. A path compiled in would name another clone's when
+    // clones share one target folder.
+    command.manifest_path("Cargo.toml").other_options(vec![
         "--locked".to_owned(),
         "--offline".to_owned(),
         "--filter-platform".to_owned(),

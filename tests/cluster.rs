@@ -30,12 +30,7 @@ pub fn trials() -> Vec<Trial> {
         ("a_port_in_use_is_named", a_port_in_use_is_named),
         ("writing_is_refused_on_a_standing_cluster", writing_is_refused_on_a_standing_cluster),
     ];
-    let trial = |(name, test)| {
-        // Red: a cancelled join of many matches keeps its slot for more than 3 s since its build
-        // side is broadcast. Shown as ignored until cancelling reaches into it.
-        let is_red = name == "ctrl_c_cancels_the_job_on_the_cluster";
-        Trial::test(format!("cluster::{name}"), test).with_ignored_flag(is_red)
-    };
+    let trial = |(name, test)| Trial::test(format!("cluster::{name}"), test);
     tests.into_iter().map(trial).collect()
 }
 

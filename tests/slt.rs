@@ -31,8 +31,7 @@ pub fn trials() -> Vec<Trial> {
 }
 
 fn files() -> Vec<PathBuf> {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/slt");
-    let entries = std::fs::read_dir(folder).expect("the folder of SQL tests");
+    let entries = std::fs::read_dir("tests/slt").expect("the folder of SQL tests");
     let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
     files.retain(|file| file.extension().is_some_and(|extension| extension == "slt"));
     files.sort();

@@ -78,18 +78,7 @@ pub fn trials() -> Vec<Trial> {
     }
     let name = format!("starved::float_sums_of_{BUDGET}_survive_a_lost_worker");
     trials.push(trial(name, || block_on(float_sums())));
-    trials.into_iter().map(known).collect()
-}
-
-/// Red when they were written, and shown as ignored until the engine keeps what they ask for: a
-/// merge of spilled runs is refused its last bytes, a join on a cluster is not large enough to be
-/// refused, and a job was seen to fail when a worker was lost (mended, not seen green yet).
-const RED: [&str; 3] =
-    ["shuffle_of_64.0_MiB on local[2]", "fails_by_name on local-cluster", "float_sums"];
-
-fn known(trial: Trial) -> Trial {
-    let is_red = RED.iter().any(|name| trial.name().contains(name));
-    trial.with_ignored_flag(is_red)
+    trials
 }
 
 fn trial(name: String, test: impl FnOnce() -> Result<(), Failed> + Send + 'static) -> Trial {
@@ -111,7 +100,8 @@ async fn spills(hungry: &Hungry, master: &str) -> Result<(), Failed> {
 }
 
 async fn join_fails(master: &str) -> Result<(), Failed> {
-    let session = builder(master).memory(Some(BUDGET)).connect().await?;
+    let session =
+        builder(master).memory(Some(BUDGET)).shuffle_partitions(Some(2)).connect().await?;
     let failure = match answer(&session, JOIN).await {
         Ok(_) => return Err("the build side fitted".into()),
         Err(failure) => failure,

@@ -16,6 +16,7 @@ use gnist::{ErrorKind, Failure, Session};
 use libtest_mimic::{Failed, Trial};
 
 use crate::backends::{BACKENDS, block_on, builder};
+use crate::cluster::ENDLESS;
 use crate::slt::rows_of;
 
 const CLUSTER: &str = "local-cluster[2,1,1GiB]";
@@ -45,6 +46,7 @@ pub fn trials() -> Vec<Trial> {
         trial("a_function_no_executor_knows_is_an_error", unknown_function),
         trial("now_is_one_moment_and_random_is_not_one_number", now_and_random),
         trial("partition_counts_come_from_the_slots", partition_counts),
+        trial("a_dropped_join_of_many_matches_gives_its_slots_back", dropped_join),
     ]
 }
 
@@ -409,6 +411,22 @@ async fn parquet(folder: &Path, name: &str, query: &str) -> Outcome {
         let frame = context.sql(&rows).await?.drop_columns(&["n"])?;
         let path = path.display().to_string();
         frame.write_parquet(&path, Default::default(), None).await?;
+    }
+    Ok(())
+}
+
+async fn dropped_join() -> Outcome {
+    for master in BACKENDS {
+        let session = open(master).await?;
+        let mut endless = session.sql(ENDLESS).await.map_err(|error| error.failure())?;
+        let begun = tokio::time::timeout(Duration::from_secs(1), endless.collect()).await;
+        if begun.is_ok() {
+            return Err("the join is not endless".into());
+        }
+        drop(endless);
+        let after = is(&session, "select sum(value) from range(0, 100)", &[&["4950"]]);
+        let limit = Duration::from_secs(5);
+        tokio::time::timeout(limit, after).await.map_err(|_| format!("{master}: no slot"))??;
     }
     Ok(())
 }

@@ -26,7 +26,7 @@ use crate::error::{SessionError, not_yet};
 use crate::explain;
 use crate::in_process::{self, InProcess};
 use crate::job::ClusterJob;
-use crate::planner::plan_job;
+use crate::planner::{CooperativeJoins, plan_job};
 use crate::result::{BATCHES_WAITING_MAX, JobReport, ResultStream};
 use crate::statement::{Statement, classify};
 
@@ -88,7 +88,11 @@ impl Session {
         }
         let entries = config.options().entries().into_iter();
         let opened_with = Arc::new(entries.map(|entry| (entry.key, entry.value)).collect());
-        let state = SessionStateBuilder::new().with_config(config).with_default_features().build();
+        let state = SessionStateBuilder::new()
+            .with_config(config)
+            .with_default_features()
+            .with_physical_optimizer_rule(Arc::new(CooperativeJoins))
+            .build();
         Ok(Self {
             context: SessionContext::new_with_state(state),
             connection: Arc::new(connection),

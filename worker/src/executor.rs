@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use datafusion::common::config::SpillCompression;
+use datafusion::common::config::{ConfigNonZeroUsize, SpillCompression};
 use datafusion::execution::TaskContext;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
@@ -25,6 +25,9 @@ const SPILL_BYTES_MAX: u64 = 1 << 60;
 
 /// Bytes that a sort keeps back for merging what it spilled; a small budget has less to keep.
 const SORT_RESERVATION_BYTES_MAX: u64 = 10 << 20;
+
+/// Bytes after which an exchange inside a task starts another spill file: any batch is larger.
+const ONE_BATCH_PER_SPILL_FILE: usize = 1;
 
 /// What all attempts share.
 pub(crate) struct Executor {
@@ -92,6 +95,10 @@ impl Executor {
         for (key, value) in settings {
             config.options_mut().set(key, value)?;
         }
+        // Whatever was set: with more than one batch a file, two inputs that spill at once can wait
+        // for each other for ever (apache/datafusion#24883, mended after 55.2).
+        config.options_mut().execution.max_spill_file_size_bytes =
+            ConfigNonZeroUsize::try_new(ONE_BATCH_PER_SPILL_FILE)?;
         let runtime = RuntimeEnv { memory_pool: pool, ..self.runtime.clone() };
         Ok(Arc::new(TaskContext::new(
             Some(attempt.to_string()),

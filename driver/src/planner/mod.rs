@@ -8,6 +8,7 @@
 //! earlier drafts. The graph grows while it runs: a draft that needs the value of a scalar
 //! subquery is submitted when the subquery's stage has ended, with the value bound.
 
+mod cooperative;
 mod cut;
 mod repeatability;
 mod rewrite;
@@ -22,6 +23,7 @@ use gnist_operators::codec::Encoder;
 use gnist_operators::placement::Placement;
 use gnist_operators::program::encode_program;
 
+pub(crate) use cooperative::CooperativeJoins;
 pub(crate) use repeatability::repeatability_of;
 
 /// A stage before it has an id.

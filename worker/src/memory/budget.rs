@@ -13,6 +13,18 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 /// How often one request makes room before it is refused: another one may take what it freed.
 const EVICTIONS_MAX: u32 = 8;
 
+/// One part in so many is kept from holders that can spill.
+const KEPT_BACK: u64 = 8;
+
+/// One part in so many is guaranteed to each holder,
+const GUARANTEED: u64 = 16;
+
+/// but not less than a few batches, as long as the budget can be overdrawn by so much.
+const GUARANTEED_BYTES_MIN: u64 = 8 << 20;
+
+/// The budget may be overdrawn by one part in so many, for guaranteed parts only.
+const OVERDRAWN_MAX: u64 = 8;
+
 /// What bytes are held for, which decides who gives way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
@@ -149,7 +161,9 @@ impl MemoryBudget {
         let wanted = held.total() + bytes;
         let half = self.limit / 2;
         if class == Class::Spillable && wanted > half {
-            let share = self.limit.saturating_sub(held.fixed) / held.spillers.max(1);
+            let shared = self.limit - self.limit / KEPT_BACK;
+            let share = shared.saturating_sub(held.fixed) / held.spillers.max(1);
+            let share = share.max(self.guaranteed());
             if has + bytes > share {
                 // Blocks are no reason to be held to a share: without them, half may be free.
                 if wanted - held.blocks > half {
@@ -167,15 +181,24 @@ impl MemoryBudget {
     /// No more room can be made: only what is guaranteed is left.
     fn add_at_last(&self, class: Class, has: u64, bytes: u64) -> Result<(), Refused> {
         let mut held = self.held();
-        let guaranteed = (self.limit / 2).saturating_sub(held.fixed) / held.spillers.max(1);
-        let fits = held.total() + bytes <= self.limit;
-        if fits || (class == Class::Spillable && has + bytes <= guaranteed) {
+        let wanted = held.total() + bytes;
+        let is_guaranteed =
+            has + bytes <= self.guaranteed() && wanted <= self.limit + self.overdrawn_max();
+        if wanted <= self.limit || is_guaranteed {
             held.add(class, bytes);
             return Ok(());
         }
         let free_bytes = self.limit.saturating_sub(held.total());
         drop(held);
         Err(self.full(free_bytes))
+    }
+
+    fn guaranteed(&self) -> u64 {
+        (self.limit / GUARANTEED).max(GUARANTEED_BYTES_MIN.min(self.overdrawn_max()))
+    }
+
+    fn overdrawn_max(&self) -> u64 {
+        self.limit / OVERDRAWN_MAX
     }
 
     /// Adds bytes whatever is free, making room first: for what exists already or must go on.

@@ -1,6 +1,7 @@
 //! DataFusion's memory pool as a view on the budget, one per attempt, so that an attempt's peak is
 //! known and a refusal names its operator.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -11,6 +12,9 @@ use datafusion::execution::memory_pool::{
 use gnist_common::bytes::ByteSize;
 
 use super::budget::{Class, MemoryBudget, Refused};
+
+/// Operators that a refusal lists.
+const HOLDERS_SHOWN: usize = 3;
 
 /// The last request of an attempt that the budget refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +30,44 @@ struct State {
     reserved: u64,
     peak: u64,
     refusal: Option<Refusal>,
+    /// What every operator holds, by the id of its consumer.
+    holders: BTreeMap<usize, Holder>,
+}
+
+#[derive(Debug)]
+struct Holder {
+    name: String,
+    bytes: u64,
+}
+
+impl State {
+    fn grow(&mut self, reservation: &MemoryReservation, bytes: u64) {
+        self.reserved += bytes;
+        self.peak = self.peak.max(self.reserved);
+        let consumer = reservation.consumer();
+        let holder = self
+            .holders
+            .entry(consumer.id())
+            .or_insert_with(|| Holder { name: consumer.name().to_owned(), bytes: 0 });
+        holder.bytes += bytes;
+    }
+
+    fn shrink(&mut self, reservation: &MemoryReservation, bytes: u64) {
+        self.reserved -= bytes;
+        if let Some(holder) = self.holders.get_mut(&reservation.consumer().id()) {
+            holder.bytes -= bytes;
+        }
+    }
+
+    /// Who holds most, largest first.
+    fn largest_holders(&self) -> String {
+        let mut holders: Vec<&Holder> =
+            self.holders.values().filter(|holder| holder.bytes > 0).collect();
+        holders.sort_by_key(|holder| std::cmp::Reverse(holder.bytes));
+        let shown = holders.iter().take(HOLDERS_SHOWN);
+        let shown = shown.map(|holder| format!("`{}` {}", holder.name, ByteSize(holder.bytes)));
+        shown.collect::<Vec<_>>().join(", ")
+    }
 }
 
 /// The pool that the operators of one attempt see.
@@ -55,12 +97,6 @@ impl AttemptPool {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn note_growth(&self, bytes: u64) {
-        let mut state = self.state();
-        state.reserved += bytes;
-        state.peak = state.peak.max(state.reserved);
-    }
-
     fn refuse(
         &self,
         reservation: &MemoryReservation,
@@ -75,8 +111,9 @@ impl AttemptPool {
         let peak_bytes = state.peak.max(state.reserved + bytes);
         let message = format!(
             "`{operator}` holds {has} and needs {more} more, but only {free} of the memory budget of \
-             {limit} is left for it (peak of the task: {})",
-            ByteSize(peak_bytes)
+             {limit} is left for it (peak of the task: {}; held by {})",
+            ByteSize(peak_bytes),
+            state.largest_holders()
         );
         state.refusal = Some(Refusal { operator, peak_bytes });
         DataFusionError::ResourcesExhausted(message)
@@ -103,6 +140,7 @@ impl MemoryPool for AttemptPool {
     }
 
     fn unregister(&self, consumer: &MemoryConsumer) {
+        self.state().holders.remove(&consumer.id());
         if consumer.can_spill() {
             self.budget.remove_spiller();
         }
@@ -110,12 +148,12 @@ impl MemoryPool for AttemptPool {
 
     fn grow(&self, reservation: &MemoryReservation, additional: usize) {
         self.budget.add(class_of(reservation.consumer()), as_u64(additional));
-        self.note_growth(as_u64(additional));
+        self.state().grow(reservation, as_u64(additional));
     }
 
     fn shrink(&self, reservation: &MemoryReservation, shrink: usize) {
         self.budget.remove(class_of(reservation.consumer()), as_u64(shrink));
-        self.state().reserved -= as_u64(shrink);
+        self.state().shrink(reservation, as_u64(shrink));
     }
 
     fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> Result<()> {
@@ -127,7 +165,7 @@ impl MemoryPool for AttemptPool {
         let additional = as_u64(additional);
         match self.budget.try_add(class, as_u64(reservation.size()), additional) {
             Ok(()) => {
-                self.note_growth(additional);
+                self.state().grow(reservation, additional);
                 Ok(())
             }
             Err(Refused::Full { free_bytes, .. }) => {
