@@ -30,6 +30,8 @@ const OVERDRAWN_MAX: u64 = 8;
 pub enum Class {
     /// Held by someone that writes to disk when refused more.
     Spillable,
+    /// Held by a merge of sorted runs, which merges fewer at a time when refused more.
+    Merging,
     /// Held until its holder is done.
     Fixed,
     /// Stored output, written to disk when someone else needs the room.
@@ -64,23 +66,48 @@ pub enum Refused {
 #[derive(Debug, Default)]
 struct Held {
     spillable: u64,
+    merging: u64,
     fixed: u64,
     blocks: u64,
     /// Number of holders that can spill, whatever they hold.
     spillers: u64,
+    /// Number of merges, whatever they hold.
+    merges: u64,
     peak: u64,
 }
 
 impl Held {
     fn total(&self) -> u64 {
-        self.spillable + self.fixed + self.blocks
+        self.spillable + self.merging + self.fixed + self.blocks
     }
 
     fn of(&mut self, class: Class) -> &mut u64 {
         match class {
             Class::Spillable => &mut self.spillable,
+            Class::Merging => &mut self.merging,
             Class::Fixed => &mut self.fixed,
             Class::Blocks => &mut self.blocks,
+        }
+    }
+
+    /// Number of holders of a class that share.
+    fn sharers(&mut self, class: Class) -> Option<&mut u64> {
+        match class {
+            Class::Spillable => Some(&mut self.spillers),
+            Class::Merging => Some(&mut self.merges),
+            Class::Fixed | Class::Blocks => None,
+        }
+    }
+
+    /// What one holder of the class may have of `bytes` that all share.
+    fn share(&self, class: Class, bytes: u64) -> Option<u64> {
+        match class {
+            Class::Spillable => {
+                let taken = self.fixed + self.merging;
+                Some(bytes.saturating_sub(taken) / self.spillers.max(1))
+            }
+            Class::Merging => Some(bytes / self.merges.max(1)),
+            Class::Fixed | Class::Blocks => None,
         }
     }
 
@@ -132,13 +159,17 @@ impl MemoryBudget {
         self.held().peak
     }
 
-    pub(super) fn add_spiller(&self) {
-        self.held().spillers += 1;
+    /// Counts one more holder of a class, if its holders share.
+    pub(super) fn add_holder(&self, class: Class) {
+        if let Some(sharers) = self.held().sharers(class) {
+            *sharers += 1;
+        }
     }
 
-    pub(super) fn remove_spiller(&self) {
-        let mut held = self.held();
-        held.spillers = held.spillers.checked_sub(1).expect("removed once per addition");
+    pub(super) fn remove_holder(&self, class: Class) {
+        if let Some(sharers) = self.held().sharers(class) {
+            *sharers = sharers.checked_sub(1).expect("removed once per addition");
+        }
     }
 
     /// Adds bytes to a holder that has `has_bytes` already, making room if need be.
@@ -160,16 +191,12 @@ impl MemoryBudget {
         let mut held = self.held();
         let wanted = held.total() + bytes;
         let half = self.limit / 2;
-        if class == Class::Spillable && wanted > half {
-            let shared = self.limit - self.limit / KEPT_BACK;
-            let share = shared.saturating_sub(held.fixed) / held.spillers.max(1);
-            let share = share.max(self.guaranteed());
-            if has + bytes > share {
-                // Blocks are no reason to be held to a share: without them, half may be free.
-                if wanted - held.blocks > half {
-                    return Err(Missing::OverShare { free_bytes: share.saturating_sub(has) });
-                }
-            }
+        // Blocks are no reason to be held to a share: without them, half may be free.
+        if let Some(share) = held.share(class, self.limit - self.limit / KEPT_BACK)
+            && has + bytes > share.max(self.guaranteed())
+            && wanted - held.blocks > half
+        {
+            return Err(Missing::OverShare { free_bytes: share.saturating_sub(has) });
         }
         if wanted > self.limit {
             return Err(Missing::Room { missing_bytes: wanted - self.limit });
@@ -244,18 +271,13 @@ pub struct Grant {
     budget: Arc<MemoryBudget>,
     class: Class,
     bytes: u64,
-    is_spiller: bool,
 }
 
 impl Grant {
-    /// Nothing yet, for one holder of this class. One of class `Spillable` counts as one of those
-    /// that share.
+    /// Nothing yet, for one holder of this class, which counts as one of those that share.
     pub fn empty(budget: &Arc<MemoryBudget>, class: Class) -> Self {
-        let is_spiller = class == Class::Spillable;
-        if is_spiller {
-            budget.add_spiller();
-        }
-        Self { budget: Arc::clone(budget), class, bytes: 0, is_spiller }
+        budget.add_holder(class);
+        Self { budget: Arc::clone(budget), class, bytes: 0 }
     }
 
     /// What is held.
@@ -303,8 +325,6 @@ impl Grant {
 impl Drop for Grant {
     fn drop(&mut self) {
         self.clear();
-        if self.is_spiller {
-            self.budget.remove_spiller();
-        }
+        self.budget.remove_holder(self.class);
     }
 }

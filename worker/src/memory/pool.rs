@@ -120,8 +120,17 @@ impl AttemptPool {
     }
 }
 
+/// The merge of a sort registers as one that can't spill, but it goes on with fewer runs.
+const MERGE: &str = "ExternalSorterMerge";
+
 fn class_of(consumer: &MemoryConsumer) -> Class {
-    if consumer.can_spill() { Class::Spillable } else { Class::Fixed }
+    if consumer.can_spill() {
+        Class::Spillable
+    } else if consumer.name().starts_with(MERGE) {
+        Class::Merging
+    } else {
+        Class::Fixed
+    }
 }
 
 fn as_u64(bytes: usize) -> u64 {
@@ -134,16 +143,12 @@ impl MemoryPool for AttemptPool {
     }
 
     fn register(&self, consumer: &MemoryConsumer) {
-        if consumer.can_spill() {
-            self.budget.add_spiller();
-        }
+        self.budget.add_holder(class_of(consumer));
     }
 
     fn unregister(&self, consumer: &MemoryConsumer) {
         self.state().holders.remove(&consumer.id());
-        if consumer.can_spill() {
-            self.budget.remove_spiller();
-        }
+        self.budget.remove_holder(class_of(consumer));
     }
 
     fn grow(&self, reservation: &MemoryReservation, additional: usize) {

@@ -76,6 +76,18 @@ fn the_first_bytes_of_a_holder_may_overdraw_a_little() {
 }
 
 #[test]
+fn one_merge_does_not_take_what_the_others_need() {
+    let budget = MemoryBudget::new(1600);
+    let mut one = Grant::empty(&budget, Class::Merging);
+    let mut two = Grant::empty(&budget, Class::Merging);
+    one.try_grow(800).unwrap();
+    assert!(one.try_grow(1).is_err());
+    two.try_grow(700).unwrap();
+    drop(one);
+    two.try_grow(700).unwrap();
+}
+
+#[test]
 fn grants_move_between_classes_without_changing_the_sum() {
     let budget = MemoryBudget::new(1000);
     let mut written = Grant::empty(&budget, Class::Spillable);
