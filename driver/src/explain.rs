@@ -44,12 +44,18 @@ pub(crate) fn one_stage(
 }
 
 /// The graph of a query on a cluster, consumers above their producers.
-pub(crate) fn stage_graph(job: &JobPlan, report: Option<&JobReport>) -> String {
+pub(crate) fn stage_graph(
+    job: &JobPlan,
+    sort_threshold: ByteSize,
+    report: Option<&JobReport>,
+) -> String {
     let mut text = String::new();
     for (at, draft) in job.drafts.iter().enumerate().rev() {
-        write_stage(&mut text, at, draft);
-        if let Some(summary) = report.and_then(|report| summary_of(report, job, at)) {
-            write_measured(&mut text, summary);
+        write_stage(&mut text, at, draft, sort_threshold);
+        match report.map(|report| summary_of(report, at)) {
+            Some(Some(summary)) => write_measured(&mut text, summary),
+            Some(None) => text.push_str(" [not needed]"),
+            None => {}
         }
         text.push('\n');
         write_plan(&mut text, draft.plan.as_ref(), 1);
@@ -57,7 +63,7 @@ pub(crate) fn stage_graph(job: &JobPlan, report: Option<&JobReport>) -> String {
     text
 }
 
-fn write_stage(text: &mut String, at: usize, draft: &StageDraft) {
+fn write_stage(text: &mut String, at: usize, draft: &StageDraft, sort_threshold: ByteSize) {
     let plural = if draft.tasks == 1 { "" } else { "s" };
     let partitions = draft.placement.partitions();
     let _ = write!(text, "stage {at}: {} task{plural} -> ", draft.tasks);
@@ -65,41 +71,22 @@ fn write_stage(text: &mut String, at: usize, draft: &StageDraft) {
         DraftOutput::Exchange => write!(text, "exchange of {partitions}"),
         DraftOutput::Broadcast => write!(text, "broadcast"),
         DraftOutput::Value { binding } => write!(text, "value {binding}"),
+        DraftOutput::Sample { .. } => write!(text, "sample"),
         DraftOutput::Result => write!(text, "result"),
     };
     if !draft.inputs.is_empty() {
         let inputs: Vec<String> = draft.inputs.iter().map(|(at, _)| at.to_string()).collect();
         let _ = write!(text, ", reads stages {}", inputs.join(", "));
     }
-}
-
-/// Stages are numbered as they are submitted, which is by position unless values were waited for.
-fn summary_of<'a>(report: &'a JobReport, job: &JobPlan, at: usize) -> Option<&'a StageSummary> {
-    let order = submission_order(job);
-    let ordinal = order.iter().position(|draft| *draft == at)?;
-    report.stages.iter().find(|summary| summary.stage.ordinal as usize == ordinal)
-}
-
-fn submission_order(job: &JobPlan) -> Vec<usize> {
-    let mut order: Vec<usize> = Vec::new();
-    let mut known = vec![false; job.bindings];
-    while order.len() < job.drafts.len() {
-        let before = order.len();
-        for (at, draft) in job.drafts.iter().enumerate() {
-            let ready = draft.inputs.iter().all(|(input, _)| order.contains(input))
-                && draft.values.iter().all(|value| known[*value]);
-            if ready && !order.contains(&at) {
-                order.push(at);
-            }
-        }
-        for at in &order {
-            if let DraftOutput::Value { binding } = job.drafts[*at].output {
-                known[binding] = true;
-            }
-        }
-        assert!(order.len() > before, "a job plan has no cycle");
+    if let Some(when) = draft.when {
+        let than = if when.is_large { "above" } else { "up to" };
+        let _ = write!(text, ", if stage {} makes {than} {sort_threshold}", when.stage);
     }
-    order
+}
+
+fn summary_of(report: &JobReport, at: usize) -> Option<&StageSummary> {
+    let stage = report.drafts[at]?;
+    report.stages.iter().find(|summary| summary.stage == stage)
 }
 
 fn write_measured(text: &mut String, summary: &StageSummary) {
