@@ -13,7 +13,9 @@ mod functions;
 mod generated;
 mod loss;
 mod process;
+mod recomputed;
 mod slt;
+mod standing;
 mod starved;
 mod traps;
 
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
     trials.extend(traps::trials());
     trials.extend(starved::trials());
     trials.extend(loss::trials());
+    trials.extend(recomputed::trials());
     trials.extend(functions::trials());
     trials.extend(command::trials());
     trials.extend(cluster::trials());
