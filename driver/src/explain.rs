@@ -1,6 +1,7 @@
 //! `EXPLAIN` and `EXPLAIN ANALYZE`: the stage graph as a tree, with partition counts and, once it
 //! ran, with what was measured in all of its tasks.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -43,24 +44,65 @@ pub(crate) fn one_stage(
     text
 }
 
-/// The graph of a query on a cluster, consumers above their producers.
+/// The graph of a query on a cluster as a tree: below each stage its plan, and then the stages it
+/// reads. One that several stages read is shown at the first of them.
 pub(crate) fn stage_graph(
     job: &JobPlan,
     sort_threshold: ByteSize,
     report: Option<&JobReport>,
 ) -> String {
-    let mut text = String::new();
-    for (at, draft) in job.drafts.iter().enumerate().rev() {
-        write_stage(&mut text, at, draft, sort_threshold);
-        match report.map(|report| summary_of(report, at)) {
-            Some(Some(summary)) => write_measured(&mut text, summary),
-            Some(None) => text.push_str(" [not needed]"),
+    let mut tree =
+        Tree { job, sort_threshold, report, shown: BTreeSet::new(), text: String::new() };
+    for (at, draft) in job.drafts.iter().enumerate() {
+        if draft.output == DraftOutput::Result {
+            tree.write(at, 0);
+        }
+    }
+    tree.text
+}
+
+struct Tree<'a> {
+    job: &'a JobPlan,
+    sort_threshold: ByteSize,
+    report: Option<&'a JobReport>,
+    shown: BTreeSet<usize>,
+    text: String,
+}
+
+impl Tree<'_> {
+    fn write(&mut self, at: usize, depth: usize) {
+        let indent = "  ".repeat(depth);
+        if !self.shown.insert(at) {
+            let _ = writeln!(self.text, "{indent}stage {at}: above");
+            return;
+        }
+        let draft = &self.job.drafts[at];
+        self.text.push_str(&indent);
+        write_stage(&mut self.text, at, draft, self.sort_threshold);
+        match self.report.map(|report| summary_of(report, at)) {
+            Some(Some(summary)) => write_measured(&mut self.text, summary),
+            Some(None) => self.text.push_str(" [not needed]"),
             None => {}
         }
-        text.push('\n');
-        write_plan(&mut text, draft.plan.as_ref(), 1);
+        self.text.push('\n');
+        write_plan(&mut self.text, draft.plan.as_ref(), depth + 1);
+        for below in self.below(draft) {
+            self.write(below, depth + 1);
+        }
     }
-    text
+
+    /// What a stage waits for: its inputs, and whoever makes the values it is bound to.
+    fn below(&self, draft: &StageDraft) -> BTreeSet<usize> {
+        let inputs = draft.inputs.iter().map(|(input, _)| *input);
+        let makers = self.job.drafts.iter().enumerate().filter(|(_, maker)| match maker.output {
+            DraftOutput::Value { binding } => draft.values.contains(&binding),
+            DraftOutput::Sample { sort } => {
+                draft.values.contains(&self.job.sorts[sort].first_point)
+            }
+            DraftOutput::Exchange | DraftOutput::Broadcast | DraftOutput::Result => false,
+        });
+        inputs.chain(makers.map(|(at, _)| at)).collect()
+    }
 }
 
 fn write_stage(text: &mut String, at: usize, draft: &StageDraft, sort_threshold: ByteSize) {
@@ -74,9 +116,11 @@ fn write_stage(text: &mut String, at: usize, draft: &StageDraft, sort_threshold:
         DraftOutput::Sample { .. } => write!(text, "sample"),
         DraftOutput::Result => write!(text, "result"),
     };
-    if !draft.inputs.is_empty() {
-        let inputs: Vec<String> = draft.inputs.iter().map(|(at, _)| at.to_string()).collect();
-        let _ = write!(text, ", reads stages {}", inputs.join(", "));
+    let inputs: BTreeSet<usize> = draft.inputs.iter().map(|(at, _)| *at).collect();
+    if !inputs.is_empty() {
+        let plural = if inputs.len() == 1 { "" } else { "s" };
+        let inputs: Vec<String> = inputs.iter().map(ToString::to_string).collect();
+        let _ = write!(text, ", reads stage{plural} {}", inputs.join(", "));
     }
     if let Some(when) = draft.when {
         let than = if when.is_large { "above" } else { "up to" };
