@@ -4,16 +4,19 @@
 use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use datafusion::arrow::array::{Int64Array, RecordBatch};
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
+use datafusion::dataframe::DataFrameWriteOptions;
 use datafusion::datasource::MemTable;
 use datafusion::functions_aggregate::expr_fn::sum;
 use datafusion::logical_expr::{ColumnarValue, Volatility, create_udf};
 use datafusion::prelude::{SessionContext, col};
-use gnist::{ErrorKind, Failure, Session};
+use gnist::{ErrorKind, Failure, JobObserver, Session};
 use gnist_common::bytes::ByteSize;
+use gnist_common::protocol::ManagerToDriver;
 use libtest_mimic::{Failed, Trial};
 
 use crate::backends::{BACKENDS, block_on, builder};
@@ -38,6 +41,7 @@ pub fn trials() -> Vec<Trial> {
         trial("every_repartition_is_a_cut", repartition),
         trial("a_union_task_runs_one_branch", union),
         trial("writes_are_refused_before_anything_runs", writes),
+        trial("frames_run_as_jobs", frames),
         trial("explain_analyze_merges_all_tasks", explain_analyze),
         trial("two_tasks_on_one_executor_share_no_state", two_attempts),
         trial("a_recursive_query_is_one_task", recursive),
@@ -267,9 +271,54 @@ async fn writes() -> Outcome {
         let frame = session.context().sql(&format!("copy t to '{}'", path.display())).await?;
         let refused = session.execute(frame).await.map(drop);
         expect(refused.is_err(), "a frame that writes is refused too", "")?;
+        let frame = session.table("t").await.map_err(|error| error.failure())?;
+        let path = path.display().to_string();
+        let options = DataFrameWriteOptions::new;
+        for refused in [
+            frame.clone().write_parquet(&path, options(), None).await.map(drop),
+            frame.clone().write_csv(&path, options(), None).await.map(drop),
+            frame.clone().write_json(&path, options(), None).await.map(drop),
+            frame.clone().write_table("t", options()).await.map(drop),
+            frame.clone().cache().await.map(drop),
+        ] {
+            let text = refused.err().ok_or("a frame was written")?.to_string();
+            expect(text.contains("not supported yet"), "says so", &text)?;
+        }
         is(&session, "select count(*) from t", &[&["1"]]).await?;
     }
     expect(!path.exists(), "nothing was written", &path.display().to_string())
+}
+
+async fn frames() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    parquet(folder.path(), "t", "select value as k, value % 3 as g from range(0, 1000)").await?;
+    let path = folder.path().join("t").display().to_string();
+    for master in BACKENDS {
+        let seen = Arc::new(Submitted::default());
+        let session = builder(master).observer(Some(Arc::clone(&seen) as _)).connect().await?;
+        let frame = session.read_parquet(&path).await.map_err(|error| error.failure())?;
+        let sums = frame.clone().aggregate(vec![col("g")], vec![sum(col("k")).alias("s")])?;
+        let batches = sums.sort(vec![col("g").sort(true, false)])?.collect().await?;
+        let got: Rows = batches.iter().flat_map(rows_of).collect();
+        let want = [["0", "166833"], ["1", "166167"], ["2", "166500"]];
+        expect(got == want, "the sums", &format!("{master}: {got:?}"))?;
+        expect(frame.count().await? == 1000, "every row", master)?;
+        let jobs = seen.0.load(Ordering::Relaxed);
+        expect(jobs == 2, "a job each", &format!("{master}: {jobs}"))?;
+    }
+    Ok(())
+}
+
+/// Counts the ends of jobs.
+#[derive(Default)]
+struct Submitted(AtomicU32);
+
+impl JobObserver for Submitted {
+    fn event(&self, message: &ManagerToDriver) {
+        if let ManagerToDriver::JobEnded { .. } = message {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 }
 
 async fn explain_analyze() -> Outcome {

@@ -3,31 +3,33 @@
 //! DataFusion parses, plans and optimises; nothing it plans is executed by it, but for what stays
 //! in the driver: `SET`, `SHOW`, `DESCRIBE`, views and the definitions of external tables.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::dataframe::DataFrame;
 use datafusion::datasource::MemTable;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::logical_expr::{DdlStatement, LogicalPlan};
-use datafusion::physical_plan::{ExecutionPlan, displayable};
-use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
+use datafusion::prelude::{
+    CsvReadOptions, JsonReadOptions, ParquetReadOptions, SessionConfig, SessionContext,
+};
 use gnist_common::bytes::ByteSize;
 use gnist_common::error::Failure;
 use gnist_common::ids::ApplicationId;
 use gnist_common::time::WallTime;
 use gnist_operators::failure::failure_of;
 use gnist_proto::link::DriverLink;
-use tokio::sync::mpsc;
 
 use crate::connection::{Connection, JobObserver};
 use crate::error::{SessionError, not_yet};
 use crate::explain;
-use crate::in_process::{self, InProcess};
-use crate::job::ClusterJob;
-use crate::planner::{CooperativeJoins, plan_job};
-use crate::result::{BATCHES_WAITING_MAX, JobReport, ResultStream};
+use crate::frames::{FramePlanner, NoCache};
+use crate::in_process::InProcess;
+use crate::jobs::{Jobs, reads_the_session};
+use crate::planner::CooperativeJoins;
+use crate::result::ResultStream;
 use crate::statement::{Statement, classify};
 
 /// Partitions per slot of a cluster: enough that a slow one does not leave the others idle.
@@ -59,12 +61,7 @@ pub struct SessionParts {
 #[derive(Clone)]
 pub struct Session {
     context: SessionContext,
-    connection: Arc<Connection>,
-    in_process: Option<Arc<dyn InProcess>>,
-    target_partitions: usize,
-    sort_threshold: ByteSize,
-    /// Every setting as it was when the session was opened.
-    opened_with: Arc<BTreeMap<String, Option<String>>>,
+    jobs: Arc<Jobs>,
 }
 
 impl Session {
@@ -90,29 +87,30 @@ impl Session {
             plan_for_tasks(&mut config, parts.broadcast_threshold);
         }
         let entries = config.options().entries().into_iter();
-        let opened_with = Arc::new(entries.map(|entry| (entry.key, entry.value)).collect());
-        let state = SessionStateBuilder::new()
-            .with_config(config)
-            .with_default_features()
-            .with_physical_optimizer_rule(Arc::new(CooperativeJoins))
-            .build();
-        Ok(Self {
-            context: SessionContext::new_with_state(state),
+        let jobs = Arc::new(Jobs {
             connection: Arc::new(connection),
             in_process,
             target_partitions,
             sort_threshold: parts.sort_threshold,
-            opened_with,
-        })
+            opened_with: entries.map(|entry| (entry.key, entry.value)).collect(),
+        });
+        let state = SessionStateBuilder::new()
+            .with_config(config)
+            .with_default_features()
+            .with_physical_optimizer_rule(Arc::new(CooperativeJoins))
+            .with_query_planner(Arc::new(FramePlanner::new(&jobs)))
+            .with_cache_factory(Some(Arc::new(NoCache)))
+            .build();
+        Ok(Self { context: SessionContext::new_with_state(state), jobs })
     }
 
     /// The application's id.
     pub fn application(&self) -> ApplicationId {
-        self.connection.application()
+        self.jobs.connection.application()
     }
 
-    /// DataFusion's context: catalog, functions and settings. Executing through it would bypass
-    /// Gnist; use [`Session::execute`].
+    /// DataFusion's context: catalog, functions, settings and DataFrames. A frame that is collected
+    /// or shown runs as a job.
     pub fn context(&self) -> &SessionContext {
         &self.context
     }
@@ -126,7 +124,39 @@ impl Session {
         self.execute_plan(plan).await
     }
 
-    /// Runs a DataFrame made by [`Session::context`].
+    /// The rows of Parquet files, as a DataFrame.
+    ///
+    /// # Errors
+    /// When there is no such path, or no such file in it.
+    pub async fn read_parquet(&self, path: &str) -> Result<DataFrame, SessionError> {
+        Ok(self.context.read_parquet(path, ParquetReadOptions::default()).await?)
+    }
+
+    /// The rows of CSV files with a header, as a DataFrame.
+    ///
+    /// # Errors
+    /// As [`Session::read_parquet`].
+    pub async fn read_csv(&self, path: &str) -> Result<DataFrame, SessionError> {
+        Ok(self.context.read_csv(path, CsvReadOptions::default()).await?)
+    }
+
+    /// The rows of files of a JSON object per line, as a DataFrame.
+    ///
+    /// # Errors
+    /// As [`Session::read_parquet`].
+    pub async fn read_json(&self, path: &str) -> Result<DataFrame, SessionError> {
+        Ok(self.context.read_json(path, JsonReadOptions::default()).await?)
+    }
+
+    /// A table of the catalog, as a DataFrame.
+    ///
+    /// # Errors
+    /// When there is none of this name.
+    pub async fn table(&self, name: &str) -> Result<DataFrame, SessionError> {
+        Ok(self.context.table(name).await?)
+    }
+
+    /// Runs a DataFrame, and says what its job cost.
     ///
     /// # Errors
     /// As [`Session::sql`].
@@ -136,12 +166,12 @@ impl Session {
 
     /// Slots of the cluster when the application was opened.
     pub fn slots(&self) -> u32 {
-        self.connection.slots()
+        self.jobs.connection.slots()
     }
 
     /// Leaves in good order: jobs still running are cancelled.
     pub async fn close(&self) {
-        self.connection.close().await;
+        self.jobs.connection.close().await;
     }
 
     /// Runs a logical plan: a query as a job, a definition or a setting in the driver.
@@ -159,64 +189,38 @@ impl Session {
     }
 
     async fn query(&self, plan: &LogicalPlan) -> Result<ResultStream, SessionError> {
-        let physical = self.context.state().create_physical_plan(plan).await?;
+        let physical = self.physical(plan).await?;
         if reads_the_session(&physical) {
-            let task = self.context.task_ctx();
-            let schema = physical.schema();
-            let batches = datafusion::physical_plan::collect(physical, task).await?;
-            return Ok(ResultStream::ready(schema, batches));
+            return self.collect_here(physical).await;
         }
         self.start(physical)
     }
 
-    /// Starts the job of a physical plan.
-    fn start(&self, plan: Arc<dyn ExecutionPlan>) -> Result<ResultStream, SessionError> {
-        tracing::debug!(plan = %displayable(plan.as_ref()).indent(false), "starting a job");
+    /// Runs a plan in the driver, without a job.
+    async fn collect_here(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+    ) -> Result<ResultStream, SessionError> {
         let schema = plan.schema();
-        let (sender, rows) = mpsc::channel(BATCHES_WAITING_MAX);
-        let report = Arc::new(OnceLock::new());
-        let connection = Arc::clone(&self.connection);
-        let inbox = connection.open_job();
-        let ended = Arc::clone(&report);
-        let settings = self.changed_settings();
-        match self.in_process.clone() {
-            Some(process) => {
-                tokio::spawn(async move {
-                    let outcome =
-                        in_process::run(connection, inbox, process, (plan, settings), &sender)
-                            .await;
-                    conclude(outcome, &sender, &ended).await;
-                });
-            }
-            None => {
-                let job = plan_job(plan, self.target_partitions)?;
-                let sort_threshold = self.sort_threshold;
-                tokio::spawn(async move {
-                    let job = ClusterJob::new(connection, inbox, job, settings, sort_threshold);
-                    let outcome = job.run(&sender).await;
-                    conclude(outcome, &sender, &ended).await;
-                });
-            }
-        }
-        Ok(ResultStream::of_job(schema, rows, report))
+        let batches = datafusion::physical_plan::collect(plan, self.context.task_ctx()).await?;
+        Ok(ResultStream::ready(schema, batches))
     }
 
-    /// What the user set since the session was opened and operators look at as they run.
-    fn changed_settings(&self) -> Vec<(String, String)> {
-        let state = self.context.state_ref();
-        let entries = state.read().config().options().entries();
-        let changed = entries.into_iter().filter(|entry| {
-            entry.key.starts_with("datafusion.execution.")
-                && self.opened_with.get(&entry.key).is_none_or(|value| *value != entry.value)
-        });
-        changed.filter_map(|entry| Some((entry.key, entry.value?))).collect()
+    /// Starts the job of a physical plan.
+    fn start(&self, plan: Arc<dyn ExecutionPlan>) -> Result<ResultStream, SessionError> {
+        Ok(self.jobs.start(plan, self.context.state_ref().read().config())?)
+    }
+
+    /// DataFusion's plan, not a job's: see [`crate::frames`].
+    async fn physical(&self, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>, SessionError> {
+        let state = self.context.state();
+        let plan = state.optimize(plan)?;
+        Ok(DefaultPhysicalPlanner::default().create_physical_plan(&plan, &state).await?)
     }
 
     async fn in_driver(&self, plan: LogicalPlan) -> Result<ResultStream, SessionError> {
         let frame = self.context.execute_logical_plan(plan).await?;
-        let schema = Arc::clone(frame.schema().inner());
-        let batches = frame.collect().await?;
-        Ok(ResultStream::ready(schema, batches))
+        self.collect_here(self.physical(frame.logical_plan()).await?).await
     }
 
     /// `CREATE TABLE t AS query`: the query runs as a job, its rows stay in the driver.
@@ -252,32 +256,18 @@ impl Session {
     async fn explain(&self, plan: &LogicalPlan) -> Result<ResultStream, SessionError> {
         let state = self.context.state();
         let optimised = state.optimize(plan)?;
-        let physical = state.create_physical_plan(plan).await?;
-        let stages = self.stages_text(physical, None)?;
+        let physical = self.physical(plan).await?;
+        let stages = self.jobs.explain(physical, None)?;
         let rows = [("logical_plan", optimised.display_indent().to_string()), ("stages", stages)];
         Ok(explain::answer(&rows))
     }
 
     async fn explain_analyze(&self, plan: &LogicalPlan) -> Result<ResultStream, SessionError> {
-        let physical = self.context.state().create_physical_plan(plan).await?;
+        let physical = self.physical(plan).await?;
         let mut rows = self.start(Arc::clone(&physical))?;
         rows.collect().await?;
-        let stages = self.stages_text(physical, rows.report())?;
+        let stages = self.jobs.explain(physical, rows.report())?;
         Ok(explain::answer(&[("stages", stages)]))
-    }
-
-    fn stages_text(
-        &self,
-        physical: Arc<dyn ExecutionPlan>,
-        report: Option<&JobReport>,
-    ) -> Result<String, SessionError> {
-        Ok(match self.in_process {
-            Some(_) => explain::one_stage(physical.as_ref(), self.connection.slots(), report),
-            None => {
-                let job = plan_job(physical, self.target_partitions)?;
-                explain::stage_graph(&job, self.sort_threshold, report)
-            }
-        })
     }
 }
 
@@ -295,28 +285,8 @@ fn plan_for_tasks(config: &mut SessionConfig, broadcast_threshold: ByteSize) {
         usize::try_from(broadcast_threshold.0).unwrap_or(usize::MAX);
 }
 
-/// Whether a plan reads what only the driver has, such as the information schema.
-fn reads_the_session(plan: &Arc<dyn ExecutionPlan>) -> bool {
-    matches!(plan.name(), "StreamingTableExec" | "ExplainExec")
-        || plan.children().into_iter().any(reads_the_session)
-}
-
 fn no_rows() -> ResultStream {
     ResultStream::ready(Arc::new(datafusion::arrow::datatypes::Schema::empty()), Vec::new())
-}
-
-async fn conclude(
-    outcome: Result<JobReport, Failure>,
-    rows: &mpsc::Sender<Result<RecordBatch, Failure>>,
-    report: &OnceLock<JobReport>,
-) {
-    match outcome {
-        Ok(made) => report.set(made).expect("a job ends once"),
-        Err(failure) => {
-            // A closed receiver has dropped the stream: nobody waits for the failure.
-            let _ = rows.send(Err(failure)).await;
-        }
-    }
 }
 
 impl From<SessionError> for Failure {

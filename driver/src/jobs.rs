@@ -1,0 +1,119 @@
+//! Jobs out of physical plans: what a session and the frames made from it share.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::common::Result;
+use datafusion::physical_plan::{ExecutionPlan, displayable};
+use datafusion::prelude::SessionConfig;
+use gnist_common::bytes::ByteSize;
+use gnist_common::error::Failure;
+use tokio::sync::mpsc;
+
+use crate::connection::Connection;
+use crate::explain;
+use crate::in_process::{self, InProcess};
+use crate::job::ClusterJob;
+use crate::planner::plan_job;
+use crate::result::{BATCHES_WAITING_MAX, JobReport, ResultStream};
+
+/// Where the jobs of one session run, and how they are planned.
+pub(crate) struct Jobs {
+    pub(crate) connection: Arc<Connection>,
+    pub(crate) in_process: Option<Arc<dyn InProcess>>,
+    pub(crate) target_partitions: usize,
+    pub(crate) sort_threshold: ByteSize,
+    /// Every setting as it was when the session was opened.
+    pub(crate) opened_with: BTreeMap<String, Option<String>>,
+}
+
+impl Jobs {
+    /// Starts the job of a physical plan, with the settings of `config`.
+    ///
+    /// # Errors
+    /// When no executor can run the plan.
+    pub(crate) fn start(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+        config: &SessionConfig,
+    ) -> Result<ResultStream> {
+        tracing::debug!(plan = %displayable(plan.as_ref()).indent(false), "starting a job");
+        let schema = plan.schema();
+        let (sender, rows) = mpsc::channel(BATCHES_WAITING_MAX);
+        let report = Arc::new(OnceLock::new());
+        let connection = Arc::clone(&self.connection);
+        let ended = Arc::clone(&report);
+        let settings = self.changed_settings(config);
+        match self.in_process.clone() {
+            Some(process) => {
+                let inbox = connection.open_job();
+                tokio::spawn(async move {
+                    let outcome =
+                        in_process::run(connection, inbox, process, (plan, settings), &sender)
+                            .await;
+                    conclude(outcome, &sender, &ended).await;
+                });
+            }
+            None => {
+                let job = plan_job(plan, self.target_partitions)?;
+                let inbox = connection.open_job();
+                let sort_threshold = self.sort_threshold;
+                tokio::spawn(async move {
+                    let job = ClusterJob::new(connection, inbox, job, settings, sort_threshold);
+                    let outcome = job.run(&sender).await;
+                    conclude(outcome, &sender, &ended).await;
+                });
+            }
+        }
+        Ok(ResultStream::of_job(schema, rows, report))
+    }
+
+    /// The stages of a physical plan, with what was measured if it ran.
+    ///
+    /// # Errors
+    /// As [`Jobs::start`].
+    pub(crate) fn explain(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+        report: Option<&JobReport>,
+    ) -> Result<String> {
+        Ok(match self.in_process {
+            Some(_) => explain::one_stage(plan.as_ref(), self.connection.slots(), report),
+            None => {
+                let job = plan_job(plan, self.target_partitions)?;
+                explain::stage_graph(&job, self.sort_threshold, report)
+            }
+        })
+    }
+
+    /// What the user set since the session was opened and operators look at as they run.
+    fn changed_settings(&self, config: &SessionConfig) -> Vec<(String, String)> {
+        let entries = config.options().entries().into_iter();
+        let changed = entries.filter(|entry| {
+            entry.key.starts_with("datafusion.execution.")
+                && self.opened_with.get(&entry.key).is_none_or(|value| *value != entry.value)
+        });
+        changed.filter_map(|entry| Some((entry.key, entry.value?))).collect()
+    }
+}
+
+/// Whether a plan reads what only the driver has, such as the information schema.
+pub(crate) fn reads_the_session(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    matches!(plan.name(), "StreamingTableExec" | "ExplainExec")
+        || plan.children().into_iter().any(reads_the_session)
+}
+
+async fn conclude(
+    outcome: Result<JobReport, Failure>,
+    rows: &mpsc::Sender<Result<RecordBatch, Failure>>,
+    report: &OnceLock<JobReport>,
+) {
+    match outcome {
+        Ok(made) => report.set(made).expect("a job ends once"),
+        Err(failure) => {
+            // A closed receiver has dropped the stream: nobody waits for the failure.
+            let _ = rows.send(Err(failure)).await;
+        }
+    }
+}
