@@ -54,6 +54,10 @@ impl EarlyAttempts {
         self.0.iter().map(|(attempt, worker)| (*attempt, *worker))
     }
 
+    pub(crate) fn count_of(&self, stage: StageId) -> u32 {
+        u32::try_from(self.of_stage(stage).count()).expect("no more than its tasks")
+    }
+
     fn of_stage(&self, stage: StageId) -> impl Iterator<Item = AttemptId> {
         let first = stage.task(0).attempt(0);
         let of_stage = self.0.range(first..).map(|(attempt, _)| *attempt);

@@ -164,9 +164,11 @@ impl Scheduler {
         OutputTable { stage, version, outputs: run.locations(), workers }
     }
 
-    /// State of the stages of a job that have started. Empty if the job is not known.
+    /// State of the stages of a job that have started. Empty if the job is not known. Attempts that
+    /// wait for their inputs do not count as running: they get nowhere.
     pub fn progress(&self, job: JobId) -> Vec<StageProgress> {
         let stages = self.jobs.get(&job).map_or(&[][..], Job::stages);
+        let progress = |run: &StageRun| progress(run, self.early.count_of(run.stage.id));
         stages.iter().filter(|run| run.started).map(progress).collect()
     }
 
@@ -227,11 +229,11 @@ impl Scheduler {
     }
 }
 
-fn progress(run: &StageRun) -> StageProgress {
+fn progress(run: &StageRun, early: u32) -> StageProgress {
     StageProgress {
         stage: run.stage.id,
         done: run.done(),
-        running: run.running(),
+        running: run.running() - early,
         tasks: run.stage.tasks,
         rows: run.rows().iter().sum(),
         bytes: run.bytes().iter().sum(),

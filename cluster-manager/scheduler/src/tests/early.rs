@@ -51,6 +51,17 @@ fn an_early_attempt_is_like_any_other_once_its_inputs_are_there() {
 }
 
 #[test]
+fn an_early_attempt_makes_no_progress() {
+    let mut harness = one_early();
+    let running = |harness: &Harness| {
+        harness.scheduler.progress(JOB).iter().map(|stage| stage.running).collect::<Vec<_>>()
+    };
+    assert_eq!(running(&harness), [1, 0]);
+    harness.finish(attempt(0, 1, 0));
+    assert_eq!(running(&harness), [0, 1]);
+}
+
+#[test]
 fn nothing_starts_early_while_a_producer_waits() {
     let mut harness = Harness::new(&[2]);
     harness.submit(vec![map(0, 3, 1), result(1, 1, &[0])], true);
