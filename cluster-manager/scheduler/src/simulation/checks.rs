@@ -14,7 +14,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use gnist_common::error::{ErrorKind, Failure};
-use gnist_common::graph::StageOutput;
+use gnist_common::graph::{Stage, StageOutput};
 use gnist_common::ids::{AttemptId, JobId, StageId, TaskId, WorkerId};
 use gnist_common::protocol::ResultLocation;
 use gnist_common::task::{AttemptEnd, Launch, OutputLocation};
@@ -226,8 +226,12 @@ impl Checks {
         let is_wanted = |consumer: TaskId| {
             self.tasks.get(&consumer).is_none_or(|log| log.winner.is_none() || log.is_dropped)
         };
+        // Nothing is said of the roll-back of a result that is held back here, on no worker, before
+        // it is launched again.
+        let may_start_over = |c: &Stage| c.output == StageOutput::Result && plan.has_volatile();
         let mut consumers = plan.consumers(id.stage);
-        let is_needed = consumers.any(|c| (0..c.tasks).any(|p| is_wanted(c.id.task(p))));
+        let is_needed =
+            consumers.any(|c| may_start_over(c) || (0..c.tasks).any(|p| is_wanted(c.id.task(p))));
         let is_result = stage.output == StageOutput::Result;
         assert!(is_needed || is_result || !self.finished.contains(&id.stage), "nobody needs {id}");
     }
