@@ -110,14 +110,12 @@ impl Scheduler {
     fn make_room(&mut self, task: TaskId, room: &mut Room) -> bool {
         let request = self.request(task);
         let candidates = placement::candidates(&self.workers, &request, Some(task));
-        let needs: Vec<_> =
+        let needs: BTreeMap<WorkerId, u32> =
             candidates.map(|(id, worker)| (id, request.width.slots_on(worker))).collect();
-        let has_room = |(id, need): &&(WorkerId, u32)| room[id] >= *need;
-        let helps = |(id, need): &&(WorkerId, u32)| room[id] + self.early_slots_on(*id) >= *need;
-        let latest = |(id, _): &&(WorkerId, u32)| self.early.on(*id).next_back();
-        let found = needs.iter().find(has_room);
-        let found = found.or_else(|| needs.iter().filter(helps).max_by_key(latest));
-        let Some(&(worker, need)) = found else { return false };
+        let has_room = needs.iter().find(|(id, need)| room[id] >= **need).map(|(id, _)| *id);
+        let found = has_room.or_else(|| self.latest_that_helps(&needs, room));
+        let Some(worker) = found else { return false };
+        let need = needs[&worker];
         while room[&worker] < need {
             let attempt = self.early.on(worker).next_back().expect("counted as helpful");
             let slots = self.slots_held(attempt).expect("early attempts run");
@@ -126,6 +124,15 @@ impl Scheduler {
         }
         *room.get_mut(&worker).expect("looked at above") -= need;
         true
+    }
+
+    /// Where the latest early attempt is of those that can make the room needed there.
+    fn latest_that_helps(&self, needs: &BTreeMap<WorkerId, u32>, room: &Room) -> Option<WorkerId> {
+        let helps = |worker: &WorkerId| {
+            let need = needs.get(worker);
+            need.is_some_and(|need| room[worker] + self.early_slots_on(*worker) >= *need)
+        };
+        self.early.0.values().rev().copied().find(helps)
     }
 
     fn early_slots_on(&self, worker: WorkerId) -> u32 {
