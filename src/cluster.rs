@@ -3,15 +3,20 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gnist_cluster_manager::{Manager, ManagerConfig, serve, serve_rest};
 use gnist_common::bytes::ByteSize;
 use gnist_common::error::{ErrorKind, Failure};
+use gnist_proto::link::WorkerLink;
 use gnist_proto::{client, connect};
 use gnist_worker::{Connections, PulledPrograms, Reconnect, Worker, WorkerConfig, WorkerEnd};
 
 use crate::machine::fresh_worker_id;
+
+/// How long a worker looks for its cluster manager.
+const CONNECT_FOR: Duration = Duration::from_secs(10);
+const CONNECT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What a cluster manager is started with.
 #[derive(Clone, Debug)]
@@ -91,7 +96,7 @@ pub(crate) async fn run_worker_until(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), Failure> {
     let listener = connect::listen(&parts.listen).await?;
-    let link = client::connect_worker(&parts.manager).await?;
+    let link = connect_patiently(&parts.manager).await?;
     let addresses = Arc::new(parts.manager);
     let reconnect: Reconnect = Arc::new(move || {
         let addresses = Arc::clone(&addresses);
@@ -122,6 +127,20 @@ pub(crate) async fn run_worker_until(
         WorkerEnd::ShutDown { reason } => Err(Failure::new(ErrorKind::Cluster, reason)),
         WorkerEnd::Disconnected => {
             Err(Failure::new(ErrorKind::Cluster, "lost the cluster manager"))
+        }
+    }
+}
+
+/// Connects a worker; one that is started together with its cluster manager may be first.
+async fn connect_patiently(addresses: &[String]) -> Result<WorkerLink, Failure> {
+    let give_up = Instant::now() + CONNECT_FOR;
+    loop {
+        match client::connect_worker(addresses).await {
+            Err(failure) if Instant::now() < give_up => {
+                tracing::info!(%failure, "waiting for the cluster manager");
+                tokio::time::sleep(CONNECT_PAUSE).await;
+            }
+            connected => return connected,
         }
     }
 }

@@ -99,7 +99,7 @@ impl InProcess for LocalExchange {
         plan: Arc<dyn ExecutionPlan>,
         settings: Vec<(String, String)>,
     ) {
-        let bindings = Bindings { values: Vec::new(), settings };
+        let bindings = Bindings { settings, ..Bindings::default() };
         self.programs.put(name, Arc::new(Program::Shared { plan }), Arc::new(bindings));
     }
 

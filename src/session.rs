@@ -35,6 +35,7 @@ pub struct SessionBuilder {
     observer: Option<Arc<dyn JobObserver>>,
     shuffle_partitions: Option<u32>,
     broadcast_threshold: ByteSize,
+    sort_threshold: ByteSize,
     batch_rows: usize,
     heartbeat_interval: Duration,
     lease: Duration,
@@ -60,6 +61,7 @@ impl Session {
             observer: None,
             shuffle_partitions: None,
             broadcast_threshold: ByteSize::mib(10),
+            sort_threshold: ByteSize::mib(32),
             batch_rows: 8192,
             heartbeat_interval: Duration::from_secs(1),
             lease: Duration::from_secs(10),
@@ -125,6 +127,13 @@ impl SessionBuilder {
     #[must_use]
     pub fn broadcast_threshold(mut self, threshold: ByteSize) -> Self {
         self.broadcast_threshold = threshold;
+        self
+    }
+
+    /// Bytes of a sorted result above which a cluster samples it and merges by ranges of keys.
+    #[must_use]
+    pub fn sort_threshold(mut self, threshold: ByteSize) -> Self {
+        self.sort_threshold = threshold;
         self
     }
 
@@ -245,6 +254,7 @@ impl SessionBuilder {
             shuffle_partitions: self.shuffle_partitions,
             batch_rows: self.batch_rows,
             broadcast_threshold: self.broadcast_threshold,
+            sort_threshold: self.sort_threshold,
         })
         .await
     }

@@ -1,17 +1,13 @@
 //! Standing clusters of real processes, and what becomes of jobs when parts of them die.
 
-use std::collections::BTreeSet;
-use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::{Failed, Trial};
 use rustix::process::Signal;
 use serde_json::Value;
-use tempfile::TempDir;
 
 use crate::process::{PATIENCE, Running, until};
+use crate::standing::{Cluster, array, check, expect_keys};
 
 pub fn trials() -> Vec<Trial> {
     type Test = fn() -> Result<(), Failed>;
@@ -43,117 +39,6 @@ pub const ENDLESS: &str = "select count(*) from generate_series(1, 1000000) a \
 const SOME: &str = "select a.value % 10 as g, count(*), sum(a.value + b.value) \
      from generate_series(1, 300000) a join generate_series(1, 300000) b \
      on a.value % 1000 = b.value % 1000 group by 1 order by 1";
-
-/// A cluster manager and workers, all gone when this is dropped.
-struct Cluster {
-    manager: Running,
-    workers: Vec<Running>,
-    master: String,
-    ui: String,
-    folder: TempDir,
-}
-
-impl Cluster {
-    fn start(workers: usize, conf: &[&str]) -> Result<Self, String> {
-        let folder = tempfile::tempdir().expect("a folder");
-        let state = folder.path().join("state").display().to_string();
-        let mut arguments = vec!["cluster-manager", "--listen", "127.0.0.1:0", "--ui"];
-        arguments.extend(["127.0.0.1:0", "--state-dir", &state]);
-        conf.iter().for_each(|pair| arguments.extend(["--conf", pair]));
-        let manager = Running::start(&arguments);
-        let (listens, serves) = ("cluster manager at ", "state at http://");
-        let master = manager.line(listens)?.replace(listens, "");
-        let ui = manager.line(serves)?.replace(serves, "").replace("/api/v1", "");
-        let mut cluster = Self { manager, workers: Vec::new(), master, ui, folder };
-        for number in 0..workers {
-            cluster.add_worker(&cluster.folder.path().join(format!("work-{number}")))?;
-        }
-        Ok(cluster)
-    }
-
-    /// Starts a worker of one slot and waits until it is registered.
-    fn add_worker(&mut self, folder: &Path) -> Result<(), String> {
-        let folder = folder.display().to_string();
-        let mut arguments = vec!["worker", "--master", &self.master, "--slots", "1"];
-        arguments.extend(["--memory", "1GiB", "--work-dir", &folder]);
-        let worker = Running::start(&arguments);
-        worker.line("worker at ")?;
-        self.workers.push(worker);
-        Ok(())
-    }
-
-    fn sql(&self, query: &str) -> Running {
-        Running::start(&["sql", "--master", &self.master, "--format", "csv", "-e", query])
-    }
-
-    /// What `gnist workers` or `gnist apps` prints.
-    fn list(&self, what: &str) -> Result<Value, String> {
-        let asked = Running::start(&[what, "--master", &self.master, "--format", "json"]).end()?;
-        serde_json::from_slice(&asked.stdout).map_err(|error| format!("{error}: {}", asked.stderr))
-    }
-
-    /// The body of an answer of the user interface, and its status.
-    fn get(&self, path: &str) -> Result<(u16, Value), String> {
-        let text = |error: std::io::Error| error.to_string();
-        let mut stream = TcpStream::connect(&self.ui).map_err(text)?;
-        let request =
-            format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.ui);
-        stream.write_all(request.as_bytes()).map_err(text)?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).map_err(text)?;
-        let status = answer.split_whitespace().nth(1).and_then(|code| code.parse().ok());
-        let (_, body) = answer.split_once("\r\n\r\n").ok_or("no body")?;
-        let body = serde_json::from_str(body).map_err(|error| format!("{error}: {body}"))?;
-        Ok((status.ok_or("no status")?, body))
-    }
-
-    /// How many workers are in this state.
-    fn count(&self, state: &str) -> Result<usize, String> {
-        let (_, workers) = self.get("/api/v1/workers")?;
-        Ok(array(&workers)?.iter().filter(|worker| worker["state"] == state).count())
-    }
-
-    /// Waits until so many tasks run, or more: those that read them may have started early.
-    fn wait_for_running(&self, tasks: u64) -> Result<(), String> {
-        let is_running = || {
-            let (_, workers) = self.get("/api/v1/workers").ok()?;
-            let running = array(&workers).ok()?.iter().filter_map(|one| one["running"].as_u64());
-            (running.sum::<u64>() >= tasks).then_some(())
-        };
-        until(PATIENCE, is_running).ok_or_else(|| format!("{tasks} tasks do not run"))
-    }
-
-    /// Waits until the only application is in this state and no worker runs anything.
-    fn expect_idle(&self, state: &str, limit: Duration) -> Result<(), String> {
-        let idle = until(limit, || {
-            let (_, applications) = self.get("/api/v1/applications").ok()?;
-            let (_, workers) = self.get("/api/v1/workers").ok()?;
-            let is_ended = array(&applications).ok()?.iter().all(|one| one["state"] == state);
-            let is_idle = array(&workers).ok()?.iter().all(|worker| worker["running"] == 0);
-            (is_ended && is_idle).then_some(())
-        });
-        idle.ok_or_else(|| {
-            let [applications, workers] =
-                ["applications", "workers"].map(|what| self.get(&format!("/api/v1/{what}")));
-            format!("not `{state}` and idle within {limit:?}: {applications:?} {workers:?}")
-        })
-    }
-}
-
-fn array(value: &Value) -> Result<&Vec<Value>, String> {
-    value.as_array().ok_or_else(|| format!("not a list: {value}"))
-}
-
-fn expect_keys(value: &Value, keys: &[&str]) -> Result<(), String> {
-    let object = value.as_object().ok_or_else(|| format!("not an object: {value}"))?;
-    let got: BTreeSet<&str> = object.keys().map(String::as_str).collect();
-    let want: BTreeSet<&str> = keys.iter().copied().collect();
-    if got == want { Ok(()) } else { Err(format!("it has {got:?}, not {want:?}")) }
-}
-
-fn check(fact: bool, otherwise: impl std::fmt::Display) -> Result<(), String> {
-    if fact { Ok(()) } else { Err(otherwise.to_string()) }
-}
 
 const APPLICATION: [&str; 7] =
     ["id", "name", "state", "deploy_mode", "submitted_at", "ended_at", "error"];

@@ -139,8 +139,8 @@ async fn killed_at_random(name: &str, sql: &str) -> Result<(), String> {
     Err(format!("{name}: {lost} of {kills} workers were lost in the middle of their job"))
 }
 
-/// Registers the tables of TPC-H at scale 1, made when they are missing.
-async fn register(session: &Session) -> Result<(), String> {
+/// The folder of TPC-H at scale 1, made when it is missing.
+pub fn tpch_data() -> Result<PathBuf, String> {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("tpch-sf1");
     if !folder.join("supplier").exists() {
         let made = Command::new(env!("CARGO_BIN_EXE_gnist"))
@@ -152,6 +152,11 @@ async fn register(session: &Session) -> Result<(), String> {
             return Err(String::from_utf8_lossy(&made.stderr).into_owned());
         }
     }
+    Ok(folder)
+}
+
+async fn register(session: &Session) -> Result<(), String> {
+    let folder = tpch_data()?;
     for table in TABLES {
         let path = folder.join(table);
         let path = path.to_string_lossy();

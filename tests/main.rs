@@ -9,11 +9,15 @@ mod architecture;
 mod backends;
 mod cluster;
 mod command;
+mod explain;
 mod functions;
 mod generated;
 mod loss;
+mod memory;
 mod process;
+mod recomputed;
 mod slt;
+mod standing;
 mod starved;
 mod traps;
 
@@ -33,8 +37,11 @@ fn main() -> ExitCode {
     trials.extend(slt::trials());
     trials.extend(generated::trials());
     trials.extend(traps::trials());
+    trials.extend(explain::trials());
     trials.extend(starved::trials());
     trials.extend(loss::trials());
+    trials.extend(recomputed::trials());
+    trials.extend(memory::trials());
     trials.extend(functions::trials());
     trials.extend(command::trials());
     trials.extend(cluster::trials());

@@ -13,6 +13,7 @@ use datafusion::functions_aggregate::expr_fn::sum;
 use datafusion::logical_expr::{ColumnarValue, Volatility, create_udf};
 use datafusion::prelude::{SessionContext, col};
 use gnist::{ErrorKind, Failure, Session};
+use gnist_common::bytes::ByteSize;
 use libtest_mimic::{Failed, Trial};
 
 use crate::backends::{BACKENDS, block_on, builder};
@@ -39,7 +40,7 @@ pub fn trials() -> Vec<Trial> {
         trial("writes_are_refused_before_anything_runs", writes),
         trial("explain_analyze_merges_all_tasks", explain_analyze),
         trial("two_tasks_on_one_executor_share_no_state", two_attempts),
-        trial("a_recursive_query_is_right_or_refused", recursive),
+        trial("a_recursive_query_is_one_task", recursive),
         trial("a_plan_500_operators_deep", deep_plan),
         trial("a_value_of_100_mib_crosses_an_exchange", value_of_100_mib),
         trial("a_plan_of_100_mib_reaches_the_executors", plan_of_100_mib),
@@ -183,7 +184,41 @@ async fn order_by() -> Outcome {
         rows(&session, grouped).await?.into_iter().map(|mut row| row.swap_remove(0)).collect();
     let want: Vec<String> = (0..100_003).rev().map(|k| k.to_string()).collect();
     expect(got == want, "every key once, in order", &got.len().to_string())?;
-    is(&session, &format!("{grouped} limit 2 offset 4"), &[&["99998", "1"], &["99997", "1"]]).await
+    is(&session, &format!("{grouped} limit 2 offset 4"), &[&["99998", "1"], &["99997", "1"]])
+        .await?;
+    large_sort().await
+}
+
+/// A result above the threshold is merged by ranges: with ties, nulls and directions as before.
+async fn large_sort() -> Outcome {
+    let session = builder(CLUSTER).sort_threshold(ByteSize(64 << 10)).connect().await?;
+    let table = "create table t as select case when value % 11 = 0 then null else value % 97 end \
+         as k, cast(value * 7919 % 1009 as varchar) as s, value as v from range(0, 50000)";
+    rows(&session, table).await?;
+    rows(
+        &session,
+        "create table u as select k, s, count(*) as c, max(v) as v from t group by k, s",
+    )
+    .await?;
+    for keys in ["k, s, v", "k desc nulls last, s desc, v", "s, k nulls first, v desc", "v"] {
+        let query = format!("select k, s, v, v + 1 as w from u order by {keys}");
+        let plan = text_of(&session, &format!("explain analyze {query}")).await?;
+        expect(plan.contains("-> sample"), "the result is sampled", &plan)?;
+        expect(plan.contains("[not needed]"), "one of two ways is taken", &plan)?;
+        let want = open("local[2]").await?;
+        rows(&want, table).await?;
+        rows(
+            &want,
+            "create table u as select k, s, count(*) as c, max(v) as v from t group by k, s",
+        )
+        .await?;
+        let (got, want) = (rows(&session, &query).await?, rows(&want, &query).await?);
+        expect(got.len() > 10_000 && got == want, "the same rows in the same order", keys)?;
+    }
+    // Few rows, equal keys, no rows.
+    is(&session, "select 1 as k from u where v < 0 order by v", &[]).await?;
+    let equal = rows(&session, "select 'x' as k, v from u order by k").await?;
+    expect(equal.len() > 10_000, "every row with the same key", &equal.len().to_string())
 }
 
 async fn repartition() -> Outcome {
@@ -261,15 +296,25 @@ async fn two_attempts() -> Outcome {
 }
 
 async fn recursive() -> Outcome {
-    let query = "with recursive n as (select 1 as k union all select k + 1 from n where k < 50) \
+    let sum = "with recursive n as (select 1 as k union all select k + 1 from n where k < 50) \
          select count(*), sum(k) from n";
-    is(&open("local[2]").await?, query, &[&["50", "1275"]]).await?;
-    match rows(&open(CLUSTER).await?, query).await {
-        Ok(got) => expect(got == [["50", "1275"]], "the sum", &format!("{got:?}")),
-        Err(failure) => {
-            expect(failure.kind == ErrorKind::Unsupported, "refused", &failure.to_string())
-        }
+    let cycle = "with recursive n(k) as (select 1 union select k * 3 % 7 from n) \
+         select count(*), sum(k) from n";
+    let paths = "with recursive reached(node, hops, path) as ( \
+         select 0 as node, 0 as hops, '0' as path union all \
+         select e.target, r.hops + 1, r.path || '-' || cast(e.target as varchar) \
+         from reached r join edges e on e.source = r.node where r.hops < 10) \
+         select hops, count(*), sum(node) from reached group by hops order by hops desc limit 2";
+    let edges = "create table edges as select value as source, value + 1 as target \
+         from range(0, 20) union all select value, value + 2 from range(0, 20)";
+    for master in BACKENDS {
+        let session = open(master).await?;
+        is(&session, sum, &[&["50", "1275"]]).await?;
+        is(&session, cycle, &[&["6", "21"]]).await?;
+        rows(&session, edges).await?;
+        is(&session, paths, &[&["10", "1024", "15360"], &["9", "512", "6912"]]).await?;
     }
+    Ok(())
 }
 
 async fn deep_plan() -> Outcome {

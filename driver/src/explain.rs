@@ -1,6 +1,7 @@
 //! `EXPLAIN` and `EXPLAIN ANALYZE`: the stage graph as a tree, with partition counts and, once it
 //! ran, with what was measured in all of its tasks.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -43,21 +44,68 @@ pub(crate) fn one_stage(
     text
 }
 
-/// The graph of a query on a cluster, consumers above their producers.
-pub(crate) fn stage_graph(job: &JobPlan, report: Option<&JobReport>) -> String {
-    let mut text = String::new();
-    for (at, draft) in job.drafts.iter().enumerate().rev() {
-        write_stage(&mut text, at, draft);
-        if let Some(summary) = report.and_then(|report| summary_of(report, job, at)) {
-            write_measured(&mut text, summary);
+/// The graph of a query on a cluster as a tree: below each stage its plan, and then the stages it
+/// reads. One that several stages read is shown at the first of them.
+pub(crate) fn stage_graph(
+    job: &JobPlan,
+    sort_threshold: ByteSize,
+    report: Option<&JobReport>,
+) -> String {
+    let mut tree =
+        Tree { job, sort_threshold, report, shown: BTreeSet::new(), text: String::new() };
+    for (at, draft) in job.drafts.iter().enumerate() {
+        if draft.output == DraftOutput::Result {
+            tree.write(at, 0);
         }
-        text.push('\n');
-        write_plan(&mut text, draft.plan.as_ref(), 1);
     }
-    text
+    tree.text
 }
 
-fn write_stage(text: &mut String, at: usize, draft: &StageDraft) {
+struct Tree<'a> {
+    job: &'a JobPlan,
+    sort_threshold: ByteSize,
+    report: Option<&'a JobReport>,
+    shown: BTreeSet<usize>,
+    text: String,
+}
+
+impl Tree<'_> {
+    fn write(&mut self, at: usize, depth: usize) {
+        let indent = "  ".repeat(depth);
+        if !self.shown.insert(at) {
+            let _ = writeln!(self.text, "{indent}stage {at}: above");
+            return;
+        }
+        let draft = &self.job.drafts[at];
+        self.text.push_str(&indent);
+        write_stage(&mut self.text, at, draft, self.sort_threshold);
+        match self.report.map(|report| summary_of(report, at)) {
+            Some(Some(summary)) => write_measured(&mut self.text, summary),
+            Some(None) => self.text.push_str(" [not needed]"),
+            None => {}
+        }
+        self.text.push('\n');
+        write_plan(&mut self.text, draft.plan.as_ref(), depth + 1);
+        for below in self.below(draft) {
+            self.write(below, depth + 1);
+        }
+    }
+
+    /// What a stage waits for: its inputs, and whoever makes the values it is bound to.
+    fn below(&self, draft: &StageDraft) -> BTreeSet<usize> {
+        let inputs = draft.inputs.iter().map(|(input, _)| *input);
+        let makers = self.job.drafts.iter().enumerate().filter(|(_, maker)| match maker.output {
+            DraftOutput::Value { binding } => draft.values.contains(&binding),
+            DraftOutput::Sample { sort } => {
+                draft.values.contains(&self.job.sorts[sort].first_point)
+            }
+            DraftOutput::Exchange | DraftOutput::Broadcast | DraftOutput::Result => false,
+        });
+        inputs.chain(makers.map(|(at, _)| at)).collect()
+    }
+}
+
+fn write_stage(text: &mut String, at: usize, draft: &StageDraft, sort_threshold: ByteSize) {
     let plural = if draft.tasks == 1 { "" } else { "s" };
     let partitions = draft.placement.partitions();
     let _ = write!(text, "stage {at}: {} task{plural} -> ", draft.tasks);
@@ -65,41 +113,24 @@ fn write_stage(text: &mut String, at: usize, draft: &StageDraft) {
         DraftOutput::Exchange => write!(text, "exchange of {partitions}"),
         DraftOutput::Broadcast => write!(text, "broadcast"),
         DraftOutput::Value { binding } => write!(text, "value {binding}"),
+        DraftOutput::Sample { .. } => write!(text, "sample"),
         DraftOutput::Result => write!(text, "result"),
     };
-    if !draft.inputs.is_empty() {
-        let inputs: Vec<String> = draft.inputs.iter().map(|(at, _)| at.to_string()).collect();
-        let _ = write!(text, ", reads stages {}", inputs.join(", "));
+    let inputs: BTreeSet<usize> = draft.inputs.iter().map(|(at, _)| *at).collect();
+    if !inputs.is_empty() {
+        let plural = if inputs.len() == 1 { "" } else { "s" };
+        let inputs: Vec<String> = inputs.iter().map(ToString::to_string).collect();
+        let _ = write!(text, ", reads stage{plural} {}", inputs.join(", "));
+    }
+    if let Some(when) = draft.when {
+        let than = if when.is_large { "above" } else { "up to" };
+        let _ = write!(text, ", if stage {} makes {than} {sort_threshold}", when.stage);
     }
 }
 
-/// Stages are numbered as they are submitted, which is by position unless values were waited for.
-fn summary_of<'a>(report: &'a JobReport, job: &JobPlan, at: usize) -> Option<&'a StageSummary> {
-    let order = submission_order(job);
-    let ordinal = order.iter().position(|draft| *draft == at)?;
-    report.stages.iter().find(|summary| summary.stage.ordinal as usize == ordinal)
-}
-
-fn submission_order(job: &JobPlan) -> Vec<usize> {
-    let mut order: Vec<usize> = Vec::new();
-    let mut known = vec![false; job.bindings];
-    while order.len() < job.drafts.len() {
-        let before = order.len();
-        for (at, draft) in job.drafts.iter().enumerate() {
-            let ready = draft.inputs.iter().all(|(input, _)| order.contains(input))
-                && draft.values.iter().all(|value| known[*value]);
-            if ready && !order.contains(&at) {
-                order.push(at);
-            }
-        }
-        for at in &order {
-            if let DraftOutput::Value { binding } = job.drafts[*at].output {
-                known[binding] = true;
-            }
-        }
-        assert!(order.len() > before, "a job plan has no cycle");
-    }
-    order
+fn summary_of(report: &JobReport, at: usize) -> Option<&StageSummary> {
+    let stage = report.drafts[at]?;
+    report.stages.iter().find(|summary| summary.stage == stage)
 }
 
 fn write_measured(text: &mut String, summary: &StageSummary) {

@@ -10,12 +10,13 @@ use datafusion::physical_plan::ExecutionPlan;
 use gnist_common::error::{ErrorKind, Failure};
 use gnist_common::graph::{ContentHash, ProgramKind, ProgramRef, Stage, StageOutput};
 use gnist_common::ids::StageId;
-use gnist_common::protocol::{DriverToManager, JobStats, ManagerToDriver, StageSummary};
+use gnist_common::protocol::{DriverToManager, ManagerToDriver};
 use tokio::sync::mpsc;
 
 use crate::connection::{Connection, JobInbox, manager_gone};
 use crate::job::content_hash;
-use crate::planner::repeatability_of;
+use crate::planner::{Draws, repeatability_of};
+use crate::result::JobReport;
 
 /// What the process that is both driver and executor offers to its driver.
 pub trait InProcess: Send + Sync {
@@ -43,7 +44,7 @@ pub(crate) async fn run(
     in_process: Arc<dyn InProcess>,
     (plan, settings): (Arc<dyn ExecutionPlan>, Vec<(String, String)>),
     rows: &mpsc::Sender<Result<RecordBatch, Failure>>,
-) -> Result<(JobStats, Vec<StageSummary>), Failure> {
+) -> Result<JobReport, Failure> {
     let id = inbox.job.stage(0);
     let hash = content_hash(id.to_string().as_bytes());
     let stage = Stage {
@@ -55,7 +56,7 @@ pub(crate) async fn run(
         slots_per_task: connection.slots(),
         inputs: Vec::new(),
         output: StageOutput::Result,
-        repeatability: repeatability_of(&plan),
+        repeatability: repeatability_of(&plan, Draws::ByThread),
     };
     in_process.publish(hash, plan, settings);
     let batches = in_process.open_result(id);
@@ -70,7 +71,7 @@ async fn deliver(
     inbox: &mut JobInbox,
     mut batches: mpsc::Receiver<RecordBatch>,
     rows: &mpsc::Sender<Result<RecordBatch, Failure>>,
-) -> Result<(JobStats, Vec<StageSummary>), Failure> {
+) -> Result<JobReport, Failure> {
     let mut stages = Vec::new();
     let mut open = true;
     loop {
@@ -100,7 +101,7 @@ async fn deliver(
                     // A closed receiver wants no more rows; the job has ended anyway.
                     let _ = rows.send(Ok(batch)).await;
                 }
-                return Ok((stats, stages));
+                return Ok(JobReport { stats, stages, drafts: Vec::new() });
             }
             // The rows are here already.
             ManagerToDriver::ResultReady { attempt, .. } => {

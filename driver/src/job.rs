@@ -3,23 +3,24 @@
 //!
 //! ```text
 //! drafts without values ──submit──▶ manager ──ResultReady(value)──▶ bind ──submit the rest──▶ …
+//!                                           ──StageFinished(runs)─▶ a small or a large sort ──▶ …
 //!                                           ──ResultReady(rows)───▶ fetch, decode ──▶ stream
 //!                                           ──JobEnded────────────▶ end of the stream
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::common::ScalarValue;
+use gnist_common::bytes::ByteSize;
 use gnist_common::error::{ErrorKind, Failure};
 use gnist_common::graph::{ContentHash, ProgramKind, ProgramRef, Stage, StageInput, StageOutput};
 use gnist_common::ids::{AttemptId, StageId};
-use gnist_common::protocol::{
-    DriverToManager, JobStats, ManagerToDriver, ResultLocation, StageSummary,
-};
+use gnist_common::protocol::{DriverToManager, ManagerToDriver, ResultLocation, StageSummary};
 use gnist_operators::block::decode_block;
 use gnist_operators::failure::failure_of;
 use gnist_operators::program::Bindings;
@@ -29,6 +30,8 @@ use tokio::sync::mpsc;
 use crate::connection::{Connection, JobInbox, manager_gone};
 use crate::fetch::fetch_block;
 use crate::planner::{DraftOutput, JobPlan, StageDraft};
+use crate::result::JobReport;
+use crate::split_points::{self, Samples};
 
 /// Pauses before each try at fetching a result.
 const FETCH_PAUSES: [Duration; 3] =
@@ -41,16 +44,25 @@ pub(crate) struct ClusterJob {
     pub(crate) plan: JobPlan,
     /// What the user set, as executors have to set it too.
     settings: Vec<(String, String)>,
+    /// Where the job's random numbers begin.
+    seed: u64,
     /// Values of bindings, as they become known.
     values: Vec<Option<ScalarValue>>,
     /// Stage of every submitted draft.
     stages: Vec<Option<StageId>>,
     submitted: u32,
+    /// Runs above which a sort is one of ranges.
+    sort_threshold: ByteSize,
+    /// Whether the draft of a sort's runs made more than that.
+    is_large: BTreeMap<usize, bool>,
+    /// Samples of sorts, by the draft that takes them.
+    samples: BTreeMap<usize, Samples>,
+    /// The draft of every submitted stage.
+    drafts: BTreeMap<StageId, usize>,
+    /// Result partitions that wait for their turn.
+    waiting: BTreeMap<u32, (AttemptId, ResultLocation)>,
     /// Result partitions already delivered: an attempt announced again is not delivered again.
     delivered: BTreeSet<u32>,
-    /// What each value stage's binding is.
-    bindings_of: BTreeMap<StageId, usize>,
-    result: Option<StageId>,
     /// What finished, the last run of each stage.
     finished: BTreeMap<StageId, StageSummary>,
 }
@@ -60,23 +72,33 @@ pub(crate) fn content_hash(bytes: &[u8]) -> ContentHash {
     ContentHash(Sha256::digest(bytes).into())
 }
 
+/// Different for every job: the standard library seeds its hashers so.
+fn new_seed() -> u64 {
+    std::hash::RandomState::new().build_hasher().finish()
+}
+
 impl ClusterJob {
     pub(crate) fn new(
         connection: Arc<Connection>,
         inbox: JobInbox,
         plan: JobPlan,
         settings: Vec<(String, String)>,
+        sort_threshold: ByteSize,
     ) -> Self {
         Self {
             settings,
+            sort_threshold,
+            is_large: BTreeMap::new(),
+            samples: BTreeMap::new(),
+            drafts: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            seed: new_seed(),
             connection,
             inbox,
             values: vec![None; plan.bindings],
             stages: vec![None; plan.drafts.len()],
             submitted: 0,
             delivered: BTreeSet::new(),
-            bindings_of: BTreeMap::new(),
-            result: None,
             finished: BTreeMap::new(),
             plan,
         }
@@ -89,7 +111,7 @@ impl ClusterJob {
     pub(crate) async fn run(
         mut self,
         rows: &mpsc::Sender<Result<RecordBatch, Failure>>,
-    ) -> Result<(JobStats, Vec<StageSummary>), Failure> {
+    ) -> Result<JobReport, Failure> {
         self.submit_ready().await?;
         loop {
             let message = tokio::select! {
@@ -105,10 +127,13 @@ impl ClusterJob {
                 }
                 ManagerToDriver::JobEnded { outcome, stats, .. } => {
                     outcome?;
-                    return Ok((stats, self.finished.into_values().collect()));
+                    let stages = self.finished.into_values().collect();
+                    return Ok(JobReport { stats, stages, drafts: self.stages });
                 }
                 ManagerToDriver::StageFinished(summary) => {
+                    self.look_at_size(&summary);
                     self.finished.insert(summary.stage, summary);
+                    self.submit_ready().await?;
                 }
                 ManagerToDriver::Progress { .. }
                 | ManagerToDriver::WorkerLost { .. }
@@ -117,7 +142,7 @@ impl ClusterJob {
         }
     }
 
-    /// Submits every draft whose inputs are submitted and whose values are known.
+    /// Submits every draft whose inputs are submitted and whose values and conditions are known.
     async fn submit_ready(&mut self) -> Result<(), Failure> {
         let mut batch = Vec::new();
         for at in 0..self.plan.drafts.len() {
@@ -129,7 +154,8 @@ impl ClusterJob {
         if batch.is_empty() {
             return Ok(());
         }
-        let sealed = self.stages.iter().all(Option::is_some);
+        let mut drafts = 0..self.plan.drafts.len();
+        let sealed = drafts.all(|at| self.stages[at].is_some() || self.is_there(at) == Some(false));
         self.connection.submit(self.inbox.job, batch, sealed).await
     }
 
@@ -137,6 +163,29 @@ impl ClusterJob {
         let draft = &self.plan.drafts[at];
         draft.inputs.iter().all(|(input, _)| self.stages[*input].is_some())
             && draft.values.iter().all(|value| self.values[*value].is_some())
+            && self.is_there(at) == Some(true)
+    }
+
+    /// Whether the job has this draft, once that is known.
+    fn is_there(&self, at: usize) -> Option<bool> {
+        match self.plan.drafts[at].when {
+            Some(when) => Some(*self.is_large.get(&when.stage)? == when.is_large),
+            None => Some(true),
+        }
+    }
+
+    /// Decides how a sort goes on, its runs being there. A second run of theirs changes nothing.
+    fn look_at_size(&mut self, summary: &StageSummary) {
+        for sort in &self.plan.sorts {
+            if self.stages[sort.runs] == Some(summary.stage) {
+                let bytes: u64 = summary.bytes.iter().sum();
+                let rows: u64 = summary.rows.iter().sum();
+                let is_large = bytes > self.sort_threshold.0;
+                self.is_large.entry(sort.runs).or_insert(is_large);
+                let stride = ScalarValue::UInt64(Some(split_points::stride(sort, rows)));
+                self.values[sort.stride].get_or_insert(stride);
+            }
+        }
     }
 
     /// Puts a draft's program and bindings, and gives it its id.
@@ -165,21 +214,16 @@ impl ClusterJob {
             output: stage_output(draft),
             repeatability: draft.repeatability,
         };
-        match draft.output {
-            DraftOutput::Value { binding } => {
-                self.bindings_of.insert(id, binding);
-            }
-            DraftOutput::Result => self.result = Some(id),
-            DraftOutput::Exchange | DraftOutput::Broadcast => {}
-        }
+        self.drafts.insert(id, at);
         self.stages[at] = Some(id);
         self.submitted += 1;
         Ok(stage)
     }
 
     async fn put_bindings(&self, at: usize) -> Result<Option<ContentHash>, Failure> {
-        let needed = &self.plan.drafts[at].values;
-        if needed.is_empty() && self.settings.is_empty() {
+        let draft = &self.plan.drafts[at];
+        let needed = &draft.values;
+        if needed.is_empty() && self.settings.is_empty() && !draft.is_volatile {
             return Ok(None);
         }
         let value = |ordinal: usize| match needed.binary_search(&ordinal) {
@@ -187,7 +231,9 @@ impl ClusterJob {
             Err(_) => ScalarValue::Null,
         };
         let values = (0..self.plan.bindings).map(value).collect();
-        let bindings = Bindings { values, settings: self.settings.clone() };
+        // Without a use for it the seed would only keep equal bindings apart.
+        let seed = if draft.is_volatile { self.seed } else { 0 };
+        let bindings = Bindings { values, settings: self.settings.clone(), seed };
         let bytes = bindings.encode().map_err(|error| failure_of(&error))?;
         let hash = content_hash(&bytes);
         self.connection.put(hash, bytes).await?;
@@ -200,23 +246,65 @@ impl ClusterJob {
         location: ResultLocation,
         rows: &mpsc::Sender<Result<RecordBatch, Failure>>,
     ) -> Result<(), Failure> {
-        let stage = attempt.task.stage;
-        let Some(batches) = self.fetch(attempt, location).await? else {
-            return Ok(());
-        };
-        if let Some(binding) = self.bindings_of.get(&stage).copied() {
-            if self.values[binding].is_none() {
-                self.values[binding] = Some(self.single_value(binding, &batches)?);
-                self.submit_ready().await?;
+        let Some(at) = self.drafts.get(&attempt.task.stage).copied() else { return Ok(()) };
+        match self.plan.drafts[at].output {
+            DraftOutput::Result => {
+                self.waiting.insert(attempt.task.partition, (attempt, location));
+                return self.deliver(at, rows).await;
             }
+            DraftOutput::Value { binding } => {
+                let Some(batches) = self.fetch(attempt, location).await? else { return Ok(()) };
+                if self.values[binding].is_none() {
+                    self.values[binding] = Some(self.single_value(binding, &batches)?);
+                }
+            }
+            DraftOutput::Sample { sort } => {
+                let Some(batches) = self.fetch(attempt, location).await? else { return Ok(()) };
+                self.samples.entry(at).or_default().add(attempt.task.partition, batches);
+                self.choose_split_points(at, sort)?;
+            }
+            DraftOutput::Exchange | DraftOutput::Broadcast => {}
+        }
+        self.submit_ready().await
+    }
+
+    /// Delivers what is ready: the ranges of a sort one after the other, others as they come.
+    async fn deliver(
+        &mut self,
+        at: usize,
+        rows: &mpsc::Sender<Result<RecordBatch, Failure>>,
+    ) -> Result<(), Failure> {
+        let in_order = self.plan.drafts[at].when.is_some();
+        while let Some((partition, (attempt, location))) = self.waiting.pop_first() {
+            let next = u32::try_from(self.delivered.len()).expect("partition counts are u32");
+            if in_order && partition > next {
+                self.waiting.insert(partition, (attempt, location));
+                return Ok(());
+            }
+            if self.delivered.contains(&partition) {
+                continue;
+            }
+            let Some(batches) = self.fetch(attempt, location).await? else { continue };
+            self.delivered.insert(partition);
+            for batch in batches.into_iter().filter(|batch| batch.num_rows() > 0) {
+                // A closed receiver is noticed, and the job cancelled, in `run`.
+                let _ = rows.send(Ok(batch)).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Binds the split points of a sort once all samples are there.
+    fn choose_split_points(&mut self, at: usize, sort: usize) -> Result<(), Failure> {
+        let (draft, sort) = (&self.plan.drafts[at], &self.plan.sorts[sort]);
+        let samples = &self.samples[&at];
+        if samples.tasks() < draft.tasks as usize || self.values[sort.first_point].is_some() {
             return Ok(());
         }
-        if self.result != Some(stage) || !self.delivered.insert(attempt.task.partition) {
-            return Ok(());
-        }
-        for batch in batches.into_iter().filter(|batch| batch.num_rows() > 0) {
-            // A closed receiver is noticed, and the job cancelled, in `run`.
-            let _ = rows.send(Ok(batch)).await;
+        let points = samples.split_points(sort, &draft.plan.schema());
+        let points = points.map_err(|error| failure_of(&error))?;
+        for (ordinal, value) in (sort.first_point..).zip(points.into_iter().flatten()) {
+            self.values[ordinal] = Some(value);
         }
         Ok(())
     }
@@ -303,7 +391,9 @@ fn stage_output(draft: &StageDraft) -> StageOutput {
             partitions: u32::try_from(draft.placement.partitions()).expect("partitions are u32"),
         },
         DraftOutput::Broadcast => StageOutput::Broadcast,
-        DraftOutput::Value { .. } | DraftOutput::Result => StageOutput::Result,
+        DraftOutput::Value { .. } | DraftOutput::Sample { .. } | DraftOutput::Result => {
+            StageOutput::Result
+        }
     }
 }
 

@@ -22,6 +22,7 @@ mod job;
 mod planner;
 mod result;
 mod session;
+mod split_points;
 mod statement;
 
 pub use connection::JobObserver;

@@ -8,6 +8,7 @@ use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use futures::{Stream, StreamExt};
 use gnist_common::error::Failure;
+use gnist_common::ids::StageId;
 use gnist_common::protocol::{JobStats, StageSummary};
 use tokio::sync::mpsc;
 
@@ -21,6 +22,8 @@ pub struct JobReport {
     pub stats: JobStats,
     /// What each stage made, by stage ordinal; a stage that was rolled back is its last run.
     pub stages: Vec<StageSummary>,
+    /// The stage of every draft of the plan, if it came to be.
+    pub(crate) drafts: Vec<Option<StageId>>,
 }
 
 /// The rows of one statement. Dropping it cancels its job.

@@ -51,6 +51,8 @@ pub struct SessionParts {
     pub batch_rows: usize,
     /// Largest build side of a join that is sent whole to every executor of a cluster.
     pub broadcast_threshold: ByteSize,
+    /// Sorted runs of a cluster above which many tasks merge a range each.
+    pub sort_threshold: ByteSize,
 }
 
 /// A session of one application. Cheap to clone; jobs may run at once.
@@ -60,6 +62,7 @@ pub struct Session {
     connection: Arc<Connection>,
     in_process: Option<Arc<dyn InProcess>>,
     target_partitions: usize,
+    sort_threshold: ByteSize,
     /// Every setting as it was when the session was opened.
     opened_with: Arc<BTreeMap<String, Option<String>>>,
 }
@@ -98,6 +101,7 @@ impl Session {
             connection: Arc::new(connection),
             in_process,
             target_partitions,
+            sort_threshold: parts.sort_threshold,
             opened_with,
         })
     }
@@ -186,8 +190,9 @@ impl Session {
             }
             None => {
                 let job = plan_job(plan, self.target_partitions)?;
+                let sort_threshold = self.sort_threshold;
                 tokio::spawn(async move {
-                    let job = ClusterJob::new(connection, inbox, job, settings);
+                    let job = ClusterJob::new(connection, inbox, job, settings, sort_threshold);
                     let outcome = job.run(&sender).await;
                     conclude(outcome, &sender, &ended).await;
                 });
@@ -268,7 +273,10 @@ impl Session {
     ) -> Result<String, SessionError> {
         Ok(match self.in_process {
             Some(_) => explain::one_stage(physical.as_ref(), self.connection.slots(), report),
-            None => explain::stage_graph(&plan_job(physical, self.target_partitions)?, report),
+            None => {
+                let job = plan_job(physical, self.target_partitions)?;
+                explain::stage_graph(&job, self.sort_threshold, report)
+            }
         })
     }
 }
@@ -298,17 +306,12 @@ fn no_rows() -> ResultStream {
 }
 
 async fn conclude(
-    outcome: Result<
-        (gnist_common::protocol::JobStats, Vec<gnist_common::protocol::StageSummary>),
-        Failure,
-    >,
+    outcome: Result<JobReport, Failure>,
     rows: &mpsc::Sender<Result<RecordBatch, Failure>>,
     report: &OnceLock<JobReport>,
 ) {
     match outcome {
-        Ok((stats, stages)) => {
-            report.set(JobReport { stats, stages }).expect("a job ends once");
-        }
+        Ok(made) => report.set(made).expect("a job ends once"),
         Err(failure) => {
             // A closed receiver has dropped the stream: nobody waits for the failure.
             let _ = rows.send(Err(failure)).await;

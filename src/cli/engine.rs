@@ -38,6 +38,7 @@ impl Engine {
             .shuffle_partitions(config.shuffle_partitions().map(Into::into))
             .batch_rows(batch_rows)
             .broadcast_threshold(config.broadcast_threshold())
+            .sort_threshold(config.sort_sample_threshold())
             .lease(config.scheduler_heartbeat_interval(), config.scheduler_lease())
             .connect()
             .await?;

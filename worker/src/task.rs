@@ -99,7 +99,7 @@ async fn execute(
     let started = started + waiting.elapsed();
     let counts = reader.counts();
     let context = executor.context(attempt, &bindings.settings, Arc::clone(&pool), reader)?;
-    let instance = program.instantiate(attempt.task.partition, &bindings, &context)?;
+    let instance = program.instantiate(attempt.task, &bindings, &context)?;
     let Some(Instance { plan, placement }) = instance else { return Ok(empty_output(output)) };
     let rows = execute_stream(Arc::clone(&plan), context)?;
     let made = match open_result(executor, attempt, output, &rows) {

@@ -11,13 +11,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::Schema;
-use datafusion::common::{Result, internal_datafusion_err, internal_err};
+use datafusion::common::{DataFusionError, Result, internal_datafusion_err, internal_err};
 use datafusion::execution::TaskContext;
+use datafusion::logical_expr::ScalarUDF;
 use datafusion::logical_expr::physical_planning_context::ScalarSubqueryResults;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Literal;
 use datafusion::physical_expr::scalar_subquery::ScalarSubqueryExpr;
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::recursive_query::RecursiveQueryExec;
+use datafusion::physical_plan::work_table::WorkTableExec;
 use datafusion_proto::physical_plan::from_proto::parse_physical_expr_with_converter;
 use datafusion_proto::physical_plan::to_proto::serialize_physical_expr_with_converter;
 use datafusion_proto::physical_plan::{
@@ -29,31 +32,40 @@ use datafusion_proto::protobuf::physical_expr_node::ExprType;
 use prost::Message;
 
 use crate::program::Bindings;
+use crate::random::{self, TaskRandom};
 use crate::reader::{StageReaderExec, StageReaderMessage};
+use crate::recursive::{self, RecursiveQueryMessage, WorkTableMessage};
+use crate::sample::{SampleExec, SampleMessage};
 
 /// One of our operators on the wire.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct OperatorMessage {
     #[prost(message, optional, tag = "1")]
     pub(crate) stage_reader: Option<StageReaderMessage>,
+    #[prost(message, optional, tag = "2")]
+    pub(crate) recursive_query: Option<RecursiveQueryMessage>,
+    #[prost(message, optional, tag = "3")]
+    pub(crate) work_table: Option<WorkTableMessage>,
+    #[prost(message, optional, tag = "4")]
+    pub(crate) sample: Option<SampleMessage>,
 }
 
-/// The codec of our operators. Functions travel by name and come from the executor's registry.
+/// The codec of our operators. Functions travel by name and come from the executor's registry, but
+/// for those that are bound to the rows of a task.
 #[derive(Debug)]
 pub struct GnistCodec {
-    _private: (),
+    random: Option<TaskRandom>,
 }
 
 impl GnistCodec {
-    /// The codec.
-    pub fn new() -> Self {
-        Self { _private: () }
+    /// The codec that encodes.
+    pub(crate) fn to_encode() -> Self {
+        Self { random: None }
     }
-}
 
-impl Default for GnistCodec {
-    fn default() -> Self {
-        Self::new()
+    /// The codec that decodes the program of one attempt.
+    pub(crate) fn to_decode(random: TaskRandom) -> Self {
+        Self { random: Some(random) }
     }
 }
 
@@ -61,7 +73,7 @@ impl PhysicalExtensionCodec for GnistCodec {
     fn try_decode(
         &self,
         buf: &[u8],
-        _inputs: &[Arc<dyn ExecutionPlan>],
+        inputs: &[Arc<dyn ExecutionPlan>],
         context: &TaskContext,
         converter: &dyn PhysicalProtoConverterExtension,
     ) -> Result<Arc<dyn ExecutionPlan>> {
@@ -69,10 +81,19 @@ impl PhysicalExtensionCodec for GnistCodec {
             .map_err(|error| internal_datafusion_err!("an operator does not decode: {error}"))?;
         let decode_context = PhysicalPlanDecodeContext::new(context, self);
         match message {
-            OperatorMessage { stage_reader: Some(reader) } => {
+            OperatorMessage { stage_reader: Some(reader), .. } => {
                 Ok(Arc::new(StageReaderExec::decode(&reader, &decode_context, converter)?))
             }
-            OperatorMessage { stage_reader: None } => internal_err!("an unknown operator"),
+            OperatorMessage { recursive_query: Some(query), .. } => {
+                Ok(Arc::new(recursive::decode_query(&query, inputs)?))
+            }
+            OperatorMessage { work_table: Some(table), .. } => {
+                Ok(Arc::new(recursive::decode_work_table(&table)?))
+            }
+            OperatorMessage { sample: Some(sample), .. } => {
+                Ok(Arc::new(SampleExec::decode(&sample, inputs, &decode_context, converter)?))
+            }
+            _ => internal_err!("an unknown operator"),
         }
     }
 
@@ -82,15 +103,38 @@ impl PhysicalExtensionCodec for GnistCodec {
         buf: &mut Vec<u8>,
         converter: &dyn PhysicalProtoConverterExtension,
     ) -> Result<()> {
-        let Some(reader) = node.downcast_ref::<StageReaderExec>() else {
-            return Err(datafusion::common::DataFusionError::NotImplemented(format!(
+        let mut message = OperatorMessage::default();
+        if let Some(reader) = node.downcast_ref::<StageReaderExec>() {
+            message.stage_reader = Some(reader.encode(self, converter)?);
+        } else if let Some(query) = node.downcast_ref::<RecursiveQueryExec>() {
+            message.recursive_query = Some(recursive::encode_query(query)?);
+        } else if let Some(table) = node.downcast_ref::<WorkTableExec>() {
+            message.work_table = Some(recursive::encode_work_table(table)?);
+        } else if let Some(sample) = node.downcast_ref::<SampleExec>() {
+            message.sample = Some(sample.encode(self, converter)?);
+        } else {
+            return Err(DataFusionError::NotImplemented(format!(
                 "the operator `{}` can't travel to an executor yet",
                 node.name()
             )));
-        };
-        let message = OperatorMessage { stage_reader: Some(reader.encode(self, converter)?) };
+        }
         buf.extend_from_slice(&message.encode_to_vec());
         Ok(())
+    }
+
+    fn try_encode_udf(&self, function: &ScalarUDF, buf: &mut Vec<u8>) -> Result<()> {
+        buf.extend(random::encode(function));
+        Ok(())
+    }
+
+    fn try_decode_udf(&self, name: &str, buf: &[u8]) -> Result<Arc<ScalarUDF>> {
+        let bound = match (&self.random, buf) {
+            (Some(random), [kind]) => random.decode(*kind),
+            _ => None,
+        };
+        bound.ok_or_else(|| {
+            DataFusionError::Plan(format!("the function `{name}` is not known to this executor"))
+        })
     }
 }
 

@@ -22,6 +22,13 @@ pub enum BlockSelection {
     All,
     /// Every output partition of one task of the producer: one run of a merge.
     Task(u32),
+    /// One output partition of one task of the producer: a piece of a run.
+    Block {
+        /// The task.
+        task: u32,
+        /// Its output partition.
+        partition: u32,
+    },
 }
 
 /// The inputs of one attempt, as its executor reaches them.

@@ -24,6 +24,7 @@ use datafusion::datasource::source::{DataSource, DataSourceExec};
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::memory::LazyMemoryExec;
 use datafusion::physical_plan::placeholder_row::PlaceholderRowExec;
+use datafusion::physical_plan::recursive_query::RecursiveQueryExec;
 use datafusion::physical_plan::union::UnionExec;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 
@@ -40,6 +41,10 @@ pub fn cut_to_task(plan: Arc<dyn ExecutionPlan>, task: u32) -> Result<Arc<dyn Ex
     }
     if let Some(union) = plan.downcast_ref::<UnionExec>() {
         return cut_union(union, task);
+    }
+    // A recursive query is one task: it drives all partitions of its terms itself.
+    if plan.is::<RecursiveQueryExec>() {
+        return Ok(plan);
     }
     if plan.children().is_empty() {
         return cut_leaf(plan, task);

@@ -8,6 +8,9 @@
 //! placement   where the rows of a stage go: hash, range, round robin, single
 //! program     program = plan + placement, encoded once per stage; instance = one task's copy
 //! instance    cutting a plan down to one partition
+//! random      random() and uuid(), the same in every attempt
+//! sample      SampleExec, the rows that split points are chosen from
+//! recursive   recursive queries on the wire
 //! block       Arrow batches <-> checksummed bytes
 //! tree        rebuilding plans node by node
 //! failure     DataFusion's errors as Gnist's closed kinds
@@ -20,5 +23,8 @@ pub mod failure;
 pub mod instance;
 pub mod placement;
 pub mod program;
+pub mod random;
 pub mod reader;
+mod recursive;
+pub mod sample;
 pub mod tree;

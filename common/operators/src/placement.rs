@@ -4,10 +4,17 @@
 //! so a second attempt puts the same rows into the same partitions. Round robin goes by row
 //! position for that reason: DataFusion's goes by batch, and batch boundaries may move.
 
+use std::ops::Range;
+use std::sync::Arc;
+
 use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::compute::BatchCoalescer;
+use datafusion::arrow::compute::{BatchCoalescer, SortOptions};
 use datafusion::arrow::datatypes::SchemaRef;
-use datafusion::common::Result;
+use datafusion::common::utils::bisect;
+use datafusion::common::{Result, ScalarValue, internal_datafusion_err};
+use datafusion::physical_expr::expressions::Literal;
+use datafusion::physical_expr::{LexOrdering, PhysicalExpr};
+use datafusion::physical_expr_common::utils::evaluate_expressions_to_arrays;
 use datafusion::physical_plan::Partitioning;
 use datafusion::physical_plan::metrics::Time;
 use datafusion::physical_plan::repartition::BatchPartitioner;
@@ -20,8 +27,20 @@ const ROUND_ROBIN_RUN_ROWS: usize = 1024;
 pub enum Placement {
     /// One output partition.
     Single,
-    /// Hash, range or round robin over that many output partitions.
+    /// Hash or round robin over that many output partitions.
     Partitioned(Partitioning),
+    /// By the range a row's keys are in. The rows come sorted by them.
+    Ranges(Ranges),
+}
+
+/// Ranges of sort keys, from one split point (inclusive) to the next (exclusive).
+#[derive(Clone, Debug)]
+pub struct Ranges {
+    /// The keys.
+    pub ordering: LexOrdering,
+    /// Ascending in that order, equal ones leave a range empty; each has a value per key, a literal
+    /// once it is bound.
+    pub split_points: Vec<Vec<Arc<dyn PhysicalExpr>>>,
 }
 
 impl Placement {
@@ -30,6 +49,7 @@ impl Placement {
         match self {
             Self::Single => 1,
             Self::Partitioned(partitioning) => partitioning.partition_count(),
+            Self::Ranges(ranges) => ranges.split_points.len() + 1,
         }
     }
 }
@@ -44,6 +64,7 @@ pub struct Placer {
 enum Rule {
     Single,
     RoundRobin { row: usize },
+    Ranges(BoundRanges),
     Computed(Box<BatchPartitioner>),
 }
 
@@ -63,6 +84,7 @@ impl Placer {
             Placement::Partitioned(Partitioning::RoundRobinBatch(_)) => {
                 Rule::RoundRobin { row: task as usize * ROUND_ROBIN_RUN_ROWS }
             }
+            Placement::Ranges(ranges) => Rule::Ranges(BoundRanges::new(ranges)?),
             Placement::Partitioned(partitioning) => {
                 let partitioner =
                     BatchPartitioner::try_new(partitioning.clone(), Time::new(), task as usize, 1)?;
@@ -94,6 +116,14 @@ impl Placer {
         match &mut self.rule {
             Rule::Single => place(0, batch),
             Rule::Computed(partitioner) => partitioner.partition(batch, place),
+            Rule::Ranges(ranges) => {
+                for (partition, rows) in ranges.rows_of(&batch)?.into_iter().enumerate() {
+                    if !rows.is_empty() {
+                        place(partition, batch.slice(rows.start, rows.len()))?;
+                    }
+                }
+                Ok(())
+            }
             Rule::RoundRobin { row } => {
                 let partitions = self.coalescers.len();
                 let mut start = 0;
@@ -124,6 +154,41 @@ impl Placer {
     }
 }
 
+struct BoundRanges {
+    keys: Vec<Arc<dyn PhysicalExpr>>,
+    options: Vec<SortOptions>,
+    split_points: Vec<Vec<ScalarValue>>,
+}
+
+impl BoundRanges {
+    fn new(ranges: &Ranges) -> Result<Self> {
+        let value = |expr: &Arc<dyn PhysicalExpr>| {
+            let literal = expr.downcast_ref::<Literal>().map(|literal| literal.value().clone());
+            literal.ok_or_else(|| internal_datafusion_err!("a split point is not bound"))
+        };
+        let points = ranges.split_points.iter().map(|point| point.iter().map(value).collect());
+        Ok(Self {
+            keys: ranges.ordering.iter().map(|key| Arc::clone(&key.expr)).collect(),
+            options: ranges.ordering.iter().map(|key| key.options).collect(),
+            split_points: points.collect::<Result<_>>()?,
+        })
+    }
+
+    /// The rows of a sorted batch that each range has.
+    fn rows_of(&self, batch: &RecordBatch) -> Result<Vec<Range<usize>>> {
+        let keys = evaluate_expressions_to_arrays(&self.keys, batch)?;
+        let mut ranges = Vec::with_capacity(self.split_points.len() + 1);
+        let mut start = 0;
+        for point in &self.split_points {
+            let end = bisect::<true>(&keys, point, &self.options)?.max(start);
+            ranges.push(start..end);
+            start = end;
+        }
+        ranges.push(start..batch.num_rows());
+        Ok(ranges)
+    }
+}
+
 fn drain(
     coalescer: &mut BatchCoalescer,
     partition: usize,
@@ -137,11 +202,10 @@ fn drain(
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use datafusion::arrow::array::{AsArray, Int64Array};
     use datafusion::arrow::datatypes::{DataType, Field, Int64Type, Schema};
-    use datafusion::physical_expr::expressions::col;
+    use datafusion::physical_expr::PhysicalSortExpr;
+    use datafusion::physical_expr::expressions::{col, lit};
 
     use super::*;
 
@@ -167,11 +231,30 @@ mod tests {
     }
 
     #[test]
+    fn a_range_has_the_rows_from_its_split_point_on() {
+        let schema = Schema::new(vec![Field::new("k", DataType::Int64, false)]);
+        let key = PhysicalSortExpr::new_default(col("k", &schema).expect("a column"));
+        let ranges = Ranges {
+            ordering: LexOrdering::new([key]).expect("one key"),
+            split_points: [0_i64, 3, 3, 9].map(|point| vec![lit(point)]).to_vec(),
+        };
+        let placed = place(&Placement::Ranges(ranges), &[5, 5]);
+        let expected: [&[i64]; 5] = [&[], &[0, 1, 2], &[], &[3, 4, 5, 6, 7, 8], &[9]];
+        assert_eq!(placed, expected);
+    }
+
+    #[test]
     fn every_row_is_placed_once_whatever_the_batches() {
         let schema = Schema::new(vec![Field::new("k", DataType::Int64, false)]);
         let key = col("k", &schema).expect("a column");
+        let sorted = PhysicalSortExpr::new_default(Arc::clone(&key));
+        let ranges = Ranges {
+            ordering: LexOrdering::new([sorted]).expect("one key"),
+            split_points: [100_i64, 100, 5_000].map(|point| vec![lit(point)]).to_vec(),
+        };
         for placement in [
             Placement::Single,
+            Placement::Ranges(ranges),
             Placement::Partitioned(Partitioning::Hash(vec![key], 5)),
             Placement::Partitioned(Partitioning::RoundRobinBatch(3)),
         ] {

@@ -8,6 +8,8 @@
 //! Shuffle  n            partition t of every producer task      -> 1 partition
 //! Gather   1            everything, in task order               -> 1 partition
 //! Merge    m            run i of m: everything of producer task i -> m partitions
+//! Each     n            everything of producer task t             -> 1 partition
+//! Runs     m            run i of m: partition t of producer task i -> m partitions
 //! ```
 
 use std::fmt;
@@ -46,6 +48,10 @@ pub enum ReadMode {
     Gather,
     /// Partition `i` is everything of producer task `i`.
     Merge,
+    /// Partition `p` is everything of producer task `p`, and there is a task for each.
+    Each,
+    /// In task `t`, partition `i` is output partition `t` of producer task `i`.
+    Runs,
 }
 
 /// Reads the output of another stage. Rows: those blocks, in producer task order.
@@ -86,21 +92,21 @@ impl StageReaderExec {
         self.mode
     }
 
-    /// The reader of one task: in mode `Shuffle` only partition `task` is left, as partition 0;
-    /// in the other modes every task reads the same.
+    /// The reader of one task: in modes `Shuffle` and `Each` only partition `task` is left, as
+    /// partition 0; in modes `Gather` and `Merge` every task reads the same.
     #[must_use]
     pub fn bind(&self, task: u32) -> Self {
         match self.mode {
-            ReadMode::Shuffle => {
+            ReadMode::Shuffle | ReadMode::Each => {
                 let equivalence = self.properties.eq_properties.clone();
                 let one = Partitioning::UnknownPartitioning(1);
                 let reader = Self::new(self.input, self.mode, equivalence, one);
                 Self { bound: Some(task), ..reader }
             }
-            ReadMode::Gather | ReadMode::Merge => Self {
+            ReadMode::Gather | ReadMode::Merge | ReadMode::Runs => Self {
                 input: self.input,
                 mode: self.mode,
-                bound: None,
+                bound: (self.mode == ReadMode::Runs).then_some(task),
                 properties: Arc::clone(&self.properties),
             },
         }
@@ -110,7 +116,13 @@ impl StageReaderExec {
         let partition = u32::try_from(partition).expect("partition counts are u32");
         match (self.mode, self.bound) {
             (ReadMode::Shuffle, Some(bound)) => Ok(BlockSelection::Partition(bound)),
-            (ReadMode::Shuffle, None) => internal_err!("a stage reader ran without being bound"),
+            (ReadMode::Each, Some(bound)) => Ok(BlockSelection::Task(bound)),
+            (ReadMode::Runs, Some(bound)) => {
+                Ok(BlockSelection::Block { task: partition, partition: bound })
+            }
+            (ReadMode::Shuffle | ReadMode::Each | ReadMode::Runs, None) => {
+                internal_err!("a stage reader ran without being bound")
+            }
             (ReadMode::Gather, _) => Ok(BlockSelection::All),
             (ReadMode::Merge, _) => Ok(BlockSelection::Task(partition)),
         }
@@ -145,7 +157,8 @@ pub(crate) struct EqualMessage {
     is_constant: bool,
 }
 
-const MODES: [ReadMode; 3] = [ReadMode::Shuffle, ReadMode::Gather, ReadMode::Merge];
+const MODES: [ReadMode; 5] =
+    [ReadMode::Shuffle, ReadMode::Gather, ReadMode::Merge, ReadMode::Each, ReadMode::Runs];
 
 impl StageReaderExec {
     pub(crate) fn encode(
@@ -158,7 +171,7 @@ impl StageReaderExec {
         let mode = MODES.iter().position(|mode| *mode == self.mode);
         Ok(StageReaderMessage {
             input: u32::try_from(self.input).expect("inputs are few"),
-            mode: u32::try_from(mode.expect("every mode is listed")).expect("three modes"),
+            mode: u32::try_from(mode.expect("every mode is listed")).expect("a few modes"),
             partitions: u32::try_from(count).expect("partition counts are u32"),
             schema: Some(self.schema().as_ref().try_into()?),
             ordering: serialize_physical_sort_exprs(ordering, codec, converter)?,

@@ -104,4 +104,8 @@ keys! {
     /// at least 2 for each slot of a cluster.
     "shuffle.partitions": ValueKind::Count, None
         => shuffle_partitions -> Option<NonZeroU32>;
+    /// Bytes of a sorted result above which a cluster samples it, and many tasks merge a range of
+    /// keys each; up to that, one task merges it all.
+    "sort.sample_threshold": ValueKind::Size, Some("32MiB")
+        => sort_sample_threshold -> ByteSize;
 }

@@ -8,7 +8,7 @@
 //! ScalarSubqueryExec         a stage per subquery whose value is bound into its readers
 //! ```
 //!
-//! Everything else stays in the stage it is in.
+//! Everything else stays in the stage it is in, a recursive query whole.
 
 use std::sync::Arc;
 
@@ -19,6 +19,7 @@ use datafusion::physical_plan::joins::{
     CrossJoinExec, HashJoinExec, NestedLoopJoinExec, PartitionMode,
 };
 use datafusion::physical_plan::limit::{GlobalLimitExec, LocalLimitExec};
+use datafusion::physical_plan::recursive_query::RecursiveQueryExec;
 use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::scalar_subquery::ScalarSubqueryExec;
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
@@ -29,10 +30,10 @@ use gnist_operators::placement::Placement;
 use gnist_operators::reader::{ReadMode, StageReaderExec};
 use gnist_operators::tree::with_children;
 
-use super::DraftOutput;
+use super::{DraftOutput, RangeSort, When};
 
-type Plan = Arc<dyn ExecutionPlan>;
-type Inputs = Vec<(usize, InputMode)>;
+pub(super) type Plan = Arc<dyn ExecutionPlan>;
+pub(super) type Inputs = Vec<(usize, InputMode)>;
 
 /// A stage as it was cut out, not encoded yet.
 #[derive(Debug)]
@@ -41,6 +42,10 @@ pub(super) struct CutStage {
     pub(super) placement: Placement,
     pub(super) output: DraftOutput,
     pub(super) inputs: Inputs,
+    /// Number of tasks, when it is not the number of the plan's partitions.
+    pub(super) tasks: Option<usize>,
+    /// It is there only if so.
+    pub(super) when: Option<When>,
 }
 
 /// Cuts one query.
@@ -49,6 +54,7 @@ pub(super) struct Cutter {
     pub(super) drafts: Vec<CutStage>,
     pub(super) encoder: Encoder,
     pub(super) bindings: usize,
+    pub(super) sorts: Vec<RangeSort>,
 }
 
 impl Cutter {
@@ -57,11 +63,20 @@ impl Cutter {
         self.add(plan, Placement::Single, output)
     }
 
-    fn add(&mut self, plan: Plan, placement: Placement, output: DraftOutput) -> Result<usize> {
+    pub(super) fn add(
+        &mut self,
+        plan: Plan,
+        placement: Placement,
+        output: DraftOutput,
+    ) -> Result<usize> {
         let mut inputs = Inputs::new();
         let plan = self.cut(plan, &mut inputs)?;
-        self.drafts.push(CutStage { plan, placement, output, inputs });
-        Ok(self.drafts.len() - 1)
+        Ok(self.push(CutStage { plan, placement, output, inputs, tasks: None, when: None }))
+    }
+
+    pub(super) fn push(&mut self, stage: CutStage) -> usize {
+        self.drafts.push(stage);
+        self.drafts.len() - 1
     }
 
     /// The part of `plan` that stays in the current stage.
@@ -77,6 +92,10 @@ impl Cutter {
         }
         if let Some(subqueries) = plan.downcast_ref::<ScalarSubqueryExec>() {
             return self.cut_subqueries(subqueries, inputs);
+        }
+        // A recursive query is one task, with DataFusion's own exchanges inside.
+        if plan.is::<RecursiveQueryExec>() {
+            return Ok(plan);
         }
         if is_unsupported(plan.as_ref()) {
             return Err(DataFusionError::NotImplemented(format!(
@@ -172,7 +191,7 @@ impl Cutter {
 }
 
 /// Reads stage `stage` as the next input.
-fn reader(
+pub(super) fn reader(
     inputs: &mut Inputs,
     stage: usize,
     mode: ReadMode,
@@ -180,8 +199,8 @@ fn reader(
     partitioning: Partitioning,
 ) -> Plan {
     let input_mode = match mode {
-        ReadMode::Shuffle => InputMode::Partition,
-        ReadMode::Gather | ReadMode::Merge => InputMode::All,
+        ReadMode::Shuffle | ReadMode::Runs => InputMode::Partition,
+        ReadMode::Gather | ReadMode::Merge | ReadMode::Each => InputMode::All,
     };
     inputs.push((stage, input_mode));
     Arc::new(StageReaderExec::new(inputs.len() - 1, mode, equivalence, partitioning))
@@ -241,5 +260,5 @@ pub(super) fn collects_its_left_side(plan: &dyn ExecutionPlan) -> bool {
 
 /// Operators that have no encoding yet.
 fn is_unsupported(plan: &dyn ExecutionPlan) -> bool {
-    matches!(plan.name(), "RecursiveQueryExec" | "WorkTableExec" | "PiecewiseMergeJoinExec")
+    plan.name() == "PiecewiseMergeJoinExec"
 }

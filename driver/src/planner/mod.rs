@@ -6,12 +6,15 @@
 //!
 //! A draft is a stage before it has an id and a hash. Drafts are in topological order: inputs name
 //! earlier drafts. The graph grows while it runs: a draft that needs the value of a scalar
-//! subquery is submitted when the subquery's stage has ended, with the value bound.
+//! subquery is submitted when the subquery's stage has ended, with the value bound, and a large sort
+//! goes on otherwise than a small one. Equal drafts run once.
 
 mod cooperative;
 mod cut;
 mod repeatability;
 mod rewrite;
+mod same;
+mod sort;
 
 use std::sync::Arc;
 
@@ -23,8 +26,11 @@ use gnist_operators::codec::Encoder;
 use gnist_operators::placement::Placement;
 use gnist_operators::program::encode_program;
 
+use repeatability::is_volatile;
+
 pub(crate) use cooperative::CooperativeJoins;
-pub(crate) use repeatability::repeatability_of;
+pub(crate) use repeatability::{Draws, repeatability_of};
+pub(crate) use sort::RangeSort;
 
 /// A stage before it has an id.
 #[derive(Debug)]
@@ -41,6 +47,10 @@ pub(crate) struct StageDraft {
     pub(crate) tasks: u32,
     /// What a second run of a task may change.
     pub(crate) repeatability: Repeatability,
+    /// Whether it needs the job's seed.
+    pub(crate) is_volatile: bool,
+    /// It is there only if so.
+    pub(crate) when: Option<When>,
     /// Bindings it needs, by ordinal; ascending.
     pub(crate) values: Vec<usize>,
     /// Its encoded program.
@@ -59,17 +69,33 @@ pub(crate) enum DraftOutput {
         /// The binding's ordinal.
         binding: usize,
     },
+    /// To the driver, which chooses split points from them.
+    Sample {
+        /// Which of the plan's sorts.
+        sort: usize,
+    },
     /// To the driver, as the job's result.
     Result,
 }
 
-/// All drafts of one query, in topological order; the last one is the result.
+/// A condition on what another draft made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct When {
+    /// The draft.
+    pub(crate) stage: usize,
+    /// Whether it has to be above the threshold, or not above it.
+    pub(crate) is_large: bool,
+}
+
+/// All drafts of one query, in topological order.
 #[derive(Debug)]
 pub(crate) struct JobPlan {
-    /// The drafts.
+    /// The drafts. One of those that are there makes the result.
     pub(crate) drafts: Vec<StageDraft>,
-    /// Number of bindings that scalar subqueries fill.
+    /// Number of bindings that scalar subqueries and sorts fill.
     pub(crate) bindings: usize,
+    /// Sorts of the result.
+    pub(crate) sorts: Vec<RangeSort>,
 }
 
 /// Plans the stages of a query for a cluster.
@@ -79,23 +105,26 @@ pub(crate) struct JobPlan {
 pub(crate) fn plan_job(plan: Arc<dyn ExecutionPlan>, target_partitions: usize) -> Result<JobPlan> {
     let plan = rewrite::for_tasks(plan, target_partitions)?;
     let mut cutter = cut::Cutter::default();
-    cutter.cut_root(plan, DraftOutput::Result)?;
-    let cut::Cutter { drafts, encoder, bindings } = cutter;
+    cutter.cut_result(plan, target_partitions)?;
+    let cut::Cutter { drafts, encoder, bindings, sorts } = cutter;
     let drafts = drafts.into_iter().map(|draft| finish(draft, &encoder)).collect::<Result<_>>()?;
-    Ok(JobPlan { drafts, bindings })
+    Ok(same::once(JobPlan { drafts, bindings, sorts }))
 }
 
 fn finish(draft: cut::CutStage, encoder: &Encoder) -> Result<StageDraft> {
-    let tasks = draft.plan.output_partitioning().partition_count();
+    let partitions = draft.plan.output_partitioning().partition_count();
+    let tasks = draft.tasks.unwrap_or(partitions);
     let (program, values) =
         encoder.recording(|encoder| encode_program(&draft.plan, &draft.placement, encoder))?;
     Ok(StageDraft {
-        repeatability: repeatability_of(&draft.plan),
+        repeatability: repeatability_of(&draft.plan, Draws::ByRow),
+        is_volatile: is_volatile(&draft.plan),
         tasks: u32::try_from(tasks).expect("partition counts are u32"),
         plan: draft.plan,
         placement: draft.placement,
         output: draft.output,
         inputs: draft.inputs,
+        when: draft.when,
         values,
         program,
     })

@@ -3,45 +3,66 @@
 //! Inputs are read in task order and placed by row, so a plan is exact unless an operator in it is
 //! not: partial aggregates emit early under memory pressure (equivalent), sums of floats and
 //! aggregates that depend on order are merged in another order then (rounding), and volatile
-//! functions give what they like (indeterminate).
+//! functions give what they like (indeterminate), but for `random()` and `uuid()` on a cluster.
 
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
+use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::aggregates::AggregateExec;
+use datafusion::physical_plan::recursive_query::RecursiveQueryExec;
 use gnist_common::graph::Repeatability;
+use gnist_operators::random::draws_by_row;
 
 /// Aggregates whose value depends on the order of their rows.
 const ORDER_SENSITIVE: [&str; 5] =
     ["array_agg", "string_agg", "first_value", "last_value", "nth_value"];
 
+/// Where `random()` and `uuid()` get their values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Draws {
+    /// From the job's seed and the row: tasks of a cluster.
+    ByRow,
+    /// From the thread they run on: DataFusion's own plan in one process.
+    ByThread,
+}
+
 /// The repeatability of a stage that runs this plan, its inputs being equal.
-pub(crate) fn repeatability_of(plan: &Arc<dyn ExecutionPlan>) -> Repeatability {
+pub(crate) fn repeatability_of(plan: &Arc<dyn ExecutionPlan>, draws: Draws) -> Repeatability {
     let mut worst = Repeatability::Exact;
     let visited = plan.apply(|node| {
-        worst = worst.max(of_operator(node.as_ref()));
+        worst = worst.max(of_operator(node.as_ref(), draws));
+        if node.is::<RecursiveQueryExec>() {
+            worst = worst.max(of_recursive(node));
+        }
         Ok(TreeNodeRecursion::Continue)
     });
     visited.expect("reading a plan does not fail");
     worst
 }
 
-fn of_operator(node: &dyn ExecutionPlan) -> Repeatability {
+fn of_operator(node: &dyn ExecutionPlan, draws: Draws) -> Repeatability {
     let mut worst = match node.downcast_ref::<AggregateExec>() {
         Some(aggregate) => of_aggregate(aggregate),
         None => Repeatability::Exact,
     };
     let visited = node.apply_expressions(&mut |expr| {
-        if is_volatile(expr) {
-            worst = Repeatability::Indeterminate;
+        match volatility_of(expr) {
+            Volatility::Stable => {}
+            Volatility::Draws if draws == Draws::ByRow => {}
+            Volatility::Draws | Volatility::Free => worst = Repeatability::Indeterminate,
         }
         Ok(TreeNodeRecursion::Continue)
     });
     visited.expect("reading expressions does not fail");
     worst
+}
+
+/// Its own exchanges bring rows in any order, and its rows are drawn by several threads.
+fn of_recursive(query: &Arc<dyn ExecutionPlan>) -> Repeatability {
+    if is_volatile(query) { Repeatability::Indeterminate } else { Repeatability::Equivalent }
 }
 
 fn of_aggregate(aggregate: &AggregateExec) -> Repeatability {
@@ -62,6 +83,41 @@ fn rounds(function: &AggregateFunctionExpr) -> bool {
         || name.starts_with("approx_")
 }
 
-fn is_volatile(expr: &Arc<dyn PhysicalExpr>) -> bool {
-    expr.is_volatile_node() || expr.children().into_iter().any(is_volatile)
+/// Whether some expression of the plan gives another value each time.
+pub(crate) fn is_volatile(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    plan.exists(|node| {
+        let mut found = false;
+        node.apply_expressions(&mut |expr| {
+            found |= volatility_of(expr) != Volatility::Stable;
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        Ok(found)
+    })
+    .expect("reading a plan does not fail")
+}
+
+fn is_draw(expr: &Arc<dyn PhysicalExpr>) -> bool {
+    let function = expr.downcast_ref::<ScalarFunctionExpr>();
+    function.is_some_and(|function| draws_by_row(function.fun()))
+}
+
+/// The worst that an expression and what is in it do. Ordered from the safest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Volatility {
+    Stable,
+    /// `random()` or `uuid()`, at worst.
+    Draws,
+    /// Any other volatile function.
+    Free,
+}
+
+fn volatility_of(expr: &Arc<dyn PhysicalExpr>) -> Volatility {
+    let own = if is_draw(expr) {
+        Volatility::Draws
+    } else if expr.is_volatile_node() {
+        Volatility::Free
+    } else {
+        Volatility::Stable
+    };
+    expr.children().into_iter().map(volatility_of).fold(own, Volatility::max)
 }

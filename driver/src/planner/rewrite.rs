@@ -1,19 +1,22 @@
-//! Joins that separate tasks can run.
+//! Plans that separate tasks can run.
 //!
 //! DataFusion lets all probe partitions of a join share one collected build side, and the last of
 //! them to finish emits the build rows that found no match. Separate tasks share nothing: each
 //! would emit its own unmatched rows. So a build-preserving join is partitioned here, or, where it
 //! can't be (`NOT IN` must see every null of the build side; a nested loop has no key), probed by
-//! one task.
+//! one task. What DataFusion's encoding would lose is rewritten here too.
 
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{JoinType, Result};
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
+use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::joins::{
     HashJoinExec, HashJoinExecBuilder, NestedLoopJoinExec, PartitionMode,
 };
+use datafusion::physical_plan::memory::LazyMemoryExec;
+use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, Partitioning};
 use gnist_operators::tree::with_children;
@@ -37,9 +40,33 @@ pub(super) fn for_tasks(plan: Plan, partitions: usize) -> Result<Plan> {
             let right = gather(join.right());
             return Ok(Transformed::yes(with_children(node, vec![left, right])?));
         }
+        if let Some(series) = node.downcast_ref::<LazyMemoryExec>()
+            && series.schema().fields().is_empty()
+        {
+            return Ok(Transformed::yes(series_without_columns(series)?));
+        }
         Ok(Transformed::no(node))
     })
     .data()
+}
+
+/// A series of which only the number of rows is read: its encoding knows no projection, so the
+/// column travels and is dropped there.
+fn series_without_columns(series: &LazyMemoryExec) -> Result<Plan> {
+    let generators = series.generators().clone();
+    let first = match generators.first() {
+        Some(generator) => {
+            let fresh = generator.read().reset_state();
+            fresh.write().generate_next_batch()?
+        }
+        None => None,
+    };
+    let Some(first) = first else {
+        return Ok(Arc::new(EmptyExec::new(series.schema())));
+    };
+    let whole = Arc::new(LazyMemoryExec::try_new(first.schema(), generators)?);
+    let nothing: Vec<ProjectionExpr> = Vec::new();
+    Ok(Arc::new(ProjectionExec::try_new(nothing, whole)?))
 }
 
 fn rewrite_hash_join(

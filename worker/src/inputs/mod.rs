@@ -202,26 +202,26 @@ impl StageInputs for TaskReader {
 fn select(table: &OutputTable, selection: BlockSelection) -> Result<Vec<Wanted>> {
     let mut wanted = Vec::new();
     for (task, output) in (0_u32..).zip(&table.outputs) {
-        if matches!(selection, BlockSelection::Task(only) if only != task) {
-            continue;
-        }
-        let mut take = |partition: u32, bytes: u64| {
+        let partitions = match selection {
+            BlockSelection::Task(only) | BlockSelection::Block { task: only, .. }
+                if only != task =>
+            {
+                continue;
+            }
+            BlockSelection::Partition(partition) | BlockSelection::Block { partition, .. } => {
+                partition..partition + 1
+            }
+            BlockSelection::All | BlockSelection::Task(_) => {
+                0..u32::try_from(output.bytes.len()).expect("partition counts are u32")
+            }
+        };
+        for partition in partitions {
+            let bytes = *output.bytes.get(partition as usize).ok_or_else(|| {
+                internal_datafusion_err!("`{}` has no partition {partition}", output.attempt)
+            })?;
             if bytes > 0 {
                 let id = output.attempt.block(partition);
                 wanted.push(Wanted { id, worker: output.worker, bytes });
-            }
-        };
-        match selection {
-            BlockSelection::Partition(partition) => {
-                let bytes = output.bytes.get(partition as usize).ok_or_else(|| {
-                    internal_datafusion_err!("`{}` has no partition {partition}", output.attempt)
-                })?;
-                take(partition, *bytes);
-            }
-            BlockSelection::All | BlockSelection::Task(_) => {
-                for (partition, bytes) in (0_u32..).zip(&output.bytes) {
-                    take(partition, *bytes);
-                }
             }
         }
     }

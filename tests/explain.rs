@@ -1,0 +1,154 @@
+//! What `EXPLAIN` shows: the stages that a query becomes.
+
+use libtest_mimic::{Failed, Trial};
+
+use crate::backends::{block_on, builder};
+use crate::slt::rows_of;
+
+const TABLES: [&str; 2] = [
+    "create table t as select value as k, value % 10 as g from generate_series(1, 1000)",
+    "create table u as select value as k, value % 7 as v from generate_series(1, 100)",
+];
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        trial("one_process_is_one_stage", || {
+            insta::assert_snapshot!(
+                explain("local[2]", "select g, count(*) from t group by g")?, @r"
+                    stage 0: 1 task of 2 slots -> result
+                      ProjectionExec: expr=[g@0 as g, count(Int64(1))@1 as count(*)]
+                        AggregateExec: mode=FinalPartitioned, gby=[g@0 as g], aggr=[count(Int64(1))]
+                          RepartitionExec: partitioning=Hash([g@0], 2), input_partitions=1
+                            AggregateExec: mode=Partial, gby=[g@0 as g], aggr=[count(Int64(1))]
+                              DataSourceExec: partitions=1, partition_sizes=[1]
+                "
+            );
+            Ok(())
+        }),
+        trial("an_aggregate_is_cut_at_its_exchange", || {
+            insta::assert_snapshot!(
+                explain(CLUSTER, "select g, count(*) from t group by g")?, @r"
+                    stage 1: 4 tasks -> result, reads stage 0
+                      ProjectionExec: expr=[g@0 as g, count(Int64(1))@1 as count(*)]
+                        AggregateExec: mode=FinalPartitioned, gby=[g@0 as g], aggr=[count(Int64(1))]
+                          StageReaderExec: input=0, mode=Shuffle, partitions=4
+                      stage 0: 1 task -> exchange of 4
+                        AggregateExec: mode=Partial, gby=[g@0 as g], aggr=[count(Int64(1))]
+                          DataSourceExec: partitions=1, partition_sizes=[1]
+                "
+            );
+            Ok(())
+        }),
+        trial("a_small_build_side_is_broadcast", || {
+            insta::assert_snapshot!(
+                explain(CLUSTER, "select v, sum(t.k) from t join u on t.k = u.k group by v")?, @r"
+                    stage 2: 4 tasks -> result, reads stage 1
+                      AggregateExec: mode=FinalPartitioned, gby=[v@0 as v], aggr=[sum(t.k)]
+                        StageReaderExec: input=0, mode=Shuffle, partitions=4
+                      stage 1: 1 task -> exchange of 4, reads stage 0
+                        AggregateExec: mode=Partial, gby=[v@1 as v], aggr=[sum(t.k)]
+                          CooperativeExec
+                            HashJoinExec: mode=CollectLeft, join_type=Inner, on=[(k@0, k@0)], projection=[k@2, v@1]
+                              StageReaderExec: input=0, mode=Gather, partitions=1
+                              DataSourceExec: partitions=1, partition_sizes=[1]
+                        stage 0: 1 task -> broadcast
+                          DataSourceExec: partitions=1, partition_sizes=[1]
+                "
+            );
+            Ok(())
+        }),
+        trial("a_scalar_subquery_is_a_value", || {
+            insta::assert_snapshot!(
+                explain(CLUSTER, "select count(*) from t where k > (select avg(k) from u)")?, @r"
+                    stage 1: 1 task -> result
+                      ProjectionExec: expr=[count(Int64(1))@0 as count(*)]
+                        AggregateExec: mode=Single, gby=[], aggr=[count(Int64(1))]
+                          FilterExec: CAST(k@0 AS Float64) > scalar_subquery(<pending>), projection=[]
+                            DataSourceExec: partitions=1, partition_sizes=[1]
+                      stage 0: 1 task -> value 0
+                        AggregateExec: mode=Single, gby=[], aggr=[avg(u.k)]
+                          DataSourceExec: partitions=1, partition_sizes=[1]
+                "
+            );
+            Ok(())
+        }),
+        trial("a_sorted_result_goes_one_of_two_ways", || {
+            insta::assert_snapshot!(
+                explain(CLUSTER, "select g, count(*) from t group by g order by g desc")?, @r"
+                    stage 2: 1 task -> result, reads stage 1, if stage 1 makes up to 32.0 MiB
+                      SortPreservingMergeExec: [g@0 DESC]
+                        StageReaderExec: input=0, mode=Merge, partitions=4
+                      stage 1: 4 tasks -> exchange of 1, reads stage 0
+                        ProjectionExec: expr=[g@0 as g, count(Int64(1))@1 as count(*)]
+                          SortExec: expr=[g@0 DESC], preserve_partitioning=[true]
+                            AggregateExec: mode=FinalPartitioned, gby=[g@0 as g], aggr=[count(Int64(1))]
+                              StageReaderExec: input=0, mode=Shuffle, partitions=4
+                        stage 0: 1 task -> exchange of 4
+                          AggregateExec: mode=Partial, gby=[g@0 as g], aggr=[count(Int64(1))]
+                            DataSourceExec: partitions=1, partition_sizes=[1]
+                    stage 5: 4 tasks -> result, reads stage 4, if stage 1 makes above 32.0 MiB
+                      SortPreservingMergeExec: [g@0 DESC]
+                        StageReaderExec: input=0, mode=Runs, partitions=4
+                      stage 4: 4 tasks -> exchange of 4, reads stage 1, if stage 1 makes above 32.0 MiB
+                        StageReaderExec: input=0, mode=Each, partitions=4
+                        stage 1: above
+                        stage 3: 4 tasks -> sample, reads stage 1, if stage 1 makes above 32.0 MiB
+                          ProjectionExec: expr=[g@0 as key_0]
+                            SampleExec
+                              StageReaderExec: input=0, mode=Each, partitions=4
+                          stage 1: above
+                "
+            );
+            Ok(())
+        }),
+        trial("equal_stages_are_one", || {
+            insta::assert_snapshot!(
+                explain(
+                    CLUSTER,
+                    "with c as (select g, count(*) as n from t group by g) \
+                     select g, n from c union all select g, -n from c"
+                )?, @r"
+                    stage 1: 8 tasks -> result, reads stage 0
+                      UnionExec
+                        ProjectionExec: expr=[g@0 as g, count(Int64(1))@1 as n]
+                          AggregateExec: mode=FinalPartitioned, gby=[g@0 as g], aggr=[count(Int64(1))]
+                            StageReaderExec: input=0, mode=Shuffle, partitions=4
+                        ProjectionExec: expr=[g@0 as g, (- count(Int64(1))@1) as n]
+                          AggregateExec: mode=FinalPartitioned, gby=[g@0 as g], aggr=[count(Int64(1))]
+                            StageReaderExec: input=1, mode=Shuffle, partitions=4
+                      stage 0: 1 task -> exchange of 4
+                        AggregateExec: mode=Partial, gby=[g@0 as g], aggr=[count(Int64(1))]
+                          DataSourceExec: partitions=1, partition_sizes=[1]
+                "
+            );
+            Ok(())
+        }),
+        trial("a_limit_stops_in_every_task", || {
+            insta::assert_snapshot!(explain(CLUSTER, "select k from t limit 3")?, @r"
+                    stage 0: 1 task -> result
+                      DataSourceExec: partitions=1, partition_sizes=[1], fetch=3
+                ");
+            Ok(())
+        }),
+    ]
+}
+
+const CLUSTER: &str = "local-cluster[2,1,1GiB]";
+
+fn trial(name: &str, test: fn() -> Result<(), Failed>) -> Trial {
+    Trial::test(format!("explain::{name}"), test)
+}
+
+/// The stages of a query, of tables with rows in memory.
+fn explain(master: &str, query: &str) -> Result<String, Failed> {
+    block_on(async {
+        let session = builder(master).connect().await?;
+        for table in TABLES {
+            session.sql(table).await.map_err(|error| error.failure())?.collect().await?;
+        }
+        let mut answer =
+            session.sql(&format!("explain {query}")).await.map_err(|error| error.failure())?;
+        let rows: Vec<Vec<String>> = answer.collect().await?.iter().flat_map(rows_of).collect();
+        Ok(rows.last().expect("a row of stages")[1].clone())
+    })
+}
