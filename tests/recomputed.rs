@@ -87,12 +87,13 @@ fn one_round() -> Result<bool, Failed> {
         return Ok(false);
     }
     for (number, stage) in stages.iter().enumerate() {
-        let there = stage.iter().filter(|one| one.worker == lost.worker);
+        // Who started early and gave way, or was about to fetch from the lost worker, had not begun
+        // to run, and waits anew.
+        let ran = || stage.iter().filter(|one| !NOT_BEGUN.contains(&one.state.as_str()));
+        let there = ran().filter(|one| one.worker == lost.worker);
         let had: BTreeSet<u64> = there.map(|one| one.partition).collect();
-        // Who was about to fetch from the lost worker had not begun to run, and waits anew.
-        let ran = stage.iter().filter(|one| !NOT_BEGUN.contains(&one.state.as_str()));
         let mut tries: BTreeMap<u64, u32> = BTreeMap::new();
-        ran.for_each(|one| *tries.entry(one.partition).or_default() += 1);
+        ran().for_each(|one| *tries.entry(one.partition).or_default() += 1);
         let again = tries.into_iter().filter(|(_, tries)| *tries > 1);
         let again: BTreeSet<u64> = again.map(|(partition, _)| partition).collect();
         let shown = format!("stage {number}: the worker had {had:?}, and {again:?} ran again");

@@ -80,12 +80,12 @@ impl Cluster {
         Ok(array(&workers)?.iter().filter(|worker| worker["state"] == state).count())
     }
 
-    /// Waits until so many tasks run.
+    /// Waits until so many tasks run, or more: tasks that read them may have started early.
     pub fn wait_for_running(&self, tasks: u64) -> Result<(), String> {
         let is_running = || {
             let (_, workers) = self.get("/api/v1/workers").ok()?;
             let running = array(&workers).ok()?.iter().filter_map(|one| one["running"].as_u64());
-            (running.sum::<u64>() == tasks).then_some(())
+            (running.sum::<u64>() >= tasks).then_some(())
         };
         until(PATIENCE, is_running).ok_or_else(|| format!("{tasks} tasks do not run"))
     }

@@ -2,6 +2,7 @@
 //! process.
 
 use std::pin::Pin;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use futures::stream::{self, Stream, StreamExt};
@@ -19,6 +20,7 @@ use gnist_proto::link::ContentSource;
 use gnist_proto::wire::control as wire;
 use gnist_proto::wire::control::control_server::Control;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -27,6 +29,10 @@ use crate::input::Carrier;
 
 /// Most that is reserved on a peer's word; more grows as it comes.
 const CONTENT_RESERVE_MAX: u64 = 256 << 20;
+
+/// How long a call waits for a stage to be complete before its caller has to ask again. Calls that
+/// wait are open at the same time as any others.
+const OUTPUTS_WAIT: Duration = Duration::from_secs(2);
 
 type Answer<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
@@ -124,8 +130,11 @@ impl Control for Service {
         let request = request.into_inner();
         let stage = request.stage.ok_or(ConvertError::Missing { field: "OutputsRequest.stage" });
         let stage = StageId::from(stage.map_err(refusal)?);
-        let table = self.handle.outputs(stage, request.version).await;
-        let parts = outputs_to_parts(&*table.map_err(status_from_failure)?);
+        let table = timeout(OUTPUTS_WAIT, self.handle.outputs(stage, request.version)).await;
+        let parts = match table {
+            Ok(table) => outputs_to_parts(&*table.map_err(status_from_failure)?),
+            Err(_still_runs) => Vec::new(),
+        };
         Ok(Response::new(Box::pin(stream::iter(parts.into_iter().map(Ok)))))
     }
 

@@ -184,7 +184,10 @@ impl ContentSource for ManagerHandle {
     }
 
     async fn outputs(&self, stage: StageId, version: u32) -> Result<Arc<OutputTable>, Failure> {
-        let table = self.read(move |shell| shell.output_table(stage, version)).await?;
+        let (reply, answer) = oneshot::channel();
+        let pull = move |shell: &mut Shell| shell.pull_table(stage, version, reply);
+        self.inbox.send(Input::Read(Box::new(pull))).await.map_err(|_| stopped())?;
+        let table = answer.await.map_err(|_| stopped())?;
         table.ok_or_else(|| {
             let message = format!("there is no output table of `{stage}` at version {version}");
             Failure::new(ErrorKind::NotFound, message)

@@ -37,6 +37,7 @@ struct StageRecord {
     label: String,
     tasks: u32,
     is_complete: bool,
+    /// Those that were cancelled are not counted.
     launched: u32,
     succeeded: u32,
     failed: u32,
@@ -102,6 +103,10 @@ impl History {
             Some(metrics) => {
                 stage.succeeded += 1;
                 stage.metrics.merge(&metrics);
+            }
+            // It was told to stop, and not for anything it did.
+            None if state == AttemptState::Cancelled => {
+                stage.launched = stage.launched.saturating_sub(1);
             }
             None => stage.failed += 1,
         }

@@ -29,6 +29,7 @@ mod history;
 mod input;
 mod rest;
 mod shell;
+mod tables;
 pub mod view;
 mod workers;
 

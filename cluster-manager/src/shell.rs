@@ -24,7 +24,6 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use gnist_common::error::Failure;
 use gnist_common::ids::{ApplicationId, JobId, StageId, WorkerId};
-use gnist_common::task::OutputTable;
 use gnist_common::time::{Time, WallTime};
 use gnist_proto::view::ClusterState;
 use gnist_scheduler::{Event, Scheduler};
@@ -36,6 +35,7 @@ use crate::config::ManagerConfig;
 use crate::content::ContentStore;
 use crate::history::History;
 use crate::input::{DriverPeer, Input, SessionId, WorkerPeer};
+use crate::tables::{Reply, Tables};
 use crate::workers::Workers;
 
 /// Inputs of one round.
@@ -63,8 +63,7 @@ pub(crate) struct Shell {
     workers: Workers,
     applications: Applications,
     content: Arc<ContentStore>,
-    /// Output tables that were asked for, until their job ends.
-    tables: BTreeMap<StageId, Arc<OutputTable>>,
+    tables: Tables,
     /// Jobs that run, and what their drivers were told of them.
     jobs: BTreeMap<JobId, Progress>,
     /// Jobs that end for a reason that the scheduler does not know.
@@ -92,7 +91,7 @@ impl Shell {
             workers: Workers::default(),
             applications: Applications::default(),
             content,
-            tables: BTreeMap::new(),
+            tables: Tables::default(),
             jobs: BTreeMap::new(),
             refused: BTreeMap::new(),
             broken_drivers: Vec::new(),
@@ -123,6 +122,7 @@ impl Shell {
                 self.take(input);
             }
             self.finish_round();
+            self.tables.answer_waiting(&self.scheduler);
         }
     }
 
@@ -220,18 +220,9 @@ impl Shell {
         self.applications.get(application).map(|application| &application.history)
     }
 
-    /// The output table of a stage at this version or a later one; made once per version.
-    pub(crate) fn output_table(
-        &mut self,
-        stage: StageId,
-        version: u32,
-    ) -> Option<Arc<OutputTable>> {
-        if let Some(table) = self.tables.get(&stage).filter(|table| table.version >= version) {
-            return Some(Arc::clone(table));
-        }
-        let table = Arc::new(self.scheduler.output_table(stage, version)?);
-        self.tables.insert(stage, Arc::clone(&table));
-        Some(table)
+    /// Answers with the output table of a stage at this version or a later one, once there is one.
+    pub(crate) fn pull_table(&mut self, stage: StageId, version: u32, reply: Reply) {
+        self.tables.pull(&self.scheduler, stage, version, reply);
     }
 }
 

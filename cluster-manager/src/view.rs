@@ -118,7 +118,7 @@ pub struct StageView {
     pub running: u32,
     /// Attempts that succeeded.
     pub succeeded: u32,
-    /// Attempts that ended otherwise.
+    /// Attempts that ended otherwise, but for those that were told to stop.
     pub failed: u32,
     /// Rows out of the attempts that succeeded.
     pub output_rows: u64,

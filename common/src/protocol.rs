@@ -184,7 +184,7 @@ pub struct JobStats {
     pub stages: u32,
     /// Tasks of those stages, each counted once.
     pub tasks: u32,
-    /// Attempts launched.
+    /// Attempts launched, but for those that gave way before their inputs were there.
     pub attempts: u32,
     /// Tasks that had ended, or ran on a lost worker, and ran again; each counted once.
     pub recomputed: u32,

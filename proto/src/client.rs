@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
@@ -37,6 +38,14 @@ const OFFER_BYTES_MIN: usize = 64 << 10;
 
 /// Most that is reserved on a peer's word; more grows as it comes.
 const CONTENT_RESERVE_MAX: usize = 256 << 20;
+
+/// Times in a row that a call for outputs may break before its attempt fails. An attempt that was
+/// launched early waits in such calls most of its time: a connection that breaks for a moment must
+/// not cost it one of its tries.
+const OUTPUTS_RETRIES: u32 = 5;
+
+/// Between two of those calls.
+const OUTPUTS_RETRY_WAIT: Duration = Duration::from_secs(1);
 
 /// Opens a worker's conversation with the first cluster manager that answers.
 ///
@@ -165,6 +174,28 @@ impl ContentSource for GrpcContent {
     }
 
     async fn outputs(&self, stage: StageId, version: u32) -> Result<Arc<OutputTable>, Failure> {
+        let mut broken = 0;
+        loop {
+            match self.outputs_parts(stage, version).await {
+                Ok(parts) if parts.is_empty() => broken = 0, // The stage still runs.
+                Ok(parts) => return Ok(Arc::new(outputs_from_parts(stage, parts)?)),
+                Err(failure) if failure.kind == ErrorKind::Cluster && broken < OUTPUTS_RETRIES => {
+                    broken += 1;
+                    tokio::time::sleep(OUTPUTS_RETRY_WAIT).await;
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+    }
+}
+
+impl GrpcContent {
+    /// One answer to where the outputs of a stage are; no parts if it says to ask again.
+    async fn outputs_parts(
+        &self,
+        stage: StageId,
+        version: u32,
+    ) -> Result<Vec<wire::OutputsPart>, Failure> {
         let request = wire::OutputsRequest { stage: Some(stage.into()), version };
         let answer = self.client.clone().get_outputs(request).await;
         let mut stream = answer.map_err(|status| failure_from_status(&status))?.into_inner();
@@ -172,7 +203,7 @@ impl ContentSource for GrpcContent {
         while let Some(part) = next(&mut stream).await? {
             parts.push(part);
         }
-        Ok(Arc::new(outputs_from_parts(stage, parts)?))
+        Ok(parts)
     }
 }
 

@@ -46,10 +46,12 @@ pub trait ContentSource: Send + Sync {
     /// `Cluster` when the manager is gone, `NotFound` when it never had them.
     async fn content(&self, hash: ContentHash) -> Result<Bytes, Failure>;
 
-    /// Where the outputs of a stage are, at this version or a later one.
+    /// Where the outputs of a stage are, at this version or a later one. Waits for a stage that
+    /// still runs; whoever drops the future waits no more.
     ///
     /// # Errors
-    /// `Cluster` when the manager is gone, `NotFound` when the stage's job has ended.
+    /// `Cluster` when the manager is gone, `NotFound` when the stage's job has ended or the stage
+    /// has lost outputs since that version.
     async fn outputs(&self, stage: StageId, version: u32) -> Result<Arc<OutputTable>, Failure>;
 }
 

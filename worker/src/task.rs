@@ -93,6 +93,10 @@ async fn execute(
     let program = executor.programs.program(reference).await.map_err(external)?;
     let bindings = executor.programs.bindings(reference, bindings).await.map_err(external)?;
     let reader = Arc::new(TaskReader::new(Arc::clone(&executor.inputs), inputs, tasks));
+    let waiting = Instant::now();
+    reader.wait().await?;
+    // Its run time tells how long a task takes, not how early it was launched.
+    let started = started + waiting.elapsed();
     let counts = reader.counts();
     let context = executor.context(attempt, &bindings.settings, Arc::clone(&pool), reader)?;
     let instance = program.instantiate(attempt.task, &bindings, &context)?;

@@ -3,7 +3,8 @@
 //! Of the applications with something to launch, the one with the fewest running slots goes
 //! first; within it jobs, stages and tasks go by their ordinals. A task that needs several slots
 //! of one worker would starve behind narrow ones, so it may reserve a worker, one per stage, on
-//! which nothing else is launched until it fits.
+//! which nothing else is launched until it fits. What is free when nothing runnable waits goes to
+//! early attempts; see `early`.
 
 use std::collections::BTreeSet;
 
@@ -16,17 +17,30 @@ use crate::scheduler::Scheduler;
 
 /// Tasks of one stage that are looked at before it is passed over: those at the head of the queue
 /// may be waiting for another worker than the free ones.
-const LOOKAHEAD: usize = 32;
+pub(crate) const LOOKAHEAD: usize = 32;
 
 impl Scheduler {
     /// Launches whatever can be.
     pub(crate) fn dispatch(&mut self) {
         self.serve_reservations();
+        self.launch_runnable();
+        if self.applications.values().all(|application| application.ready.is_empty()) {
+            self.start_early();
+        } else {
+            self.give_way();
+        }
+    }
+
+    fn launch_runnable(&mut self) {
         let mut passed = BTreeSet::new();
         while self.workers.has_free() {
             let Some(stage) = self.next_stage(&passed) else { break };
+            let reserved = self.workers.reserved().len();
             if !self.launch_one_of(stage) {
                 passed.insert(stage);
+            } else if self.workers.reserved().len() < reserved {
+                // A worker is open again, perhaps to what was passed over.
+                passed.clear();
             }
         }
     }
@@ -58,10 +72,10 @@ impl Scheduler {
     }
 
     /// Launches one task of a stage. False if no free worker suits the head of its queue.
-    fn launch_one_of(&mut self, id: StageId) -> bool {
+    pub(crate) fn launch_one_of(&mut self, id: StageId) -> bool {
         let mut from = 0;
         for _ in 0..LOOKAHEAD {
-            let stage = self.stage(id).expect("ready stages are there");
+            let stage = self.stage(id).expect("stages to launch of are there");
             let Some(&partition) = stage.queue().range(from..).next() else { break };
             let task = id.task(partition);
             let request = self.request(task);
@@ -69,7 +83,7 @@ impl Scheduler {
                 self.launch(task, worker, request.width);
                 return true;
             }
-            if request.width.is_wide() {
+            if request.width.is_wide() && self.is_launchable(task) {
                 self.reserve(task, &request);
             }
             from = partition + 1;
@@ -77,7 +91,7 @@ impl Scheduler {
         false
     }
 
-    fn request(&self, id: TaskId) -> Request {
+    pub(crate) fn request(&self, id: TaskId) -> Request {
         let job = &self.jobs[&id.stage.job];
         let stage = job.stage(id.stage).expect("queued tasks have a stage");
         let task = stage.task(id.partition);
@@ -93,7 +107,7 @@ impl Scheduler {
         let holder = self.workers.get(worker).expect("placed on a known worker");
         let (held, total) = (width.slots_on(holder), holder.slots);
         let job = self.jobs.get_mut(&id.stage.job).expect("launches belong to known jobs");
-        assert!(job.is_runnable(id.stage), "a task is launched when its inputs are complete");
+        let is_early = !job.is_runnable(id.stage);
         let stage = job.stage_mut(id.stage).expect("launches belong to known stages");
         let (attempt, runs_again) = stage.start(id.partition, worker, held);
         job.workers.insert(worker);
@@ -113,7 +127,11 @@ impl Scheduler {
             output: stage.stage.output,
             tasks: stage.stage.tasks,
         };
+        self.workers.unreserve_for(id);
         self.workers.occupy(worker, attempt, held);
+        if is_early {
+            self.early.insert(attempt, worker);
+        }
         let account = self.applications.get_mut(&id.stage.job.application);
         account.expect("jobs end before their application").running_slots += held;
         self.actions.push(Action::Launch { worker, launch });
@@ -144,7 +162,6 @@ impl Scheduler {
             }
             let width = self.request(task).width;
             if width.fits(holder) {
-                self.workers.unreserve(worker);
                 self.launch(task, worker, width);
             }
         }

@@ -178,7 +178,8 @@ impl Job {
         consumers.iter().map(|&at| self.stages[at].stage.id).collect()
     }
 
-    /// Everything a stage reads is there. The one gate between queued tasks and slots.
+    /// Everything a stage reads is there. The gate between queued tasks and slots; see `early` for
+    /// who may pass before.
     pub(crate) fn is_runnable(&self, id: StageId) -> bool {
         self.inputs(id).all(StageRun::is_complete)
     }

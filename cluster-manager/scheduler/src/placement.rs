@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 
 use gnist_common::graph::InputMode;
-use gnist_common::ids::{StageId, WorkerId};
+use gnist_common::ids::{StageId, TaskId, WorkerId};
 
 use crate::job::Job;
 use crate::worker::{Worker, Workers};
@@ -81,10 +81,22 @@ pub(crate) fn place(workers: &Workers, request: &Request) -> Option<WorkerId> {
 
 /// The worker to keep free for a wide request, if any may be.
 pub(crate) fn to_reserve(workers: &Workers, request: &Request) -> Option<WorkerId> {
-    let eligible = Eligible::new(workers, request);
-    let open = workers.usable().filter(|(_, worker)| !worker.is_reserved());
-    let candidates = open.filter(|(id, worker)| eligible.includes(*id, worker));
+    let candidates = candidates(workers, request, None);
     candidates.min_by_key(|(id, worker)| (std::cmp::Reverse(worker.free()), *id)).map(|(id, _)| id)
+}
+
+/// The workers that a request may go to once they have room: those that are kept free for nobody,
+/// and the one kept free for `task`.
+pub(crate) fn candidates<'a>(
+    workers: &'a Workers,
+    request: &Request,
+    task: Option<TaskId>,
+) -> impl Iterator<Item = (WorkerId, &'a Worker)> {
+    let eligible = Eligible::new(workers, request);
+    let is_open =
+        move |id: WorkerId| workers.reserved().get(&id).copied().is_none_or(|by| Some(by) == task);
+    let open = workers.usable().filter(move |(id, _)| is_open(*id));
+    open.filter(move |(id, worker)| eligible.includes(*id, worker))
 }
 
 /// The workers that could ever take a request.

@@ -24,6 +24,7 @@ impl Scheduler {
     /// Runs again what unfinished tasks need and is lost, and rolls back what has to be. To be
     /// called after outputs were lost or the graph grew.
     pub(crate) fn recover(&mut self, id: JobId) {
+        self.take_back_superseded(id);
         let Some(job) = self.jobs.get_mut(&id) else { return };
         let recovery = job.recovery();
         for at in recovery.recompute {
@@ -85,10 +86,15 @@ impl Scheduler {
     fn cancel_running_of(&mut self, id: StageId) {
         let stage = self.stage_mut(id).expect("only known stages are cancelled");
         for (attempt, worker) in running(stage) {
-            self.take_back(attempt);
-            self.workers.mark_cancelled(worker, attempt);
-            self.actions.push(Action::Cancel { worker, attempt });
+            self.cancel(attempt, worker);
         }
+    }
+
+    /// Cancels a running attempt and queues its task.
+    pub(crate) fn cancel(&mut self, attempt: AttemptId, worker: WorkerId) {
+        self.take_back(attempt);
+        self.workers.mark_cancelled(worker, attempt);
+        self.actions.push(Action::Cancel { worker, attempt });
     }
 
     /// Queues a running task again.
@@ -104,8 +110,11 @@ impl Scheduler {
     pub(crate) fn requeue_vanished(&mut self, mut attempts: Vec<AttemptId>, failure: &Failure) {
         attempts.retain(|attempt| self.slots_held(*attempt).is_some());
         for &attempt in &attempts {
+            let had_begun = !self.early.contains(attempt);
             self.take_back(attempt);
-            self.counters(attempt).recomputed.set_due();
+            if had_begun {
+                self.counters(attempt).recomputed.set_due();
+            }
             self.refresh_ready(attempt.task.stage);
         }
         // Only now may a job end, which cancels what of it still runs.
@@ -140,8 +149,9 @@ impl Scheduler {
         }
     }
 
-    /// Takes slots off the account of an attempt's application.
+    /// Takes slots off the account of an attempt's application: it does not run any more.
     pub(crate) fn give_back(&mut self, attempt: AttemptId, slots: u32) {
+        self.early.remove(attempt);
         let application = attempt.task.stage.job.application;
         let account =
             self.applications.get_mut(&application).expect("jobs end before their application");

@@ -18,6 +18,7 @@ impl Scheduler {
         let consumers = job.consumers(id);
         self.actions.push(Action::StageFinished { summary });
         for consumer in consumers {
+            self.end_earliness(consumer);
             self.refresh_ready(consumer);
         }
     }

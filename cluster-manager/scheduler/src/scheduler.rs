@@ -9,9 +9,12 @@ use gnist_common::task::OutputTable;
 use gnist_common::time::Time;
 
 use crate::config::SchedulerConfig;
+use crate::early::EarlyAttempts;
 use crate::event::{Action, Event};
 use crate::job::Job;
 use crate::stage::StageRun;
+#[cfg(test)]
+use crate::task::TaskState;
 use crate::timers::{Timer, Timers};
 use crate::worker::Workers;
 
@@ -24,10 +27,23 @@ pub struct Scheduler {
     pub(crate) workers: Workers,
     pub(crate) applications: BTreeMap<ApplicationId, Application>,
     pub(crate) jobs: BTreeMap<JobId, Job>,
+    pub(crate) early: EarlyAttempts,
     pub(crate) timers: Timers,
     pub(crate) no_worker: NoWorker,
     /// What the event in hand led to so far.
     pub(crate) actions: Vec<Action>,
+}
+
+/// What is known of an output table that was asked for at a version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TableLookup {
+    /// It is this one, at that version or a later one.
+    Complete(OutputTable),
+    /// Its stage still runs, and lost nothing since that version: wait. A launch that finds this is
+    /// early, and gives way to whatever the stage needs; no other may wait in its slot.
+    Pending,
+    /// There will be none at that version: the stage lost outputs since, or its job has ended.
+    Gone,
 }
 
 /// An application, as far as fairness goes.
@@ -81,6 +97,7 @@ impl Scheduler {
             workers: Workers::default(),
             applications: BTreeMap::new(),
             jobs: BTreeMap::new(),
+            early: EarlyAttempts::default(),
             timers: Timers::default(),
             no_worker: NoWorker::Never { since: Time::default() },
             actions: Vec::new(),
@@ -124,25 +141,34 @@ impl Scheduler {
         self.timers.next()
     }
 
-    /// Where the outputs of a stage are, if it is complete and its version is at least `version`.
+    /// Where the outputs of a stage are, as a launch that names `version` may read them.
     /// O(tasks x output partitions): ask once per worker, stage and version.
-    pub fn output_table(&self, stage: StageId, version: u32) -> Option<OutputTable> {
-        let run = self.stage(stage)?;
-        if !run.is_complete() || run.version < version {
-            return None;
+    pub fn output_table(&self, stage: StageId, version: u32) -> TableLookup {
+        match self.stage(stage) {
+            Some(run) if run.is_complete() && run.version >= version => {
+                TableLookup::Complete(self.table_of(run))
+            }
+            Some(run) if run.version == version => TableLookup::Pending,
+            Some(_) | None => TableLookup::Gone,
         }
+    }
+
+    fn table_of(&self, run: &StageRun) -> OutputTable {
         let holders = run.holdings().keys();
         let address = |worker: &WorkerId| {
             let known = self.workers.get(*worker)?;
             Some((*worker, known.address.clone()))
         };
         let workers = holders.filter_map(address).collect();
-        Some(OutputTable { stage, version: run.version, outputs: run.locations(), workers })
+        let (stage, version) = (run.stage.id, run.version);
+        OutputTable { stage, version, outputs: run.locations(), workers }
     }
 
-    /// State of the stages of a job that have started. Empty if the job is not known.
+    /// State of the stages of a job that have started. Empty if the job is not known. Attempts that
+    /// wait for their inputs do not count as running: they get nowhere.
     pub fn progress(&self, job: JobId) -> Vec<StageProgress> {
         let stages = self.jobs.get(&job).map_or(&[][..], Job::stages);
+        let progress = |run: &StageRun| progress(run, self.early.count_of(run.stage.id));
         stages.iter().filter(|run| run.started).map(progress).collect()
     }
 
@@ -192,14 +218,22 @@ impl Scheduler {
             });
             assert_eq!(application.ready, ready.collect(), "ready stages of {id}");
         }
+        for (attempt, worker) in self.early.iter() {
+            let task = attempt.task;
+            let state = &self.stage(task.stage).expect("it runs").task(task.partition).state;
+            let runs = matches!(state, TaskState::Running { attempt: current, worker: on, .. }
+                if *current == attempt.attempt && *on == worker);
+            assert!(runs, "{attempt} is early and runs");
+            assert!(!self.jobs[&task.stage.job].is_runnable(task.stage), "{attempt} is early");
+        }
     }
 }
 
-fn progress(run: &StageRun) -> StageProgress {
+fn progress(run: &StageRun, early: u32) -> StageProgress {
     StageProgress {
         stage: run.stage.id,
         done: run.done(),
-        running: run.running(),
+        running: run.running() - early,
         tasks: run.stage.tasks,
         rows: run.rows().iter().sum(),
         bytes: run.bytes().iter().sum(),

@@ -110,6 +110,11 @@ impl StageRun {
         self.done == self.stage.tasks
     }
 
+    /// Every task runs or is done: none waits for a slot, or will soon.
+    pub(crate) fn nothing_waits(&self) -> bool {
+        self.running + self.done == self.stage.tasks
+    }
+
     pub(crate) fn is_result(&self) -> bool {
         self.stage.output == StageOutput::Result
     }

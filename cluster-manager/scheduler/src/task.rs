@@ -28,7 +28,7 @@ pub(crate) struct Task {
 /// Where a task is in its life; see the drawing in `lib.rs`.
 #[derive(Debug, Default)]
 pub(crate) enum TaskState {
-    /// Wanted; runs when the stage is runnable and a slot is free.
+    /// Wanted; runs when the stage is runnable, or almost, and a slot is free.
     #[default]
     Queued,
     /// Wanted, after a wait.

@@ -75,6 +75,12 @@ impl Worker {
         self.used
     }
 
+    /// Slots of attempts that were told to stop.
+    pub(crate) fn ending(&self) -> u32 {
+        let cancelled = self.running.values().filter(|occupied| occupied.cancelled);
+        cancelled.map(|occupied| occupied.slots).sum()
+    }
+
     pub(crate) fn is_idle(&self) -> bool {
         self.running.is_empty()
     }
@@ -242,6 +248,14 @@ impl Workers {
     pub(crate) fn unreserve(&mut self, id: WorkerId) {
         self.reserved.remove(&id);
         self.change(id, |worker| worker.reserved = None);
+    }
+
+    /// Opens the worker that was reserved for a task, if there is one: the task runs now.
+    pub(crate) fn unreserve_for(&mut self, task: TaskId) {
+        let reserved = self.reserved.iter().find(|(_, other)| **other == task);
+        if let Some(id) = reserved.map(|(id, _)| *id) {
+            self.unreserve(id);
+        }
     }
 
     /// Keeps launches away from a worker for a while.

@@ -198,11 +198,7 @@ impl Shell {
             None => outcome,
         };
         self.jobs.remove(&job);
-        let of_job = job.stage(0)..=job.stage(u32::MAX);
-        let tables: Vec<_> = self.tables.range(of_job).map(|(stage, _)| *stage).collect();
-        for stage in tables {
-            self.tables.remove(&stage);
-        }
+        self.tables.drop_job(job);
         if let Some(application) = self.applications.get_mut(job.application) {
             application.history.job_ended(self.wall, job, &outcome, stats);
         }

@@ -1,14 +1,14 @@
 //! A manager with workers and drivers that only talk: no program runs, every message is real.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use gnist_cluster_manager::{Manager, ManagerConfig, ManagerHandle, serve};
 use gnist_common::graph::{
     ContentHash, InputMode, ProgramKind, ProgramRef, Repeatability, Stage, StageInput, StageOutput,
 };
-use gnist_common::ids::{ApplicationId, AttemptId, JobId, WorkerId};
+use gnist_common::ids::{ApplicationId, AttemptId, JobId, StageId, WorkerId};
 use gnist_common::protocol::{
     DriverToManager, ManagerToDriver, ManagerToWorker, Registration, WorkerToManager,
 };
@@ -16,8 +16,9 @@ use gnist_common::task::{AttemptEnd, Launch, TaskMetrics, TaskOutput};
 use gnist_common::time::WallTime;
 use gnist_proto::client::{connect_driver, connect_worker};
 use gnist_proto::connect::listen;
-use gnist_proto::link::{DriverLink, WorkerLink};
-use tokio::task::JoinHandle;
+use gnist_proto::link::{ContentSource, DriverLink, WorkerLink};
+use tokio::sync::mpsc;
+use tokio::task::{JoinHandle, JoinSet};
 
 /// Longest that any test waits for anything.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -113,7 +114,7 @@ pub(crate) fn done(launch: &Launch) -> AttemptEnd {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Seen {
     pub(crate) launched: Vec<AttemptId>,
-    pub(crate) ended: Vec<AttemptId>,
+    pub(crate) done: Vec<AttemptId>,
     pub(crate) running: BTreeSet<AttemptId>,
     pub(crate) batches: usize,
     pub(crate) dropped_jobs: Vec<JobId>,
@@ -147,15 +148,21 @@ impl Worker {
     }
 }
 
-async fn talk(mut link: WorkerLink, policy: Policy, seen: Arc<Mutex<Seen>>) {
+async fn talk(link: WorkerLink, policy: Policy, seen: Arc<Mutex<Seen>>) {
     let mut heartbeat = tokio::time::interval(Duration::from_secs(3600));
+    let (to_manager, content, mut from_manager) =
+        (link.to_manager, link.content, link.from_manager);
+    let (pulled, waiting) = (BTreeSet::new(), JoinSet::new());
+    let mut attempts = Attempts { to_manager, content, policy, seen, pulled, waiting };
     loop {
         let message = tokio::select! {
-            message = link.from_manager.recv() => message,
+            message = from_manager.recv() => message,
+            Some(Ok((launch, is_there))) = attempts.waiting.join_next() => {
+                attempts.run(&launch, is_there).await;
+                continue;
+            }
             _ = heartbeat.tick() => {
-                let running = seen.lock().expect("no panic").running.iter().copied().collect();
-                let heartbeat = WorkerToManager::Heartbeat { running, memory_used_bytes: 5 };
-                let _ = link.to_manager.send(heartbeat).await;
+                attempts.beat().await;
                 continue;
             }
         };
@@ -164,31 +171,98 @@ async fn talk(mut link: WorkerLink, policy: Policy, seen: Arc<Mutex<Seen>>) {
                 heartbeat = tokio::time::interval(Duration::from_millis(heartbeat_interval_ms));
             }
             Some(ManagerToWorker::Launch(launches)) => {
-                seen.lock().expect("no panic").batches += 1;
+                attempts.see().batches += 1;
                 for launch in launches {
-                    seen.lock().expect("no panic").launched.push(launch.attempt);
-                    let Some(end) = policy(&launch) else {
-                        seen.lock().expect("no panic").running.insert(launch.attempt);
-                        continue;
-                    };
-                    seen.lock().expect("no panic").ended.push(launch.attempt);
-                    let ended = WorkerToManager::AttemptEnded { attempt: launch.attempt, end };
-                    let _ = link.to_manager.send(ended).await;
+                    attempts.launch(launch).await;
                 }
             }
-            Some(ManagerToWorker::DropJob(job)) => {
-                seen.lock().expect("no panic").dropped_jobs.push(job);
-            }
-            Some(ManagerToWorker::Cancel(_) | ManagerToWorker::DropAttempts(_)) => {}
+            Some(ManagerToWorker::DropJob(job)) => attempts.see().dropped_jobs.push(job),
+            Some(ManagerToWorker::Cancel(cancelled)) => attempts.cancel(&cancelled).await,
+            Some(ManagerToWorker::DropAttempts(_)) => {}
             Some(ManagerToWorker::Shutdown { reason }) => {
-                seen.lock().expect("no panic").shutdown = Some(reason);
+                attempts.see().shutdown = Some(reason);
             }
             None => {
-                seen.lock().expect("no panic").is_disconnected = true;
+                attempts.see().is_disconnected = true;
                 return;
             }
         }
     }
+}
+
+/// What a worker runs. Dropped, nothing of it waits any more.
+struct Attempts {
+    to_manager: mpsc::Sender<WorkerToManager>,
+    content: Arc<dyn ContentSource>,
+    policy: Policy,
+    seen: Arc<Mutex<Seen>>,
+    /// Tables that came.
+    pulled: BTreeSet<(StageId, u32)>,
+    /// Launches whose inputs are waited for, and whether they came.
+    waiting: JoinSet<(Launch, bool)>,
+}
+
+impl Attempts {
+    fn see(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().expect("no test panics with it")
+    }
+
+    async fn beat(&self) {
+        let running = self.see().running.iter().copied().collect();
+        let heartbeat = WorkerToManager::Heartbeat { running, memory_used_bytes: 5 };
+        let _ = self.to_manager.send(heartbeat).await;
+    }
+
+    /// Like a real worker, waits for what an attempt reads before it does anything.
+    async fn launch(&mut self, launch: Launch) {
+        self.see().launched.push(launch.attempt);
+        self.see().running.insert(launch.attempt);
+        if tables(&launch).all(|table| self.pulled.contains(&table)) {
+            return self.run(&launch, true).await;
+        }
+        let content = Arc::clone(&self.content);
+        self.waiting.spawn(async move {
+            let mut is_there = true;
+            for (stage, version) in tables(&launch) {
+                is_there &= content.outputs(stage, version).await.is_ok();
+            }
+            (launch, is_there)
+        });
+    }
+
+    async fn run(&mut self, launch: &Launch, is_there: bool) {
+        if is_there {
+            self.pulled.extend(tables(launch));
+        }
+        let missing = || Some(AttemptEnd::BlocksMissing { blocks: Vec::new() });
+        let end = if is_there { (self.policy)(launch) } else { missing() };
+        if let Some(end) = end {
+            self.end(launch.attempt, end).await;
+        }
+    }
+
+    async fn cancel(&self, attempts: &[AttemptId]) {
+        for attempt in attempts {
+            self.end(*attempt, AttemptEnd::Cancelled).await;
+        }
+    }
+
+    /// Says how an attempt ended, once.
+    async fn end(&self, attempt: AttemptId, end: AttemptEnd) {
+        if !self.see().running.contains(&attempt) {
+            return;
+        }
+        if matches!(end, AttemptEnd::Done(_)) {
+            self.see().done.push(attempt);
+        }
+        let _ = self.to_manager.send(WorkerToManager::AttemptEnded { attempt, end }).await;
+        self.see().running.remove(&attempt);
+    }
+}
+
+/// The tables that an attempt reads.
+fn tables(launch: &Launch) -> impl Iterator<Item = (StageId, u32)> {
+    launch.inputs.iter().map(|input| (input.input.stage, input.version))
 }
 
 /// A driver that talks.

@@ -165,7 +165,7 @@ async fn progress_is_told_when_something_changed_and_not_too_often() {
     let message = driver.link.from_manager.recv().await.expect("the conversation goes on");
     assert!(begin.elapsed() >= Duration::from_millis(190), "{:?}", begin.elapsed());
     let ManagerToDriver::Progress { stages, .. } = message else { panic!("{message:?}") };
-    assert_eq!((stages.len(), stages[0].done, stages[0].running, stages[0].tasks), (1, 1, 2, 3));
+    assert_eq!((stages[0].done, stages[0].running, stages[0].tasks), (1, 2, 3));
     let quiet = tokio::time::timeout(Duration::from_millis(500), driver.link.from_manager.recv());
     assert!(quiet.await.is_err(), "nothing has changed");
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod content;
+mod early;
 mod fakes;
 mod jobs;
 mod loss;

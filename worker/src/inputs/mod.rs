@@ -1,7 +1,8 @@
 //! What the programs of an executor read from other stages.
 //!
 //! ```text
-//! StageReaderExec ─read─▶ TaskReader ─▶ table: where are the blocks? (pulled once per executor)
+//! StageReaderExec ─read─▶ TaskReader ─▶ table: where are the blocks? (pulled once per executor,
+//!                                        │      waited for by attempts that were launched early)
 //!                                        │
 //!                     in task order ◀────┼── local: from the block store, not copied
 //!                                        ├── remote: one request per worker, prefetched
@@ -142,6 +143,18 @@ impl TaskReader {
     /// The inputs of an attempt of a stage of so many tasks.
     pub fn new(source: Arc<InputSource>, inputs: Vec<LaunchInput>, tasks: u32) -> Self {
         Self { source, inputs, tasks, counts: Arc::default() }
+    }
+
+    /// Waits until all that the attempt reads is there. One that was launched early waits here, and
+    /// has read nothing when it is told to give way.
+    ///
+    /// # Errors
+    /// When the manager is gone, or an input has lost outputs since the launch.
+    pub async fn wait(&self) -> Result<()> {
+        for launched in &self.inputs {
+            self.source.tables.get(launched.input.stage, launched.version).await?;
+        }
+        Ok(())
     }
 
     /// What was read so far.

@@ -30,7 +30,8 @@ impl Tables {
         *self.content.lock().unwrap_or_else(PoisonError::into_inner) = content;
     }
 
-    /// The table of a stage, at this version or a later one.
+    /// The table of a stage, at this version or a later one. Waits while the stage runs, for all
+    /// attempts of this executor in one call to the manager.
     ///
     /// # Errors
     /// When the manager is gone, which may pass, or no longer knows the stage.
@@ -50,12 +51,16 @@ impl Tables {
         self.cells().retain(|stage, _| stage.job != job);
     }
 
-    /// The cell of the latest version asked for; older ones are dropped.
+    /// The cell of the latest version asked for; older ones are dropped. Whoever names an older one
+    /// may use the later table, but not wait for it: it was launched when the older one was
+    /// complete, so that its slot may be what the later one needs.
     fn cell(&self, stage: StageId, version: u32) -> Cell {
         let mut cells = self.cells();
         let (latest, cell) = cells.entry(stage).or_insert_with(|| (version, Cell::default()));
         if *latest < version {
             (*latest, *cell) = (version, Cell::default());
+        } else if *latest > version && !cell.initialized() {
+            return Cell::default();
         }
         Arc::clone(cell)
     }

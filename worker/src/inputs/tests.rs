@@ -260,3 +260,31 @@ fn a_peer_killed_in_the_middle_is_a_failed_fetch() {
         );
     });
 }
+
+/// A stage that lost outputs after version 1 and runs again.
+struct Recomputing;
+
+#[async_trait]
+impl ContentSource for Recomputing {
+    async fn content(&self, hash: ContentHash) -> Result<Bytes, Failure> {
+        Err(Failure::new(ErrorKind::NotFound, hash.to_string()))
+    }
+
+    async fn outputs(&self, _: StageId, version: u32) -> Result<Arc<OutputTable>, Failure> {
+        if version > 1 {
+            std::future::pending::<()>().await;
+        }
+        Err(Failure::new(ErrorKind::NotFound, "it lost outputs"))
+    }
+}
+
+#[test]
+fn whoever_names_a_lost_version_does_not_wait_for_the_next() {
+    on_io(async {
+        let tables = Tables::new(Arc::new(Recomputing));
+        let mut next = Box::pin(tables.get(stage(), 2));
+        assert!(futures::FutureExt::now_or_never(next.as_mut()).is_none(), "it waits");
+        let error = tables.get(stage(), 1).await.unwrap_err();
+        assert_eq!(attempt_end_of(&error), AttemptEnd::BlocksMissing { blocks: Vec::new() });
+    });
+}

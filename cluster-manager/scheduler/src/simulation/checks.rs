@@ -1,7 +1,8 @@
 //! What the scheduler is held to, seen from outside:
 //!
 //! - an attempt is launched once, on a worker that is not known to be lost or silent, when every
-//!   output it reads is there;
+//!   output it reads is there, or all of them are being made;
+//! - what starts early gives way to whatever could run; see `early.rs`;
 //! - a task with a winner runs again only if the winner's output was lost and something still
 //!   needs it, or if its stage was rolled back, which only unrepeatable stages cause;
 //! - every result partition is delivered, none twice after the driver's word that it has it, each
@@ -13,13 +14,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use gnist_common::error::{ErrorKind, Failure};
-use gnist_common::graph::StageOutput;
+use gnist_common::graph::{Stage, StageOutput};
 use gnist_common::ids::{AttemptId, JobId, StageId, TaskId, WorkerId};
 use gnist_common::protocol::ResultLocation;
 use gnist_common::task::{AttemptEnd, Launch, OutputLocation};
 
+use super::early::EarlyLog;
 use super::graphs::{Made, Plan};
-use crate::{Event, Scheduler};
+use crate::{Event, Scheduler, TableLookup};
 
 /// What is known of a task from what was said.
 #[derive(Clone, Debug, Default)]
@@ -35,6 +37,8 @@ struct TaskLog {
     /// Attempts told to stop.
     cancelled: BTreeSet<u32>,
     user_errors: u32,
+    /// It failed in a way after which it may want another worker, or a whole one.
+    is_choosy: bool,
 }
 
 /// A result as the driver sees it.
@@ -60,6 +64,7 @@ pub(super) struct Checks {
     pub(super) ended: BTreeMap<JobId, bool>,
     pub(super) rolled_back: u64,
     pub(super) stale_ends: u64,
+    pub(super) early: EarlyLog,
 }
 
 impl Checks {
@@ -106,6 +111,10 @@ impl Checks {
     fn attempt_ended(&mut self, worker: WorkerId, attempt: AttemptId, end: &AttemptEnd) {
         let task = self.tasks.get_mut(&attempt.task).expect("only launched attempts end");
         task.user_errors += u32::from(matches!(end, AttemptEnd::User(_)));
+        task.is_choosy |= !matches!(
+            end,
+            AttemptEnd::Done(_) | AttemptEnd::BlocksMissing { .. } | AttemptEnd::Cancelled
+        );
         let is_latest = task.launches.len() == attempt.attempt as usize + 1;
         let is_stale = !is_latest || task.cancelled.contains(&attempt.attempt);
         if is_stale || self.lost.contains(&worker) {
@@ -139,6 +148,13 @@ impl Checks {
         if let Some(task) = self.tasks.get_mut(&attempt.task) {
             task.cancelled.insert(attempt.attempt);
         }
+        self.early.cancelled(attempt);
+    }
+
+    /// Looks at what an event has led to, once all of it is done.
+    pub(super) fn settled(&mut self, scheduler: &Scheduler) {
+        let is_choosy = |task| self.tasks.get(&task).is_some_and(|log| log.is_choosy);
+        self.early.settled(scheduler, &self.plans, is_choosy);
     }
 
     pub(super) fn dropped(&mut self, attempt: AttemptId) {
@@ -157,13 +173,23 @@ impl Checks {
         assert!(!self.silent.contains(&worker), "{} on a silent worker", launch.attempt);
         assert!(!self.ended.contains_key(&stage.job), "{} of an ended job", launch.attempt);
         let plan = &self.plans[&stage.job];
+        let mut is_early = false;
         for input in &launch.inputs {
             let from = input.input.stage;
-            let table = scheduler.output_table(from, input.version);
-            let table = table.unwrap_or_else(|| panic!("{id} starts before {from} is complete"));
+            let table = match scheduler.output_table(from, input.version) {
+                TableLookup::Complete(table) => table,
+                TableLookup::Pending => {
+                    is_early = true;
+                    continue;
+                }
+                TableLookup::Gone => panic!("{id} is to read a version of {from} that is gone"),
+            };
             assert_eq!(table.outputs.len(), plan.stage(from).tasks as usize);
             let is_there = |output: &OutputLocation| !self.lost.contains(&output.worker);
             assert!(table.outputs.iter().all(is_there), "{id} is sent to lost outputs of {from}");
+        }
+        if is_early {
+            self.early.launched(scheduler, worker, launch);
         }
         self.check_need(launch);
         let task = self.tasks.entry(id).or_default();
@@ -200,8 +226,12 @@ impl Checks {
         let is_wanted = |consumer: TaskId| {
             self.tasks.get(&consumer).is_none_or(|log| log.winner.is_none() || log.is_dropped)
         };
+        // Nothing is said of the roll-back of a result that is held back here, on no worker, before
+        // it is launched again.
+        let may_start_over = |c: &Stage| c.output == StageOutput::Result && plan.has_volatile();
         let mut consumers = plan.consumers(id.stage);
-        let is_needed = consumers.any(|c| (0..c.tasks).any(|p| is_wanted(c.id.task(p))));
+        let is_needed =
+            consumers.any(|c| may_start_over(c) || (0..c.tasks).any(|p| is_wanted(c.id.task(p))));
         let is_result = stage.output == StageOutput::Result;
         assert!(is_needed || is_result || !self.finished.contains(&id.stage), "nobody needs {id}");
     }

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use gnist_common::error::{ErrorKind, Failure};
 use gnist_common::ids::{AttemptId, JobId, WorkerId};
-use gnist_common::task::{AttemptEnd, Launch, OutputTable};
+use gnist_common::task::{AttemptEnd, Launch};
 
 use super::graphs::Made;
 use super::random::Random;
+use crate::{Scheduler, TableLookup};
 
 /// What the shell sends a worker.
 #[derive(Clone, Debug)]
@@ -18,11 +19,32 @@ pub(super) enum Order {
     DropJob(JobId),
 }
 
-/// An attempt on a worker, with the output tables it pulled when it started.
+/// An attempt on a worker, with what it was told of the output tables it reads.
 #[derive(Clone, Debug)]
 pub(super) struct Running {
     pub(super) launch: Launch,
-    pub(super) tables: Option<Vec<OutputTable>>,
+    tables: Vec<TableLookup>,
+}
+
+impl Running {
+    pub(super) fn new(launch: Launch) -> Self {
+        let tables = vec![TableLookup::Pending; launch.inputs.len()];
+        Self { launch, tables }
+    }
+
+    /// It runs on when every table is there, or one never will be.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.tables.contains(&TableLookup::Pending) && !self.tables.contains(&TableLookup::Gone)
+    }
+
+    /// Asks for the tables that are not there yet.
+    pub(super) fn pull(&mut self, scheduler: &Scheduler) {
+        for (input, table) in self.launch.inputs.iter().zip(&mut self.tables) {
+            if *table == TableLookup::Pending {
+                *table = scheduler.output_table(input.input.stage, input.version);
+            }
+        }
+    }
 }
 
 /// One worker process.
@@ -63,13 +85,13 @@ pub(super) fn read(
     workers: &BTreeMap<WorkerId, SimWorker>,
     running: &Running,
 ) -> Result<Vec<Vec<Made>>, Box<AttemptEnd>> {
-    let Some(tables) = &running.tables else {
-        return Err(Box::new(AttemptEnd::BlocksMissing { blocks: Vec::new() }));
-    };
     let partition = running.launch.attempt.task.partition;
     let mut missing = BTreeSet::new();
     let mut inputs = Vec::new();
-    for table in tables {
+    for table in &running.tables {
+        let TableLookup::Complete(table) = table else {
+            return Err(Box::new(AttemptEnd::BlocksMissing { blocks: Vec::new() }));
+        };
         let mut made = Vec::new();
         for output in &table.outputs {
             let holder = &workers[&output.worker];
@@ -96,16 +118,17 @@ pub(super) fn read(
 
 /// A bad end by bad luck, rarely.
 pub(super) fn mishap(random: &mut Random, per_mille: u64) -> Option<AttemptEnd> {
-    if !random.chance(per_mille) {
-        return None;
-    }
+    random.chance(per_mille).then(|| bad_luck(random))
+}
+
+pub(super) fn bad_luck(random: &mut Random) -> AttemptEnd {
     let failure = |kind| Failure::new(kind, "bad luck");
-    Some(match random.between(0, 99) {
+    match random.between(0, 99) {
         0..=59 => AttemptEnd::Transient(failure(ErrorKind::Transient)),
         60..=74 => AttemptEnd::OutOfMemory(failure(ErrorKind::OutOfMemory)),
         75..=84 => AttemptEnd::DiskFull(failure(ErrorKind::DiskFull)),
         85..=92 => AttemptEnd::Panic(failure(ErrorKind::Panic)),
         93..=97 => AttemptEnd::Cancelled,
         _ => AttemptEnd::User(failure(ErrorKind::User)),
-    })
+    }
 }

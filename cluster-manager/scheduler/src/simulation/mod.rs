@@ -12,6 +12,7 @@
 
 mod checks;
 mod cluster;
+mod early;
 mod graphs;
 mod random;
 mod world;
@@ -56,6 +57,7 @@ fn random_clusters_keep_every_promise() {
     assert!(total.jobs_done < total.jobs, "{total:?}");
     assert!(total.workers_lost > 100 && total.recomputed > 500, "{total:?}");
     assert!(total.rolled_back > 50 && total.stale_ends > 100, "{total:?}");
+    assert!(total.early_launches > 500 && total.gave_way > 100, "{total:?}");
 }
 
 #[test]

@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use gnist_common::graph::StageOutput;
 use gnist_common::ids::{ApplicationId, AttemptId, JobId, WorkerId};
 use gnist_common::protocol::ResultLocation;
-use gnist_common::task::{AttemptEnd, Launch, LaunchInput, TaskMetrics, TaskOutput};
+use gnist_common::task::{AttemptEnd, Launch, TaskMetrics, TaskOutput};
 use gnist_common::time::Time;
 
 use super::checks::Checks;
-use super::cluster::{Order, Running, SimWorker, mishap, read};
+use super::cluster::{Order, Running, SimWorker, bad_luck, mishap, read};
 use super::graphs::{Made, Plan};
 use super::random::{Random, mix};
 use crate::{Action, Event, Scheduler, SchedulerConfig};
@@ -63,6 +63,8 @@ pub(super) struct Counts {
     pub(super) recomputed: u64,
     pub(super) rolled_back: u64,
     pub(super) stale_ends: u64,
+    pub(super) early_launches: u64,
+    pub(super) gave_way: u64,
     /// A digest of every action in order.
     pub(super) digest: u64,
 }
@@ -75,6 +77,8 @@ impl Counts {
         self.recomputed += other.recomputed;
         self.rolled_back += other.rolled_back;
         self.stale_ends += other.stale_ends;
+        self.early_launches += other.early_launches;
+        self.gave_way += other.gave_way;
         self.digest = mix(&[self.digest, other.digest]);
     }
 }
@@ -145,6 +149,8 @@ impl World {
             jobs_done: self.checks.ended.values().filter(|is_done| **is_done).count() as u64,
             rolled_back: self.checks.rolled_back,
             stale_ends: self.checks.stale_ends,
+            early_launches: self.checks.early.launches,
+            gave_way: self.checks.early.gave_way,
             ..self.counts
         }
     }
@@ -271,6 +277,8 @@ impl World {
             }
             self.perform(action);
         }
+        self.checks.settled(&self.scheduler);
+        self.answer_pulls();
         if let Some(at) = self.scheduler.next_deadline() {
             self.at(at.0, Happening::Tick);
         }
@@ -331,15 +339,39 @@ impl World {
     }
 
     fn start(&mut self, id: WorkerId, launch: Launch) {
-        let pull =
-            |input: &LaunchInput| self.scheduler.output_table(input.input.stage, input.version);
-        let tables = launch.inputs.iter().map(pull).collect();
         let attempt = launch.attempt;
+        let mut running = Running::new(launch);
+        running.pull(&self.scheduler);
+        let is_waiting = running.is_waiting();
         let worker = self.workers.get_mut(&id).expect("orders go to workers");
-        worker.running.insert(attempt, Running { launch, tables });
+        worker.running.insert(attempt, running);
         assert!(worker.slots_in_use() <= worker.slots, "{id} runs more than it has slots");
+        // Bad luck may strike who waits, too.
+        if !is_waiting || self.random.chance(self.mishaps_per_mille) {
+            self.run_for_a_while(id, attempt);
+        }
+    }
+
+    fn run_for_a_while(&mut self, id: WorkerId, attempt: AttemptId) {
         let at = self.now + self.random.between(10, 3_000);
         self.at(at, Happening::Finish(id, attempt));
+    }
+
+    /// Tells the attempts that wait for their inputs what became of them.
+    fn answer_pulls(&mut self) {
+        let mut answered = Vec::new();
+        for (id, worker) in self.workers.iter_mut().filter(|(_, worker)| worker.alive) {
+            let waiting = worker.running.iter_mut().filter(|(_, running)| running.is_waiting());
+            for (attempt, running) in waiting {
+                running.pull(&self.scheduler);
+                if !running.is_waiting() {
+                    answered.push((*id, *attempt));
+                }
+            }
+        }
+        for (id, attempt) in answered {
+            self.run_for_a_while(id, attempt);
+        }
     }
 
     fn finish(&mut self, id: WorkerId, attempt: AttemptId) {
@@ -349,6 +381,7 @@ impl World {
         }
         let running = worker.running[&attempt].clone();
         let end = match mishap(&mut self.random, self.mishaps_per_mille) {
+            _ if running.is_waiting() => bad_luck(&mut self.random),
             Some(mishap) => mishap,
             None => match read(&self.workers, &running) {
                 Ok(inputs) => self.make(id, &running.launch, &inputs),

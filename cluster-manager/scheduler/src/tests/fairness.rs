@@ -57,20 +57,18 @@ fn tasks_spread_over_workers_by_free_slots() {
     assert_eq!(workers, [B, A, B, A, B]);
 }
 
-/// A map stage of two tasks, of which the one on B made nearly everything.
+/// A map stage of two tasks, of which the one on B made nearly everything, and its consumer.
 fn uneven(harness: &mut Harness, mode: InputMode, tasks: u32, bytes: u64) {
     let input = StageInput { stage: JOB.stage(0), mode };
-    harness.submit(
-        vec![map(0, 2, tasks), Stage { inputs: vec![input], ..result(1, tasks, &[]) }],
-        true,
-    );
+    harness.submit(vec![map(0, 2, tasks)], false);
     let end = |bytes| {
         let sizes = vec![bytes; tasks as usize];
         AttemptEnd::Done(TaskOutput { bytes: sizes, ..TaskOutput::default() })
     };
     harness.end(attempt(0, 0, 0), end(bytes / 100));
-    harness.clear();
     harness.end(attempt(0, 1, 0), end(bytes));
+    harness.clear();
+    harness.submit(vec![Stage { inputs: vec![input], ..result(1, tasks, &[]) }], true);
 }
 
 #[test]

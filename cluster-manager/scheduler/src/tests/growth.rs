@@ -36,16 +36,19 @@ fn stages_may_come_in_any_order_within_a_message() {
 }
 
 #[test]
-fn a_stage_starts_when_all_its_inputs_are_complete() {
-    let mut harness = Harness::new(&[9]);
-    harness.submit(vec![map(0, 2, 1), map(1, 1, 1), result(2, 1, &[0, 1])], true);
+fn a_stage_waits_until_all_its_inputs_are_complete() {
+    let mut harness = Harness::new(&[3]);
+    harness.submit(vec![map(0, 3, 1), map(1, 2, 1), result(2, 1, &[0, 1])], true);
     assert_eq!(harness.running.len(), 3);
     harness.finish(attempt(0, 0, 0));
-    harness.finish(attempt(1, 0, 0));
+    harness.finish(attempt(0, 1, 0));
     assert_eq!(harness.launches_of(2), []);
     let status = harness.scheduler.snapshot().jobs[0].stages[2].status;
     assert_eq!(status, StageStatus::Waiting);
-    harness.finish(attempt(0, 1, 0));
+    harness.finish_stage(0);
+    assert!(harness.is_early(attempt(2, 0, 0)), "every other task runs");
+    harness.finish_stage(1);
+    assert!(!harness.is_early(attempt(2, 0, 0)));
     assert_eq!(harness.launches_of(2), [0]);
 }
 

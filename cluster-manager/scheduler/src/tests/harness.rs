@@ -107,6 +107,10 @@ impl Harness {
     }
 
     pub(super) fn send(&mut self, event: Event) -> Vec<Action> {
+        if let Event::StagesSubmitted { stages, .. } = &event {
+            let sizes = stages.iter().map(|stage| (stage.id, stage.output.partitions()));
+            self.partitions.extend(sizes);
+        }
         let actions = self.scheduler.handle(self.now, event);
         self.scheduler.check();
         self.untaken.extend(results(&actions).into_iter().filter(|(_, left)| *left).map(|r| r.0));
@@ -136,9 +140,6 @@ impl Harness {
     }
 
     pub(super) fn submit(&mut self, stages: Vec<Stage>, sealed: bool) -> Vec<Action> {
-        for stage in &stages {
-            self.partitions.insert(stage.id, stage.output.partitions());
-        }
         self.send(Event::StagesSubmitted { job: JOB, stages, sealed })
     }
 
@@ -161,19 +162,27 @@ impl Harness {
     /// Finishes what runs, in order, until nothing runs.
     pub(super) fn finish_all(&mut self) -> Vec<Action> {
         let mut actions = Vec::new();
-        while let Some((&attempt, _)) = self.running.first_key_value() {
+        while let Some(attempt) = self.next_to_end(|_| true) {
             actions.extend(self.finish(attempt));
         }
         actions
     }
 
+    /// The first attempt that can end: early ones wait for their inputs.
+    fn next_to_end(&self, is_meant: impl Fn(&AttemptId) -> bool) -> Option<AttemptId> {
+        let can_end = |attempt: &&AttemptId| !self.is_early(**attempt) && is_meant(attempt);
+        self.running.keys().find(can_end).copied()
+    }
+
+    pub(super) fn is_early(&self, attempt: AttemptId) -> bool {
+        self.scheduler.early.contains(attempt)
+    }
+
     /// Finishes every running attempt of a stage, and what of it is launched meanwhile.
     pub(super) fn finish_stage(&mut self, ordinal: u32) -> Vec<Action> {
         let mut actions = Vec::new();
-        let next = |running: &BTreeMap<AttemptId, WorkerId>| {
-            running.keys().find(|attempt| attempt.task.stage == JOB.stage(ordinal)).copied()
-        };
-        while let Some(attempt) = next(&self.running) {
+        let is_meant = |attempt: &AttemptId| attempt.task.stage == JOB.stage(ordinal);
+        while let Some(attempt) = self.next_to_end(is_meant) {
             actions.extend(self.finish(attempt));
         }
         actions

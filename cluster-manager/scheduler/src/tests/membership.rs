@@ -1,7 +1,7 @@
 //! Workers that come, fall silent, leave and are missed.
 
 use super::harness::*;
-use crate::{Action, Event, SchedulerConfig};
+use crate::{Action, Event, SchedulerConfig, TableLookup};
 use gnist_common::error::ErrorKind;
 
 #[test]
@@ -65,7 +65,8 @@ fn a_draining_worker_gets_no_launches_and_keeps_its_blocks() {
     harness.send(Event::WorkerDraining { worker: A });
     harness.finish_stage(0);
     assert_eq!(harness.running.get(&attempt(1, 0, 0)), Some(&B));
-    assert!(harness.scheduler.output_table(JOB.stage(0), 0).is_some());
+    let table = harness.scheduler.output_table(JOB.stage(0), 0);
+    assert!(matches!(table, TableLookup::Complete(_)));
 }
 
 #[test]
@@ -80,7 +81,7 @@ fn an_attempt_that_the_scheduler_does_not_know_is_cancelled() {
 #[test]
 fn a_worker_that_registers_again_keeps_what_it_still_holds() {
     let mut harness = Harness::new(&[2]);
-    harness.submit(vec![map(0, 3, 1), result(1, 1, &[0])], true);
+    harness.submit(vec![map(0, 3, 1)], false);
     harness.finish(attempt(0, 0, 0));
     harness.finish(attempt(0, 1, 0));
     harness.clear();
@@ -95,6 +96,7 @@ fn a_worker_that_registers_again_keeps_what_it_still_holds() {
     });
     assert_eq!(dropped(&actions), [attempt(0, 1, 0), stranger]);
     assert_eq!(launched(&actions), [(A, attempt(0, 1, 1))], "its blocks are gone");
+    harness.submit(vec![result(1, 1, &[0])], true);
     harness.run_to_end();
     assert_eq!((harness.launches_of(0), harness.launches_of(1)), (vec![1], vec![0]));
 }

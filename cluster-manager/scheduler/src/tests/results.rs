@@ -1,6 +1,7 @@
 //! Results on their way to the driver.
 
 use super::harness::*;
+use crate::TableLookup;
 use crate::{Action, Event};
 use gnist_common::graph::{Repeatability, Stage};
 
@@ -111,19 +112,26 @@ fn a_summary_adds_up_the_winners() {
 fn an_output_table_is_served_while_its_stage_is_complete() {
     let mut harness = Harness::new(&[1, 1]);
     harness.submit(vec![map(0, 2, 1), result(1, 2, &[0])], true);
-    let table = |harness: &Harness, version| harness.scheduler.output_table(JOB.stage(0), version);
-    assert_eq!(table(&harness, 0), None);
+    let lookup = |harness: &Harness, version| harness.scheduler.output_table(JOB.stage(0), version);
+    let table = |harness: &Harness, version| match lookup(harness, version) {
+        TableLookup::Complete(table) => table,
+        other => panic!("not complete: {other:?}"),
+    };
+    assert_eq!(lookup(&harness, 0), TableLookup::Pending);
+    assert_eq!(lookup(&harness, 1), TableLookup::Gone, "nothing was lost yet");
     harness.finish_stage(0);
-    let first = table(&harness, 0).expect("the stage is complete");
+    let first = table(&harness, 0);
     assert_eq!(first.outputs.iter().map(|output| output.worker).collect::<Vec<_>>(), [A, B]);
     assert_eq!(first.workers.len(), 2);
     harness.lose(B);
-    assert_eq!(table(&harness, 0), None);
+    assert_eq!(lookup(&harness, 0), TableLookup::Gone);
+    assert_eq!(lookup(&harness, 1), TableLookup::Pending);
     harness.finish(attempt(1, 0, 0));
     let missing = harness.scheduler.snapshot().jobs[0].stages[0].lost;
     assert_eq!(missing, 0, "a task of the consumer ran on B, and needs it");
     harness.finish(attempt(0, 1, 1));
-    let second = table(&harness, first.version + 1).expect("complete again");
+    let second = table(&harness, first.version + 1);
     assert_eq!(second.outputs[1].attempt, attempt(0, 1, 1));
-    assert_eq!(table(&harness, second.version + 1), None);
+    assert_eq!(table(&harness, 0), second, "whoever names an earlier version reads this one");
+    assert_eq!(lookup(&harness, second.version + 1), TableLookup::Gone);
 }
