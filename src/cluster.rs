@@ -15,7 +15,7 @@ use gnist_worker::{Connections, PulledPrograms, Reconnect, Worker, WorkerConfig,
 use crate::machine::fresh_worker_id;
 
 /// How long a worker looks for its cluster manager.
-const CONNECT_FOR: Duration = Duration::from_secs(10);
+const CONNECT_FOR: Duration = Duration::from_secs(3);
 const CONNECT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What a cluster manager is started with.
@@ -137,7 +137,7 @@ async fn connect_patiently(addresses: &[String]) -> Result<WorkerLink, Failure> 
     loop {
         match client::connect_worker(addresses).await {
             Err(failure) if Instant::now() < give_up => {
-                tracing::info!(%failure, "waiting for the cluster manager");
+                tracing::debug!(%failure, "waiting for the cluster manager");
                 tokio::time::sleep(CONNECT_PAUSE).await;
             }
             connected => return connected,

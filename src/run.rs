@@ -56,7 +56,8 @@ where
     let outcome = runtime.block_on(async {
         let master = master()?;
         let session = Session::builder(master).connect().await?;
-        program(session).await
+        let application = gnist_driver::Session::clone(&session);
+        program(session).await.inspect_err(|failure| application.fail(failure.to_string()))
     });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

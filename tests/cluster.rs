@@ -1,5 +1,6 @@
 //! Standing clusters of real processes, and what becomes of jobs when parts of them die.
 
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::{Failed, Trial};
@@ -11,7 +12,7 @@ use crate::standing::{Cluster, array, check, expect_keys};
 
 pub fn trials() -> Vec<Trial> {
     type Test = fn() -> Result<(), Failed>;
-    let tests: [(&str, Test); 13] = [
+    let tests: [(&str, Test); 15] = [
         ("lists_have_the_contracts_json", lists_have_the_contracts_json),
         ("the_ui_serves_the_same_and_more", the_ui_serves_the_same_and_more),
         ("a_killed_worker_changes_no_answer", a_killed_worker_changes_no_answer),
@@ -25,6 +26,8 @@ pub fn trials() -> Vec<Trial> {
         ("a_worker_needs_a_folder_it_can_write", a_worker_needs_a_folder_it_can_write),
         ("a_port_in_use_is_named", a_port_in_use_is_named),
         ("writing_is_refused_on_a_standing_cluster", writing_is_refused_on_a_standing_cluster),
+        ("a_failed_query_is_a_failed_application", a_failed_query_is_a_failed_application),
+        ("a_worker_may_start_before_its_manager", a_worker_may_start_before_its_manager),
     ];
     let trial = |(name, test)| Trial::test(format!("cluster::{name}"), test);
     tests.into_iter().map(trial).collect()
@@ -257,5 +260,39 @@ fn writing_is_refused_on_a_standing_cluster() -> Result<(), Failed> {
     let ended = cluster.sql(&format!("copy (select 1) to '{}'", target.display())).end()?;
     ended.expect(1, "", &["error: writing (`COPY`) is not supported yet"])?;
     check(!target.exists(), "something was written")?;
+    Ok(())
+}
+
+fn a_failed_query_is_a_failed_application() -> Result<(), Failed> {
+    let cluster = Cluster::start(1, &[])?;
+    cluster.sql("select cast('x' as int) as a").end()?.expect(1, "", &["error: "])?;
+    cluster.sql("select nothing").end()?.expect(1, "", &["error: "])?;
+    cluster.sql("select 1 as a").end()?.expect(0, "a\n1\n", &[])?;
+    let applications = cluster.list("apps")?;
+    let states: Vec<&Value> = array(&applications)?.iter().map(|one| &one["state"]).collect();
+    check(states == ["failed", "failed", "finished"], &applications)?;
+    let errors = array(&applications)?.iter().map(|one| one["error"].is_string());
+    check(errors.eq([true, true, false]), &applications)?;
+    Ok(())
+}
+
+fn a_worker_may_start_before_its_manager() -> Result<(), Failed> {
+    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let (listen, master) = (format!("127.0.0.1:{port}"), format!("gnist://127.0.0.1:{port}"));
+    let folder = tempfile::tempdir()?;
+    let (work, state) = (folder.path().join("work"), folder.path().join("state"));
+    let (work, state) = (work.display().to_string(), state.display().to_string());
+    let worker = Running::start(&["worker", "--master", &master, "--work-dir", &work]);
+    std::thread::sleep(Duration::from_millis(500));
+    let _manager = Running::start(&[
+        "cluster-manager",
+        "--listen",
+        &listen,
+        "--ui",
+        "127.0.0.1:0",
+        "--state-dir",
+        &state,
+    ]);
+    worker.line("worker at ")?;
     Ok(())
 }

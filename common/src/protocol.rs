@@ -124,7 +124,10 @@ pub enum DriverToManager {
     /// Every heartbeat interval; the application's jobs are cancelled when its lease runs out.
     Heartbeat,
     /// It leaves in good order.
-    CloseApplication,
+    CloseApplication {
+        /// Why it failed, if it did.
+        error: Option<String>,
+    },
 }
 
 /// Where one partition of a result is.

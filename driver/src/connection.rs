@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -44,6 +44,8 @@ pub(crate) struct Connection {
     tasks: Vec<JoinHandle<()>>,
     /// Ends when the manager has hung up.
     hung_up: watch::Receiver<()>,
+    /// Why the application failed.
+    failed: OnceLock<String>,
 }
 
 /// A job's end of the conversation.
@@ -116,6 +118,7 @@ impl Connection {
             next_job: AtomicU32::new(0),
             tasks: vec![tokio::spawn(routing), tokio::spawn(beating)],
             hung_up,
+            failed: OnceLock::new(),
         })
     }
 
@@ -166,11 +169,21 @@ impl Connection {
         }
     }
 
+    /// Says why the application failed; the first word counts.
+    pub(crate) fn fail(&self, error: String) {
+        // Set already: the first failure is the cause.
+        let _ = self.failed.set(error);
+    }
+
+    fn goodbye(&self) -> DriverToManager {
+        DriverToManager::CloseApplication { error: self.failed.get().cloned() }
+    }
+
     /// Leaves in good order: returns once the manager has heard it.
     pub(crate) async fn close(&self) {
         let mut hung_up = self.hung_up.clone();
         let goodbye = async {
-            if self.say(DriverToManager::CloseApplication).await.is_ok() {
+            if self.say(self.goodbye()).await.is_ok() {
                 // Nothing is ever sent: this ends when the other end is dropped.
                 let _ = hung_up.changed().await;
             }
@@ -182,7 +195,7 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        let _ = self.to_manager.try_send(DriverToManager::CloseApplication);
+        let _ = self.to_manager.try_send(self.goodbye());
         for task in &self.tasks {
             task.abort();
         }

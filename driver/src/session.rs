@@ -169,6 +169,11 @@ impl Session {
         self.jobs.connection.slots()
     }
 
+    /// Says why the application has failed: once closed, it is not one that finished.
+    pub fn fail(&self, error: impl Into<String>) {
+        self.jobs.connection.fail(error.into());
+    }
+
     /// Leaves in good order: jobs still running are cancelled.
     pub async fn close(&self) {
         self.jobs.connection.close().await;

@@ -84,6 +84,13 @@ impl Engine {
         self.session.processes()
     }
 
+    /// Says why the application failed, if it did.
+    pub(crate) fn failed(&self, error: &CliError) {
+        if let Some(message) = error.message() {
+            self.session.fail(message);
+        }
+    }
+
     /// Ends the session in good order.
     pub(crate) async fn close(&self) {
         self.session.close().await;

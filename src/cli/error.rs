@@ -48,6 +48,17 @@ pub(crate) enum CliError {
 }
 
 impl CliError {
+    /// What went wrong in a line; nothing for who was stopped.
+    pub(crate) fn message(&self) -> Option<String> {
+        match self {
+            Self::Usage { message, .. } => Some(message.clone()),
+            Self::Failed(failure) => Some(failure.message.clone()),
+            Self::Sql(error) => Some(error.message().to_owned()),
+            Self::Io { doing, source } => Some(format!("{doing}: {source}")),
+            Self::StdoutClosed | Self::Stopped { .. } => None,
+        }
+    }
+
     pub(crate) fn usage(message: impl Into<String>) -> Self {
         Self::Usage { message: message.into(), help: None }
     }

@@ -67,6 +67,9 @@ pub(super) fn run(args: SqlArgs) -> Result<Exit, CliError> {
         };
         let result = interruptible(work).await;
         progress.clear();
+        if let Err(error) = &result {
+            engine.failed(error);
+        }
         engine.close().await;
         result.map(|()| Exit::Success)
     })

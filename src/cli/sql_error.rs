@@ -25,6 +25,11 @@ pub(crate) struct SqlError {
 }
 
 impl SqlError {
+    /// What is wrong, without its place.
+    pub(super) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// A script that is not SQL.
     pub(super) fn parsing(script: &Script, error: &DataFusionError) -> Self {
         let mut this = Self::new(script, error);

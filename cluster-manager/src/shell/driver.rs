@@ -81,8 +81,11 @@ impl Shell {
                 tracing::warn!(application = %id, "driver named a job of another application");
             }
             DriverToManager::Heartbeat => {}
-            DriverToManager::CloseApplication => {
-                self.close(id, ApplicationState::Finished, None);
+            DriverToManager::CloseApplication { error } => {
+                let failed = error.is_some();
+                let state =
+                    if failed { ApplicationState::Failed } else { ApplicationState::Finished };
+                self.close(id, state, error);
             }
             DriverToManager::OpenApplication { .. } => {
                 let error = "its driver opened a second application in one conversation";

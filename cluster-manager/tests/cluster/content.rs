@@ -22,7 +22,7 @@ async fn content_is_there_until_its_application_closes() {
         }
         let unknown = worker.content.content(ContentHash([9; 32])).await;
         assert_eq!(unknown.expect_err("never put").kind, ErrorKind::NotFound);
-        driver.say(DriverToManager::CloseApplication).await;
+        driver.say(DriverToManager::CloseApplication { error: None }).await;
         eventually("it is forgotten", async || {
             worker.content.content(ContentHash([2; 32])).await.is_err()
         })
@@ -40,7 +40,7 @@ async fn what_another_application_put_need_not_be_sent_again() {
     // Other bytes under the same name show that they were never sent.
     let other = Bytes::from(vec![2; 100_000]);
     second.link.content.put_content(hash, other).await.expect("it is there");
-    first.say(DriverToManager::CloseApplication).await;
+    first.say(DriverToManager::CloseApplication { error: None }).await;
     eventually("the first is closed", async || {
         let state = cluster.handle.state().await.expect("the manager runs");
         state.applications[0].ended_at.is_some()

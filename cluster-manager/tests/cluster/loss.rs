@@ -162,7 +162,7 @@ async fn an_application_fails_when_its_driver_is_gone() {
         let cluster = Cluster::start(backend, impatient()).await;
         let driver = cluster.driver().await;
         let closed = cluster.driver().await;
-        closed.say(DriverToManager::CloseApplication).await;
+        closed.say(DriverToManager::CloseApplication { error: None }).await;
         drop(driver);
         let states = async || {
             let state = cluster.handle.state().await.expect("the manager runs");

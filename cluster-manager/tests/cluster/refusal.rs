@@ -107,6 +107,7 @@ async fn stages_whose_programs_were_not_put_are_refused() {
     let mut stages = two_stages(job, 1);
     stages[1].program.kind = ProgramKind::Plan;
     stages[1].program.hash = ContentHash([9; 32]);
+    stages[1].program.length_bytes = 1;
     driver.say(DriverToManager::SubmitStages { job, stages, sealed: true }).await;
     let heard = driver.until_job_ends().await;
     let Some(ManagerToDriver::JobEnded { outcome: Err(failure), .. }) = heard.last() else {

@@ -175,7 +175,9 @@ impl From<DriverToManager> for wire::DriverMessage {
             DriverToManager::ResultTaken { attempt } => Message::ResultTaken(attempt.into()),
             DriverToManager::ResultMissing { attempt } => Message::ResultMissing(attempt.into()),
             DriverToManager::Heartbeat => Message::Heartbeat(wire::Empty {}),
-            DriverToManager::CloseApplication => Message::CloseApplication(wire::Empty {}),
+            DriverToManager::CloseApplication { error } => {
+                Message::CloseApplication(wire::CloseApplication { error })
+            }
         };
         Self { message: Some(message) }
     }
@@ -200,7 +202,7 @@ impl TryFrom<wire::DriverMessage> for DriverToManager {
             Message::ResultTaken(attempt) => Self::ResultTaken { attempt: attempt.into() },
             Message::ResultMissing(attempt) => Self::ResultMissing { attempt: attempt.into() },
             Message::Heartbeat(wire::Empty {}) => Self::Heartbeat,
-            Message::CloseApplication(wire::Empty {}) => Self::CloseApplication,
+            Message::CloseApplication(close) => Self::CloseApplication { error: close.error },
         })
     }
 }

@@ -201,7 +201,8 @@ fn messages_of_drivers_survive() {
         DriverToManager::ResultTaken { attempt: attempt() },
         DriverToManager::ResultMissing { attempt: attempt() },
         DriverToManager::Heartbeat,
-        DriverToManager::CloseApplication,
+        DriverToManager::CloseApplication { error: None },
+        DriverToManager::CloseApplication { error: Some("no such column".to_owned()) },
     ] {
         check::<_, wire::DriverMessage>(message);
     }
@@ -265,7 +266,7 @@ fn another_version_is_refused_by_name() {
     let error = wire::WorkerMessage { message }.check_opening().expect_err("another version");
     let expected = "the worker speaks protocol 2, this cluster manager speaks 1";
     assert_eq!(error.to_string(), expected);
-    let close = wire::DriverMessage::from(DriverToManager::CloseApplication);
+    let close = wire::DriverMessage::from(DriverToManager::CloseApplication { error: None });
     let error = close.check_opening().expect_err("not an opening");
     assert_eq!(error, ConvertError::Unopened { expected: "open_application" });
 }
