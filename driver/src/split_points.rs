@@ -80,12 +80,13 @@ mod tests {
     fn points(values: Vec<Option<i64>>, sort: &RangeSort) -> Vec<Option<i64>> {
         let schema = Arc::new(Schema::new(vec![Field::new("key_0", DataType::Int64, true)]));
         let column = Arc::new(Int64Array::from(values));
-        let batch = RecordBatch::try_new(Arc::clone(&schema), vec![column]).unwrap();
+        let batch =
+            RecordBatch::try_new(Arc::clone(&schema), vec![column]).expect("a column of numbers");
         let mut samples = Samples::default();
         samples.add(0, vec![batch.clone()]);
         samples.add(0, vec![batch]);
         assert_eq!(samples.tasks(), 1);
-        let points = samples.split_points(sort, &schema).unwrap();
+        let points = samples.split_points(sort, &schema).expect("a column of numbers");
         points.into_iter().map(|point| i64::try_from(point[0].clone()).ok()).collect()
     }
 

@@ -158,8 +158,10 @@ mod tests {
             let (mut before, mut kept) = (0_i64, Vec::new());
             for length in lengths {
                 let column = Arc::new(Int64Array::from_iter_values(before..before + length));
-                let batch = RecordBatch::try_new(schema.clone(), vec![column]).unwrap();
-                let sample = sampled(&batch, u64::try_from(before).unwrap(), 30).unwrap();
+                let batch =
+                    RecordBatch::try_new(schema.clone(), vec![column]).expect("a small number");
+                let sample = sampled(&batch, u64::try_from(before).expect("a small number"), 30)
+                    .expect("a small number");
                 kept.extend_from_slice(sample.column(0).as_primitive::<Int64Type>().values());
                 before += length;
             }
