@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use gnist_common::error::Failure;
 use gnist_common::master::MasterUrl;
+use gnist_driver::SessionError;
 
 use crate::child;
 use crate::session::Session;
@@ -42,7 +43,7 @@ pub(crate) fn can_start_children() -> bool {
 pub fn run<F, Fut>(program: F) -> ExitCode
 where
     F: FnOnce(Session) -> Fut,
-    Fut: Future<Output = Result<(), Failure>>,
+    Fut: Future<Output = Result<(), SessionError>>,
 {
     crate::allocator::configure();
     if let Some(exit) = dispatch() {
@@ -57,12 +58,12 @@ where
         let master = master()?;
         let session = Session::builder(master).connect().await?;
         let application = gnist_driver::Session::clone(&session);
-        program(session).await.inspect_err(|failure| application.fail(failure.to_string()))
+        program(session).await.inspect_err(|error| application.fail(error.failure().message))
     });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("error: {failure}");
+        Err(error) => {
+            eprintln!("error: {}", error.failure());
             ExitCode::FAILURE
         }
     }

@@ -22,11 +22,17 @@ const KILLS: u32 = 3;
 /// Rounds that may be tried for each kill that has to happen.
 const ROUNDS_PER_KILL: u32 = 5;
 
-const TPCH: [(&str, &str); 4] = [
+/// TPC-H, and a result that is merged by ranges: its partitions wait on workers for their turn.
+const TPCH: [(&str, &str); 5] = [
     ("q5", include_str!("../src/bench/tpch/q05.sql")),
     ("q9", include_str!("../src/bench/tpch/q09.sql")),
     ("q18", include_str!("../src/bench/tpch/q18.sql")),
     ("q21", include_str!("../src/bench/tpch/q21.sql")),
+    (
+        "sort",
+        "select l_comment, l_orderkey, l_linenumber from lineitem where l_quantity < 3 \
+         order by l_comment, l_orderkey, l_linenumber",
+    ),
 ];
 
 const TABLES: [&str; 8] =

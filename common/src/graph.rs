@@ -51,6 +51,8 @@ pub enum InputMode {
     Partition,
     /// Every task reads every output partition: a broadcast, or the single reader of a gather.
     All,
+    /// Task `p` reads every output partition of task `p` of the producer.
+    Task,
 }
 
 /// An input of a stage that another stage makes. Sources travel in the program and bindings.

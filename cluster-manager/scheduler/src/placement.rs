@@ -142,12 +142,18 @@ pub(crate) fn preferred(
     let is_single = run.stage.tasks == 1;
     let mut local = BTreeMap::<WorkerId, u64>::new();
     for (input, producer) in run.stage.inputs.iter().zip(job.inputs(stage)) {
+        if input.mode == InputMode::Task {
+            if let Some(winner) = producer.winner(partition) {
+                *local.entry(winner.worker).or_default() += winner.bytes.sum();
+            }
+            continue;
+        }
         for (worker, holding) in producer.holdings() {
             let bytes = match input.mode {
                 InputMode::Partition => holding.bytes.get(partition as usize).copied().unwrap_or(0),
                 InputMode::All if is_single => holding.bytes.iter().sum(),
                 // Every worker fetches it anyway.
-                InputMode::All => 0,
+                InputMode::All | InputMode::Task => 0,
             };
             *local.entry(*worker).or_default() += bytes;
         }

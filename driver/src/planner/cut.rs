@@ -200,7 +200,8 @@ pub(super) fn reader(
 ) -> Plan {
     let input_mode = match mode {
         ReadMode::Shuffle | ReadMode::Runs => InputMode::Partition,
-        ReadMode::Gather | ReadMode::Merge | ReadMode::Each => InputMode::All,
+        ReadMode::Gather | ReadMode::Merge => InputMode::All,
+        ReadMode::Each => InputMode::Task,
     };
     inputs.push((stage, input_mode));
     Arc::new(StageReaderExec::new(inputs.len() - 1, mode, equivalence, partitioning))

@@ -57,6 +57,7 @@ impl From<InputMode> for wire::InputMode {
         match mode {
             InputMode::Partition => Self::Partition,
             InputMode::All => Self::All,
+            InputMode::Task => Self::Task,
         }
     }
 }
@@ -66,6 +67,7 @@ fn input_mode(value: i32) -> Result<InputMode, ConvertError> {
     match wire::InputMode::try_from(value) {
         Ok(wire::InputMode::Partition) => Ok(InputMode::Partition),
         Ok(wire::InputMode::All) => Ok(InputMode::All),
+        Ok(wire::InputMode::Task) => Ok(InputMode::Task),
         Ok(wire::InputMode::Unspecified) | Err(_) => {
             Err(ConvertError::UnknownValue { enumeration: "InputMode", value })
         }

@@ -74,6 +74,7 @@ fn stage(output: StageOutput, repeatability: Repeatability) -> Stage {
         inputs: vec![
             StageInput { stage: stage_id(), mode: InputMode::Partition },
             StageInput { stage: stage_id(), mode: InputMode::All },
+            StageInput { stage: stage_id(), mode: InputMode::Task },
         ],
         output,
         repeatability,

@@ -78,7 +78,7 @@ impl Plan {
         let mut used = BTreeSet::new();
         for (input, made) in stage.inputs.iter().zip(inputs) {
             let read = match input.mode {
-                InputMode::Partition => u64::from(attempt.task.partition),
+                InputMode::Partition | InputMode::Task => u64::from(attempt.task.partition),
                 InputMode::All => u64::MAX,
             };
             for made in made {

@@ -80,6 +80,16 @@ fn a_task_goes_where_most_of_its_input_is() {
 }
 
 #[test]
+fn the_reader_of_one_task_goes_where_that_ran() {
+    let mut harness = Harness::new(&[2, 2]);
+    uneven(&mut harness, InputMode::Task, 2, 800 << 20);
+    let launches = harness.launches.iter();
+    let placed: Vec<_> =
+        launches.map(|(worker, launch)| (*worker, launch.attempt.task.partition)).collect();
+    assert_eq!(placed, [(A, 0), (B, 1)]);
+}
+
+#[test]
 fn small_inputs_and_broadcasts_pull_nothing() {
     for (mode, bytes) in [(InputMode::Partition, 800), (InputMode::All, 8 << 20)] {
         let mut harness = Harness::new(&[2, 2]);
