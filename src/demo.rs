@@ -57,20 +57,24 @@ pub(crate) fn run(args: DemoArgs) -> Result<Exit, CliError> {
         eprintln!("starting {MASTER}");
         let engine = Engine::connect(&settings, "gnist demo", Some(killer.clone()));
         let engine = interruptible(engine).await?;
-        let shown = interruptible(show(&engine, &killer, &data)).await;
+        let shown = interruptible(show(&engine, &killer, &data, &query(QUERY, args.scale))).await;
         engine.close().await;
         shown
     })
 }
 
-async fn show(engine: &Engine, killer: &Killer, data: &std::path::Path) -> Result<Exit, CliError> {
+async fn show(
+    engine: &Engine,
+    killer: &Killer,
+    data: &std::path::Path,
+    sql: &str,
+) -> Result<Exit, CliError> {
     register_tpch(engine, data).await?;
     let victim = engine.processes().iter().find(|process| process.role == "worker");
     let victim = victim.ok_or_else(|| {
         CliError::failed(ErrorKind::Internal, "the cluster started without workers")
     })?;
     killer.arm(victim.id);
-    let sql = query(QUERY);
     let rows = engine.rows(sql).await?;
     let table = pretty_format_batches(&rows).map_err(|error| {
         CliError::failed(ErrorKind::Internal, format!("can't print the rows: {error}"))

@@ -54,7 +54,7 @@ async fn measure(
         "query", "ms", "DataFusion ms", "ratio", "rows"
     ))?;
     for number in wanted(&args.queries) {
-        let report = one(&engine, &mut baseline, number, args.runs).await;
+        let report = one(&engine, &mut baseline, number, args).await;
         print_line(&line(&report))?;
         queries.push(report);
     }
@@ -82,14 +82,19 @@ fn wanted(queries: &[u32]) -> Vec<usize> {
 }
 
 /// Measures one query. It never ends the benchmark: what went wrong is in the report.
-async fn one(engine: &Engine, baseline: &mut Baseline, number: usize, runs: u32) -> QueryReport {
+async fn one(
+    engine: &Engine,
+    baseline: &mut Baseline,
+    number: usize,
+    args: &TpchArgs,
+) -> QueryReport {
     let mut report = QueryReport { name: format!("q{number}"), ..QueryReport::default() };
-    let sql = query(number);
+    let sql = &query(number, args.scale);
     if let Err(error) = check(engine, baseline, sql, &mut report).await {
         report.error = Some(error.render().trim_end().to_owned());
     }
     let minimum = |best: Option<f64>, ms: f64| Some(best.map_or(ms, |best| best.min(ms)));
-    for _ in 0..runs {
+    for _ in 0..args.runs {
         // A query that failed once is not tried again; the baseline's time is still wanted.
         if report.rows.is_some() {
             match timed(engine.rows(sql)).await {
