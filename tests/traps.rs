@@ -48,6 +48,7 @@ pub fn trials() -> Vec<Trial> {
         trial("a_plan_500_operators_deep", deep_plan),
         trial("a_value_of_100_mib_crosses_an_exchange", value_of_100_mib),
         trial("a_plan_of_100_mib_reaches_the_executors", plan_of_100_mib),
+        trial("the_driver_lists_files_and_tasks_get_their_share", listings),
         trial("a_function_no_executor_knows_is_an_error", unknown_function),
         trial("now_is_one_moment_and_random_is_not_one_number", now_and_random),
         trial("partition_counts_come_from_the_slots", partition_counts),
@@ -396,6 +397,20 @@ async fn plan_of_100_mib() -> Outcome {
     numbers(&session, "t", &[&[1, 2], &[3]])?;
     let query = "select count(*) from t where repeat('x', 104857600) <> cast(k as varchar)";
     is(&session, query, &[&["3"]]).await
+}
+
+async fn listings() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    for file in 0..8 {
+        let lines: String = (0..10).map(|line| format!("{}\n", file * 10 + line)).collect();
+        std::fs::write(folder.path().join(format!("{file}.csv")), format!("k\n{lines}"))?;
+    }
+    let session = open(CLUSTER).await?;
+    external(&session, "t", "csv", folder.path()).await?;
+    let plan = text_of(&session, "explain select k from t").await?;
+    expect(plan.contains("file_groups={4 groups"), "a share of the files per task", &plan)?;
+    expect((0..8).all(|file| plan.contains(&format!("/{file}.csv"))), "each file by name", &plan)?;
+    is(&session, "select count(*), sum(k) from t", &[&["80", "3160"]]).await
 }
 
 async fn unknown_function() -> Outcome {

@@ -27,7 +27,6 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties,
 };
-use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion::prelude::SessionConfig;
 use futures::TryStreamExt;
 use gnist_common::error::{ErrorKind, Failure};
@@ -65,14 +64,13 @@ impl QueryPlanner for FramePlanner {
         session: &dyn Session,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let statement = classify(plan.clone()).map_err(|error| external(error.failure()))?;
-        let physical =
-            DefaultPhysicalPlanner::default().create_physical_plan(plan, session).await?;
-        if !matches!(statement, Statement::Query(_)) || reads_the_session(&physical) {
-            return Ok(physical);
-        }
         let jobs = self.jobs.upgrade().ok_or_else(|| {
             external(Failure::new(ErrorKind::User, "the session of this frame is closed"))
         })?;
+        let physical = jobs.plan(plan, session).await?;
+        if !matches!(statement, Statement::Query(_)) || reads_the_session(&physical) {
+            return Ok(physical);
+        }
         Ok(Arc::new(JobExec::new(jobs, physical, session.config().clone())))
     }
 }

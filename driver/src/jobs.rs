@@ -4,8 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use datafusion::arrow::array::RecordBatch;
+use datafusion::catalog::Session;
 use datafusion::common::Result;
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::{ExecutionPlan, displayable};
+use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion::prelude::SessionConfig;
 use gnist_common::bytes::ByteSize;
 use gnist_common::error::Failure;
@@ -15,20 +19,45 @@ use crate::connection::Connection;
 use crate::explain;
 use crate::in_process::{self, InProcess};
 use crate::job::ClusterJob;
-use crate::planner::plan_job;
+use crate::planner::{input_bytes, partitions_for, plan_job};
 use crate::result::{BATCHES_WAITING_MAX, JobReport, ResultStream};
 
 /// Where the jobs of one session run, and how they are planned.
 pub(crate) struct Jobs {
     pub(crate) connection: Arc<Connection>,
     pub(crate) in_process: Option<Arc<dyn InProcess>>,
-    pub(crate) target_partitions: usize,
+    /// Partitions of an exchange when little is scanned; none when the user chose their number.
+    pub(crate) partitions: Option<usize>,
     pub(crate) sort_threshold: ByteSize,
     /// Every setting as it was when the session was opened.
     pub(crate) opened_with: BTreeMap<String, Option<String>>,
 }
 
 impl Jobs {
+    /// DataFusion's plan of an optimised query. On a cluster its exchanges have more partitions
+    /// than the session's when it scans much, unless their number was asked for.
+    ///
+    /// # Errors
+    /// Those of DataFusion's planner.
+    pub(crate) async fn plan(
+        &self,
+        query: &LogicalPlan,
+        session: &dyn Session,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let planner = DefaultPhysicalPlanner::default();
+        let plan = planner.create_physical_plan(query, session).await?;
+        let partitions = partitions_for(self.connection.slots(), input_bytes(&plan)) as usize;
+        let is_free = self.in_process.is_none()
+            && self.partitions == Some(session.config().target_partitions());
+        let state = session.as_any().downcast_ref::<SessionState>();
+        let (true, Some(state)) = (is_free && self.partitions < Some(partitions), state) else {
+            return Ok(plan);
+        };
+        let mut state = state.clone();
+        state.config_mut().options_mut().execution.target_partitions = partitions;
+        planner.create_physical_plan(query, &state).await
+    }
+
     /// Starts the job of a physical plan, with the settings of `config`.
     ///
     /// # Errors
@@ -56,7 +85,7 @@ impl Jobs {
                 });
             }
             None => {
-                let job = plan_job(plan, self.target_partitions)?;
+                let job = plan_job(plan)?;
                 let inbox = connection.open_job();
                 let sort_threshold = self.sort_threshold;
                 tokio::spawn(async move {
@@ -81,7 +110,7 @@ impl Jobs {
         Ok(match self.in_process {
             Some(_) => explain::one_stage(plan.as_ref(), self.connection.slots(), report),
             None => {
-                let job = plan_job(plan, self.target_partitions)?;
+                let job = plan_job(plan)?;
                 explain::stage_graph(&job, self.sort_threshold, report)
             }
         })

@@ -11,7 +11,6 @@ use datafusion::datasource::MemTable;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::logical_expr::{DdlStatement, LogicalPlan};
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion::prelude::{
     CsvReadOptions, JsonReadOptions, ParquetReadOptions, SessionConfig, SessionContext,
 };
@@ -28,12 +27,9 @@ use crate::explain;
 use crate::frames::{FramePlanner, NoCache};
 use crate::in_process::InProcess;
 use crate::jobs::{Jobs, reads_the_session};
-use crate::planner::CooperativeJoins;
+use crate::planner::{CooperativeJoins, partitions_for};
 use crate::result::ResultStream;
 use crate::statement::{Statement, classify};
-
-/// Partitions per slot of a cluster: enough that a slow one does not leave the others idle.
-const PARTITIONS_PER_SLOT: u32 = 2;
 
 /// What a session is made from. The facade fills it in.
 pub struct SessionParts {
@@ -76,7 +72,7 @@ impl Session {
         let partitions = match (&in_process, parts.shuffle_partitions) {
             (Some(_), _) => slots,
             (None, Some(partitions)) => partitions.max(1),
-            (None, None) => slots * PARTITIONS_PER_SLOT,
+            (None, None) => partitions_for(slots, 0),
         };
         let target_partitions = partitions as usize;
         let mut config = SessionConfig::new()
@@ -90,7 +86,7 @@ impl Session {
         let jobs = Arc::new(Jobs {
             connection: Arc::new(connection),
             in_process,
-            target_partitions,
+            partitions: parts.shuffle_partitions.is_none().then_some(target_partitions),
             sort_threshold: parts.sort_threshold,
             opened_with: entries.map(|entry| (entry.key, entry.value)).collect(),
         });
@@ -220,7 +216,7 @@ impl Session {
     async fn physical(&self, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>, SessionError> {
         let state = self.context.state();
         let plan = state.optimize(plan)?;
-        Ok(DefaultPhysicalPlanner::default().create_physical_plan(&plan, &state).await?)
+        Ok(self.jobs.plan(&plan, &state).await?)
     }
 
     async fn in_driver(&self, plan: LogicalPlan) -> Result<ResultStream, SessionError> {

@@ -11,6 +11,7 @@
 
 mod cooperative;
 mod cut;
+mod partitions;
 mod repeatability;
 mod rewrite;
 mod same;
@@ -29,6 +30,7 @@ use gnist_operators::program::encode_program;
 use repeatability::is_volatile;
 
 pub(crate) use cooperative::CooperativeJoins;
+pub(crate) use partitions::{input_bytes, partitions_for};
 pub(crate) use repeatability::{Draws, repeatability_of};
 pub(crate) use sort::RangeSort;
 
@@ -102,10 +104,10 @@ pub(crate) struct JobPlan {
 ///
 /// # Errors
 /// `NotImplemented` naming an operator that no executor can run yet.
-pub(crate) fn plan_job(plan: Arc<dyn ExecutionPlan>, target_partitions: usize) -> Result<JobPlan> {
-    let plan = rewrite::for_tasks(plan, target_partitions)?;
+pub(crate) fn plan_job(plan: Arc<dyn ExecutionPlan>) -> Result<JobPlan> {
+    let plan = rewrite::for_tasks(plan)?;
     let mut cutter = cut::Cutter::default();
-    cutter.cut_result(plan, target_partitions)?;
+    cutter.cut_result(plan)?;
     let cut::Cutter { drafts, encoder, bindings, sorts } = cutter;
     let drafts = drafts.into_iter().map(|draft| finish(draft, &encoder)).collect::<Result<_>>()?;
     Ok(same::once(JobPlan { drafts, bindings, sorts }))

@@ -121,3 +121,61 @@ fn volatility_of(expr: &Arc<dyn PhysicalExpr>) -> Volatility {
     };
     expr.children().into_iter().map(volatility_of).fold(own, Volatility::max)
 }
+
+#[cfg(test)]
+mod tests {
+    use datafusion::prelude::SessionContext;
+    use futures::executor::block_on;
+
+    use super::*;
+
+    fn of(query: &str, draws: Draws) -> Repeatability {
+        let plan = block_on(async {
+            let context = SessionContext::new();
+            let table = "create table t as select 1 as k, 2.5e0 as f, 'x' as s";
+            context.sql(table).await?.collect().await?;
+            context.sql(query).await?.create_physical_plan().await
+        });
+        repeatability_of(&plan.expect("a plan"), draws)
+    }
+
+    #[test]
+    fn rows_that_are_only_looked_at_are_exact() {
+        for query in ["select k + 1 from t where f > 1", "select * from t order by k limit 1"] {
+            assert_eq!(of(query, Draws::ByRow), Repeatability::Exact, "{query}");
+        }
+    }
+
+    #[test]
+    fn partial_aggregates_may_emit_early() {
+        let query = "select k, count(*), max(f), sum(k) from t group by k";
+        assert_eq!(of(query, Draws::ByRow), Repeatability::Equivalent);
+    }
+
+    #[test]
+    fn sums_of_floats_and_ordered_aggregates_round() {
+        for call in ["sum(f)", "avg(k)", "array_agg(s)", "first_value(s)", "approx_distinct(k)"] {
+            let query = format!("select k, {call} from t group by k");
+            assert_eq!(of(&query, Draws::ByRow), Repeatability::Rounding, "{call}");
+        }
+    }
+
+    #[test]
+    fn random_values_repeat_by_row_only() {
+        for call in ["random()", "uuid()", "case when f > 1 then random() else 0 end"] {
+            let query = format!("select {call} from t");
+            assert_eq!(of(&query, Draws::ByRow), Repeatability::Exact, "{call}");
+            assert_eq!(of(&query, Draws::ByThread), Repeatability::Indeterminate, "{call}");
+        }
+    }
+
+    #[test]
+    fn a_recursive_query_keeps_its_rows_but_not_their_order() {
+        let sums = "with recursive n as (select 1 as k union all select k + 1 from n where k < 9) \
+             select k from n";
+        assert_eq!(of(sums, Draws::ByRow), Repeatability::Equivalent);
+        let drawn = "with recursive n as (select 0e0 as k union all \
+             select k + random() from n where k < 9) select k from n";
+        assert_eq!(of(drawn, Draws::ByRow), Repeatability::Indeterminate);
+    }
+}

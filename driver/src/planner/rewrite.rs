@@ -27,10 +27,10 @@ type Plan = Arc<dyn ExecutionPlan>;
 ///
 /// # Errors
 /// When DataFusion refuses the rewritten join.
-pub(super) fn for_tasks(plan: Plan, partitions: usize) -> Result<Plan> {
+pub(super) fn for_tasks(plan: Plan) -> Result<Plan> {
     plan.transform_up(|node| {
         if let Some(join) = node.downcast_ref::<HashJoinExec>() {
-            return rewrite_hash_join(join, partitions, &node);
+            return rewrite_hash_join(join, &node);
         }
         if let Some(join) = node.downcast_ref::<NestedLoopJoinExec>()
             && emits_unmatched_build_rows(*join.join_type())
@@ -69,14 +69,11 @@ fn series_without_columns(series: &LazyMemoryExec) -> Result<Plan> {
     Ok(Arc::new(ProjectionExec::try_new(nothing, whole)?))
 }
 
-fn rewrite_hash_join(
-    join: &HashJoinExec,
-    partitions: usize,
-    node: &Plan,
-) -> Result<Transformed<Plan>> {
+fn rewrite_hash_join(join: &HashJoinExec, node: &Plan) -> Result<Transformed<Plan>> {
+    let partitions = partition_count(join.right());
     let shared = matches!(join.partition_mode(), PartitionMode::CollectLeft)
         && emits_unmatched_build_rows(*join.join_type())
-        && partition_count(join.right()) > 1;
+        && partitions > 1;
     if !shared {
         return Ok(Transformed::no(Arc::clone(node)));
     }

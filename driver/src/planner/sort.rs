@@ -53,8 +53,8 @@ struct SortedRoot {
 
 impl Cutter {
     /// Cuts a plan whose rows are the job's result.
-    pub(super) fn cut_result(&mut self, plan: Plan, ranges: usize) -> Result<()> {
-        let Some(root) = sorted_root(&plan).filter(|_| ranges > 1) else {
+    pub(super) fn cut_result(&mut self, plan: Plan) -> Result<()> {
+        let Some(root) = sorted_root(&plan) else {
             self.cut_root(plan, DraftOutput::Result)?;
             return Ok(());
         };
@@ -65,7 +65,7 @@ impl Cutter {
             ordering: merge.expr().clone(),
         };
         self.merge_in_one_task(&root, &runs)?;
-        let points = self.bind_points(&runs, ranges - 1)?;
+        let points = self.bind_points(&runs, runs.count() - 1)?;
         self.sample(&runs, &points)?;
         self.merge_ranges(&root, &runs, points)
     }
@@ -165,9 +165,14 @@ struct Runs {
 }
 
 impl Runs {
+    /// Number of runs, and of ranges they are cut into.
+    fn count(&self) -> usize {
+        self.input.output_partitioning().partition_count()
+    }
+
     /// Reads `stage`, whose blocks are sorted as the runs are.
     fn read(&self, inputs: &mut Inputs, stage: usize, mode: ReadMode) -> Plan {
-        let runs = self.input.output_partitioning().partition_count();
+        let runs = self.count();
         let equivalence = self.input.properties().eq_properties.clone();
         reader(inputs, stage, mode, equivalence, Partitioning::UnknownPartitioning(runs))
     }
