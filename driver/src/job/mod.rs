@@ -51,8 +51,6 @@ pub(crate) struct ClusterJob {
     is_large: BTreeMap<usize, bool>,
     /// Samples of sorts, by the draft that takes them.
     samples: BTreeMap<usize, Samples>,
-    /// The draft of every submitted stage.
-    drafts: BTreeMap<StageId, usize>,
     /// Result partitions that wait for their turn.
     waiting: BTreeMap<u32, (AttemptId, ResultLocation)>,
     /// Result partitions already delivered: an attempt announced again is not delivered again.
@@ -84,7 +82,6 @@ impl ClusterJob {
             sort_threshold,
             is_large: BTreeMap::new(),
             samples: BTreeMap::new(),
-            drafts: BTreeMap::new(),
             waiting: BTreeMap::new(),
             seed: new_seed(),
             connection,
@@ -208,7 +205,6 @@ impl ClusterJob {
             output: stage_output(draft),
             repeatability: draft.repeatability,
         };
-        self.drafts.insert(id, at);
         self.stages[at] = Some(id);
         self.submitted += 1;
         Ok(stage)

@@ -28,7 +28,8 @@ impl ClusterJob {
         location: ResultLocation,
         rows: &mpsc::Sender<Result<RecordBatch, Failure>>,
     ) -> Result<(), Failure> {
-        let Some(at) = self.drafts.get(&attempt.task.stage).copied() else { return Ok(()) };
+        let stage = Some(attempt.task.stage);
+        let Some(at) = self.stages.iter().position(|of| *of == stage) else { return Ok(()) };
         match self.plan.drafts[at].output {
             DraftOutput::Result => {
                 self.waiting.insert(attempt.task.partition, (attempt, location));
