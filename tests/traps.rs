@@ -410,7 +410,12 @@ async fn listings() -> Outcome {
     let plan = text_of(&session, "explain select k from t").await?;
     expect(plan.contains("file_groups={4 groups"), "a share of the files per task", &plan)?;
     expect((0..8).all(|file| plan.contains(&format!("/{file}.csv"))), "each file by name", &plan)?;
-    is(&session, "select count(*), sum(k) from t", &[&["80", "3160"]]).await
+    is(&session, "select count(*), sum(k) from t", &[&["80", "3160"]]).await?;
+    // A file that somebody adds is seen, as is one that somebody replaces.
+    std::fs::write(folder.path().join("8.csv"), "k\n80\n")?;
+    is(&session, "select count(*), sum(k) from t", &[&["81", "3240"]]).await?;
+    std::fs::write(folder.path().join("8.csv"), "k\n81\n82\n")?;
+    is(&session, "select count(*), sum(k) from t", &[&["82", "3323"]]).await
 }
 
 async fn unknown_function() -> Outcome {

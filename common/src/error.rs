@@ -27,6 +27,9 @@ pub enum ErrorKind {
     Panic,
     /// Somebody asked for the end. Release what was held.
     Cancelled,
+    /// Of what the driver was given, something was made of rows that are lost and can't be made
+    /// again the same. Start the job over, if no row of it was shown.
+    Contradicted,
     /// The cluster can't do it: no workers, the manager gone, another protocol version.
     Cluster,
     /// A broken promise of ours. Fail the job and report a bug.
@@ -45,6 +48,7 @@ impl ErrorKind {
             Self::DiskFull => "disk_full",
             Self::Panic => "panic",
             Self::Cancelled => "cancelled",
+            Self::Contradicted => "contradicted",
             Self::Cluster => "cluster",
             Self::Internal => "internal",
         }

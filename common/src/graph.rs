@@ -74,7 +74,9 @@ pub enum StageOutput {
     },
     /// One block per task, read whole by every task of its consumers, once per executor.
     Broadcast,
-    /// One block per task, sent to the driver, which binds it into later stages or shows it.
+    /// One block per task, sent to the driver, which binds it into stages that it submits later.
+    Value,
+    /// One block per task, sent to the driver for whoever asked.
     Result,
 }
 
@@ -83,8 +85,13 @@ impl StageOutput {
     pub fn partitions(self) -> u32 {
         match self {
             Self::Shuffle { partitions } => partitions,
-            Self::Broadcast | Self::Result => 1,
+            Self::Broadcast | Self::Value | Self::Result => 1,
         }
+    }
+
+    /// Whether the driver takes it: no stage reads it as an input.
+    pub fn is_for_driver(self) -> bool {
+        matches!(self, Self::Value | Self::Result)
     }
 }
 

@@ -16,7 +16,7 @@ use async_trait::async_trait;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::Session;
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::common::{DataFusionError, Result, internal_err};
+use datafusion::common::{Result, internal_err};
 use datafusion::execution::context::QueryPlanner;
 use datafusion::execution::session_state::CacheFactory;
 use datafusion::execution::{SendableRecordBatchStream, SessionState, TaskContext};
@@ -30,6 +30,7 @@ use datafusion::physical_plan::{
 use datafusion::prelude::SessionConfig;
 use futures::TryStreamExt;
 use gnist_common::error::{ErrorKind, Failure};
+use gnist_operators::failure::external;
 
 use crate::error::not_yet;
 use crate::jobs::{Jobs, reads_the_session};
@@ -50,10 +51,6 @@ impl fmt::Debug for FramePlanner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("FramePlanner")
     }
-}
-
-fn external(failure: Failure) -> DataFusionError {
-    DataFusionError::External(Box::new(failure))
 }
 
 #[async_trait]

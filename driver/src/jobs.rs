@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use crate::connection::Connection;
 use crate::explain;
 use crate::in_process::{self, InProcess};
-use crate::job::ClusterJob;
+use crate::job::{self, JobStart};
 use crate::planner::{input_bytes, partitions_for, plan_job};
 use crate::result::{BATCHES_WAITING_MAX, JobReport, ResultStream};
 
@@ -85,12 +85,11 @@ impl Jobs {
                 });
             }
             None => {
-                let job = plan_job(plan)?;
+                let plan = plan_job(plan)?;
+                let start = JobStart { plan, settings, sort_threshold: self.sort_threshold };
                 let inbox = connection.open_job();
-                let sort_threshold = self.sort_threshold;
                 tokio::spawn(async move {
-                    let job = ClusterJob::new(connection, inbox, job, settings, sort_threshold);
-                    let outcome = job.run(&sender).await;
+                    let outcome = job::run(&connection, inbox, &start, &sender).await;
                     conclude(outcome, &sender, &ended).await;
                 });
             }

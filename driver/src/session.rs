@@ -9,6 +9,8 @@ use datafusion::arrow::array::RecordBatch;
 use datafusion::dataframe::DataFrame;
 use datafusion::datasource::MemTable;
 use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::cache::cache_manager::CacheManagerConfig;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::logical_expr::{DdlStatement, LogicalPlan};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::{
@@ -90,8 +92,12 @@ impl Session {
             sort_threshold: parts.sort_threshold,
             opened_with: entries.map(|entry| (entry.key, entry.value)).collect(),
         });
+        // Files that others put into a folder are seen by the next query: it lists again.
+        let caches = CacheManagerConfig::default().with_list_files_cache_limit(0);
+        let runtime = RuntimeEnvBuilder::new().with_cache_manager(caches).build_arc();
         let state = SessionStateBuilder::new()
             .with_config(config)
+            .with_runtime_env(runtime.map_err(|error| failure_of(&error))?)
             .with_default_features()
             .with_physical_optimizer_rule(Arc::new(CooperativeJoins))
             .with_query_planner(Arc::new(FramePlanner::new(&jobs)))

@@ -13,7 +13,7 @@ use gnist_common::graph::StageOutput;
 use gnist_common::protocol::INLINE_RESULT_BYTES_MAX;
 use gnist_common::task::{AttemptEnd, Launch, TaskMetrics, TaskOutput};
 use gnist_operators::block::{BlockCodec, encode_block};
-use gnist_operators::failure::attempt_end_of;
+use gnist_operators::failure::{attempt_end_of, external};
 use gnist_operators::placement::{Placement, Placer};
 use gnist_operators::program::Instance;
 
@@ -110,10 +110,6 @@ async fn execute(
     Ok(metrics.complete(made))
 }
 
-fn external(failure: Failure) -> DataFusionError {
-    DataFusionError::External(Box::new(failure))
-}
-
 fn open_result(
     executor: &Executor,
     attempt: gnist_common::ids::AttemptId,
@@ -162,7 +158,7 @@ async fn store(
     }
     drop(rows);
     placer.finish(|partition, batch| writer.push(partition, &batch))?;
-    if output == StageOutput::Result
+    if output.is_for_driver()
         && let Some(small) = small_result(&writer)?
     {
         return Ok(small);

@@ -93,9 +93,12 @@ impl Scheduler {
         self.give_back(attempt, slots);
         let (task, id) = (attempt.task, attempt.task.stage);
         let stage = self.stage_mut(id).expect("the current attempt has a stage");
-        stage.win(task.partition, output);
+        if !stage.win(task.partition, output) && !self.demote(id) {
+            return;
+        }
+        let stage = self.stage_mut(id).expect("a stage whose output is kept");
         let (is_complete, is_finished) = (stage.is_complete(), stage.unfinished() == 0);
-        if stage.is_result() && !stage.holds_results {
+        if stage.is_for_driver() && !stage.holds_results {
             self.announce(task);
         }
         if is_complete {

@@ -2,7 +2,7 @@
 
 use gnist_common::error::Failure;
 use gnist_common::graph::Stage;
-use gnist_common::ids::{ApplicationId, AttemptId, JobId, WorkerId};
+use gnist_common::ids::{ApplicationId, AttemptId, JobId, StageId, WorkerId};
 use gnist_common::protocol::{JobStats, ResultLocation, StageSummary};
 use gnist_common::task::{AttemptEnd, Launch};
 
@@ -146,6 +146,12 @@ pub enum Action {
         location: ResultLocation,
         /// Its rows.
         rows: u64,
+    },
+    /// Report a bug: a stage that was to be exact made other rows the second time. It is taken for
+    /// indeterminate from now on.
+    StageDemoted {
+        /// Which.
+        stage: StageId,
     },
     /// Tell the driver that a worker which its running jobs had work or blocks on is gone.
     WorkerLost {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gnist_common::graph::Stage;
+use gnist_common::graph::{Repeatability, Stage, StageOutput};
 use gnist_common::ids::{JobId, StageId, WorkerId};
 use gnist_common::protocol::JobStats;
 use gnist_common::time::Time;
@@ -107,7 +107,7 @@ impl Job {
             let Some(from) = self.index_of(input) else {
                 return Err(GraphError::UnknownInput { stage, input });
             };
-            if self.stages[from].is_result() {
+            if self.stages[from].is_for_driver() {
                 return Err(GraphError::ResultAsInput { stage, input });
             }
             self.shapes[at].inputs.push(from);
@@ -138,11 +138,14 @@ impl Job {
         stuck.map_or(Ok(()), |at| Err(GraphError::Cycle { stage: self.stages[at].stage.id }))
     }
 
-    /// Derives from the grown graph which results have to wait.
+    /// Derives from the graph which stages are held to their first rows, and which results have to
+    /// wait. Values never do: the job could not grow.
     fn classify(&mut self) {
         for at in 0..self.stages.len() {
+            let is_result = self.stages[at].stage.output == StageOutput::Result;
             self.stages[at].holds_results =
-                self.stages[at].is_result() && lineage::has_indeterminate_lineage(&self.shapes, at);
+                is_result && lineage::has_indeterminate_lineage(&self.shapes, self.sealed, at);
+            self.stages[at].is_exact = lineage::has_exact_lineage(&self.shapes, at);
         }
     }
 
@@ -200,6 +203,16 @@ impl Job {
         lineage::recovery(&facts)
     }
 
+    /// Takes a stage for indeterminate from now on. Returns what must start over because it, or
+    /// the driver, used what the stage made before.
+    pub(crate) fn demote(&mut self, id: StageId) -> Recovery {
+        let at = self.index_of(id).expect("only known stages are demoted");
+        self.shapes[at].repeatability = Repeatability::Indeterminate;
+        self.classify();
+        let facts: Vec<_> = (0..self.stages.len()).map(|at| self.facts(at)).collect();
+        lineage::contradiction(&facts, at, self.stages[at].was_announced())
+    }
+
     /// Stops wanting outputs that were queued to be made again only for a stage that has nothing
     /// left to do. Returns the stages whose queue it emptied.
     pub(crate) fn relax(&mut self, done: StageId) -> Vec<StageId> {
@@ -229,9 +242,9 @@ impl Job {
             unfinished: stage.unfinished() > 0,
             lost: stage.lost() > 0,
             // A result that is not with the driver is wanted for its own sake.
-            reported: stage.reported && !stage.is_result(),
+            reported: stage.reported && !stage.is_for_driver(),
             used_inputs: stage.used_inputs(),
-            indeterminate: lineage::is_indeterminate(&self.shapes, at),
+            indeterminate: lineage::is_indeterminate(&self.shapes, self.sealed, at),
         }
     }
 

@@ -23,25 +23,46 @@ pub(crate) struct Shape {
 }
 
 /// Whether a second run of a task of stage `at` can contradict what later stages made of the
-/// first. A rounding stage can as soon as a value derived from it may place rows, which is taken
-/// to be so when a stage after it, at any distance, writes a shuffle.
-pub(crate) fn is_indeterminate(shapes: &[Shape], at: usize) -> bool {
+/// first. A rounding stage can as soon as a value derived from it may place rows or meet itself,
+/// which [`may_compare`] tells of the stages after it; while the graph may grow, any may follow.
+pub(crate) fn is_indeterminate(shapes: &[Shape], is_sealed: bool, at: usize) -> bool {
     match shapes[at].repeatability {
         Repeatability::Exact | Repeatability::Equivalent => false,
         Repeatability::Indeterminate => true,
-        Repeatability::Rounding => reachable(at, |stage| &shapes[stage].consumers)
-            .into_iter()
-            .any(|after| matches!(shapes[after].output, StageOutput::Shuffle { .. })),
+        Repeatability::Rounding => !is_sealed || may_compare(shapes, at),
     }
+}
+
+/// Whether a value out of stage `at` may be compared with the same value of another run: a stage
+/// after it, at any distance, writes a shuffle, which may place rows by it, or gives the driver a
+/// value that filters others; or it goes two ways, which may meet.
+fn may_compare(shapes: &[Shape], at: usize) -> bool {
+    let after = reachable(at, |stage| &shapes[stage].consumers);
+    let goes_two_ways = |from: usize| {
+        let consumers = shapes[from].consumers.iter();
+        let reads = |&at: &usize| shapes[at].inputs.iter().filter(|&&input| input == from).count();
+        consumers.map(reads).sum::<usize>() > 1
+    };
+    let places = |stage: &usize| {
+        matches!(shapes[*stage].output, StageOutput::Shuffle { .. } | StageOutput::Value)
+    };
+    after.iter().any(places) || goes_two_ways(at) || after.into_iter().any(goes_two_ways)
 }
 
 /// Whether the stage or any stage it is made of is indeterminate: its results are then held back
 /// until nothing is left that could roll them back.
-pub(crate) fn has_indeterminate_lineage(shapes: &[Shape], at: usize) -> bool {
-    is_indeterminate(shapes, at)
+pub(crate) fn has_indeterminate_lineage(shapes: &[Shape], is_sealed: bool, at: usize) -> bool {
+    is_indeterminate(shapes, is_sealed, at)
         || reachable(at, |stage| &shapes[stage].inputs)
             .into_iter()
-            .any(|before| is_indeterminate(shapes, before))
+            .any(|before| is_indeterminate(shapes, is_sealed, before))
+}
+
+/// Whether every run of a task makes the same rows, by what is said of it and of all it is made of.
+pub(crate) fn has_exact_lineage(shapes: &[Shape], at: usize) -> bool {
+    let mut stages = reachable(at, |stage| &shapes[stage].inputs);
+    stages.insert(at);
+    stages.into_iter().all(|stage| shapes[stage].repeatability == Repeatability::Exact)
 }
 
 /// Every stage reached over one or more edges.
@@ -88,12 +109,7 @@ pub(crate) struct Recovery {
 /// Finds, in one pass up the lineage, the lost outputs that unfinished tasks need, and what the
 /// recomputation of an indeterminate one rolls back. O(stages + inputs).
 pub(crate) fn recovery(facts: &[StageFacts]) -> Recovery {
-    let mut search = Search {
-        facts,
-        needed: vec![false; facts.len()],
-        open: Vec::new(),
-        found: Recovery::default(),
-    };
+    let mut search = Search::new(facts);
     for (at, stage) in facts.iter().enumerate() {
         if stage.unfinished {
             search.open.push(at);
@@ -102,9 +118,17 @@ pub(crate) fn recovery(facts: &[StageFacts]) -> Recovery {
             search.recompute(at);
         }
     }
-    search.run();
-    assert!(search.found.recompute.is_disjoint(&search.found.roll_back), "one fate per stage");
-    search.found
+    search.run()
+}
+
+/// Finds what starts over because a task of stage `at`, which is indeterminate, made other rows
+/// than before: nothing, unless something used those.
+pub(crate) fn contradiction(facts: &[StageFacts], at: usize, driver_used: bool) -> Recovery {
+    let mut search = Search::new(facts);
+    if driver_used || search.was_used(at) {
+        search.roll_back(at);
+    }
+    search.run()
 }
 
 struct Search<'a> {
@@ -116,8 +140,13 @@ struct Search<'a> {
     found: Recovery,
 }
 
-impl Search<'_> {
-    fn run(&mut self) {
+impl<'a> Search<'a> {
+    fn new(facts: &'a [StageFacts]) -> Self {
+        let needed = vec![false; facts.len()];
+        Self { facts, needed, open: Vec::new(), found: Recovery::default() }
+    }
+
+    fn run(mut self) -> Recovery {
         while let Some(at) = self.open.pop() {
             for &input in &self.facts[at].inputs {
                 if !std::mem::replace(&mut self.needed[input], true) && self.facts[input].lost {
@@ -125,12 +154,16 @@ impl Search<'_> {
                 }
             }
         }
+        assert!(self.found.recompute.is_disjoint(&self.found.roll_back), "one fate per stage");
+        self.found
+    }
+
+    fn was_used(&self, at: usize) -> bool {
+        self.facts[at].consumers.iter().any(|&consumer| self.facts[consumer].used_inputs)
     }
 
     fn recompute(&mut self, at: usize) {
-        let facts = self.facts;
-        let was_used = facts[at].consumers.iter().any(|&consumer| facts[consumer].used_inputs);
-        if facts[at].indeterminate && was_used {
+        if self.facts[at].indeterminate && self.was_used(at) {
             self.roll_back(at);
         } else if !self.found.roll_back.contains(&at) && self.found.recompute.insert(at) {
             self.open.push(at);

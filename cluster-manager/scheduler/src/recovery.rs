@@ -6,6 +6,7 @@ use gnist_common::ids::{AttemptId, JobId, StageId, WorkerId};
 
 use crate::event::Action;
 use crate::job::Job;
+use crate::lineage::Recovery;
 use crate::scheduler::Scheduler;
 use crate::stage::StageRun;
 use crate::task::TaskState;
@@ -27,6 +28,22 @@ impl Scheduler {
         self.take_back_superseded(id);
         let Some(job) = self.jobs.get_mut(&id) else { return };
         let recovery = job.recovery();
+        self.run_again(id, recovery);
+    }
+
+    /// A stage that was to be exact made other rows the second time: it is indeterminate, and
+    /// what was made of the first is made again. False if that takes the stage's new output too.
+    pub(crate) fn demote(&mut self, id: StageId) -> bool {
+        self.actions.push(Action::StageDemoted { stage: id });
+        let job = self.jobs.get_mut(&id.job).expect("the job of a stage that runs");
+        let recovery = job.demote(id);
+        let is_kept = recovery == Recovery::default();
+        self.run_again(id.job, recovery);
+        is_kept
+    }
+
+    fn run_again(&mut self, id: JobId, recovery: Recovery) {
+        let job = self.jobs.get_mut(&id).expect("looked at by the caller");
         for at in recovery.recompute {
             job.stages_mut()[at].want_lost();
         }
@@ -51,15 +68,16 @@ impl Scheduler {
         }
     }
 
-    /// Starts a stage over. False if that failed the job: some of its rows are out already.
+    /// Starts a stage over. False if that failed the job: the driver may have some of its rows.
     fn roll_back(&mut self, id: StageId) -> bool {
         self.cancel_running_of(id);
         let stage = self.stage_mut(id).expect("rolled back stages are there");
-        if stage.has_delivered() {
+        if stage.was_announced() {
             let message = format!(
                 "rows of {id} were delivered, and what they were made of was lost and can't be made again the same"
             );
-            let failure = Failure::new(ErrorKind::Cluster, message).with_help("run the job again");
+            let failure =
+                Failure::new(ErrorKind::Contradicted, message).with_help("run the job again");
             self.end_job(id.job, Err(failure));
             return false;
         }

@@ -6,7 +6,8 @@ use gnist_common::protocol::ResultLocation;
 
 use crate::event::Action;
 use crate::scheduler::Scheduler;
-use crate::task::Place;
+use crate::stage::StageRun;
+use crate::task::{Place, Winner};
 
 impl Scheduler {
     /// A stage has become complete: the driver is told, and its consumers may run.
@@ -83,23 +84,25 @@ impl Scheduler {
         if job.has_work() {
             return;
         }
-        let held = job.stages().iter().filter(|run| run.holds_results && !run.is_delivered());
-        let held: Vec<_> = held.map(|run| (run.stage.id, run.stage.tasks)).collect();
-        for (stage, tasks) in held {
-            self.release(stage, tasks);
-        }
+        self.release(id, |_| true);
         let job = self.jobs.get(&id).expect("releasing ends no job");
         if job.sealed && job.is_delivered() {
             self.end_job(id, Ok(()));
         }
     }
 
-    fn release(&mut self, stage: StageId, tasks: u32) {
-        for partition in 0..tasks {
-            let winner = self.stage(stage).and_then(|run| run.winner(partition));
-            if winner.is_some_and(|w| matches!(w.place, Place::Here(_) | Place::Worker)) {
-                self.announce(stage.task(partition));
-            }
+    /// Announces the results of some stages that were held back until now.
+    pub(crate) fn release(&mut self, id: JobId, is_released: impl Fn(&StageRun) -> bool) {
+        let Some(job) = self.jobs.get(&id) else { return };
+        let released = job.stages().iter().filter(|run| !run.is_delivered() && is_released(run));
+        let is_held = |winner: &Winner| matches!(winner.place, Place::Here(_) | Place::Worker);
+        let held = released.flat_map(|run| {
+            let partitions = 0..run.stage.tasks;
+            let held = partitions.filter(move |at| run.winner(*at).is_some_and(is_held));
+            held.map(|partition| run.task_id(partition))
+        });
+        for task in held.collect::<Vec<_>>() {
+            self.announce(task);
         }
     }
 }

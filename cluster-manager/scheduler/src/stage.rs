@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gnist_common::graph::{Stage, StageOutput};
+use gnist_common::graph::Stage;
 use gnist_common::ids::{AttemptId, Generation, TaskId, WorkerId};
 use gnist_common::protocol::StageSummary;
 use gnist_common::task::{OutputLocation, TaskMetrics, TaskOutput};
@@ -30,6 +30,10 @@ pub(crate) struct StageRun {
     has_won: bool,
     /// Its results wait for the end of everything; derived from the graph when it grows.
     pub(crate) holds_results: bool,
+    /// A second run of a task has to make the same rows; derived from the graph when it grows.
+    pub(crate) is_exact: bool,
+    /// Some output of this generation was announced to the driver.
+    was_announced: bool,
     tasks: Vec<Task>,
     queue: BTreeSet<u32>,
     running: u32,
@@ -51,6 +55,8 @@ impl StageRun {
             started: false,
             has_won: false,
             holds_results: false,
+            is_exact: false,
+            was_announced: false,
             tasks: (0..stage.tasks).map(|_| Task::default()).collect(),
             queue: (0..stage.tasks).collect(),
             running: 0,
@@ -115,18 +121,19 @@ impl StageRun {
         self.running + self.done == self.stage.tasks
     }
 
-    pub(crate) fn is_result(&self) -> bool {
-        self.stage.output == StageOutput::Result
+    /// Its output goes to the driver.
+    pub(crate) fn is_for_driver(&self) -> bool {
+        self.stage.output.is_for_driver()
     }
 
-    /// Nothing is left to deliver: true of stages that make no result.
+    /// Nothing is left to deliver: true of stages whose output other stages read.
     pub(crate) fn is_delivered(&self) -> bool {
-        !self.is_result() || self.delivered == self.stage.tasks
+        !self.is_for_driver() || self.delivered == self.stage.tasks
     }
 
-    /// Some result of it is with the driver for good.
-    pub(crate) fn has_delivered(&self) -> bool {
-        self.delivered > 0
+    /// The driver may have some of it: it was told where that is, whatever became of it since.
+    pub(crate) fn was_announced(&self) -> bool {
+        self.was_announced
     }
 
     /// Some task has used what the inputs held. A winner that was lost since counts: what later
@@ -181,12 +188,12 @@ impl StageRun {
         is_over
     }
 
-    /// Running -> Done.
-    pub(crate) fn win(&mut self, partition: u32, output: TaskOutput) {
+    /// Running -> Done. False if the task made other rows than its last winner, and may not.
+    pub(crate) fn win(&mut self, partition: u32, output: TaskOutput) -> bool {
         let (attempt, worker) = self.leave_running(partition);
         let partitions = self.rows.len();
         let place = match output.inline {
-            Some(bytes) if self.is_result() => Place::Here(bytes),
+            Some(bytes) if self.is_for_driver() => Place::Here(bytes),
             _ => Place::Worker,
         };
         let winner = Winner {
@@ -200,7 +207,12 @@ impl StageRun {
         self.hold(&winner);
         self.has_won = true;
         self.done += 1;
-        self.task_mut(partition).state = TaskState::Done(Box::new(winner));
+        let is_exact = self.is_exact;
+        let task = self.task_mut(partition);
+        let before = task.rows_before.take();
+        let is_same = before.is_none_or(|rows| !is_exact || rows == winner.rows);
+        task.state = TaskState::Done(Box::new(winner));
+        is_same
     }
 
     /// Done -> Lost. Returns the loser.
@@ -240,6 +252,7 @@ impl StageRun {
     /// been requeued before.
     pub(crate) fn roll_back(&mut self) -> Vec<(TaskId, Winner)> {
         assert_eq!(self.running, 0, "running attempts are cancelled before a roll-back");
+        assert!(!self.was_announced, "what the driver may have is not made again");
         let done = |partition: &u32| matches!(self.task(*partition).state, TaskState::Done(_));
         let partitions: Vec<u32> = (0..self.stage.tasks).filter(done).collect();
         let losers = partitions.into_iter().map(|p| (self.task_id(p), self.lose(p))).collect();
@@ -247,6 +260,8 @@ impl StageRun {
         self.generation.0 += 1;
         self.version += 1;
         (self.reported, self.has_won) = (false, false);
+        // What it reads is made anew: other rows are to be expected.
+        self.tasks.iter_mut().for_each(|task| task.rows_before = None);
         losers
     }
 
@@ -266,6 +281,7 @@ impl StageRun {
         };
         let before = std::mem::replace(&mut winner.place, place);
         assert_ne!(before, Place::Delivered, "a delivered result stays delivered");
+        self.was_announced = true;
         self.delivered += u32::from(is_delivered);
         before
     }
@@ -362,6 +378,7 @@ impl StageRun {
             panic!("only winners can be taken");
         };
         task.recomputed.set_due();
+        task.rows_before = Some(winner.rows.clone());
         self.done -= 1;
         self.delivered -= u32::from(winner.place == Place::Delivered);
         let holding = self.holdings.get_mut(&winner.worker).expect("winners are held somewhere");

@@ -40,6 +40,7 @@ impl Scheduler {
             self.end_job(id, Err(failure));
             return;
         }
+        self.release(id, |run| !run.holds_results);
         self.recover(id);
         self.expect_worker(id);
     }

@@ -23,6 +23,8 @@ pub(crate) struct Task {
     /// The worker it last failed on.
     pub(crate) avoid: Option<WorkerId>,
     pub(crate) recomputed: Recomputed,
+    /// Rows per output partition of the winner that was lost, to hold the next one to.
+    pub(crate) rows_before: Option<Sizes>,
 }
 
 /// Where a task is in its life; see the drawing in `lib.rs`.

@@ -230,6 +230,7 @@ impl Shell {
             | Action::Cancel { .. }
             | Action::DropAttempt { .. }
             | Action::DropJob { .. }
+            | Action::StageDemoted { .. }
             | Action::Probe { .. } => {}
         }
     }

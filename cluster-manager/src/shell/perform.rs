@@ -20,6 +20,9 @@ impl Shell {
             }
             Action::DropJob { worker, job } => self.push(worker, ManagerToWorker::DropJob(job)),
             Action::Probe { worker } => self.probe(worker),
+            Action::StageDemoted { stage } => {
+                tracing::error!(%stage, "a second run of a task made other rows than the first");
+            }
             Action::StageFinished { .. }
             | Action::ResultReady { .. }
             | Action::WorkerLost { .. }

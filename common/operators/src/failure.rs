@@ -33,6 +33,11 @@ pub fn attempt_end_of(error: &DataFusionError) -> AttemptEnd {
     }
 }
 
+/// A failure on its way through DataFusion, whole: [`failure_of`] finds it again.
+pub fn external(failure: Failure) -> DataFusionError {
+    DataFusionError::External(Box::new(failure))
+}
+
 /// The failure that crosses the wire for this error: its kind, its root cause and its help.
 pub fn failure_of(error: &DataFusionError) -> Failure {
     if let Some(failure) = find::<Failure>(error) {

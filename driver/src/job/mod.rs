@@ -12,7 +12,6 @@ mod results;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, Hasher};
-use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::common::ScalarValue;
@@ -31,13 +30,54 @@ use crate::planner::{DraftOutput, JobPlan, StageDraft};
 use crate::result::JobReport;
 use crate::split_points::{self, Samples};
 
-/// A running job of a cluster.
-pub(crate) struct ClusterJob {
-    pub(crate) connection: Arc<Connection>,
-    pub(crate) inbox: JobInbox,
+/// Jobs that one query may become.
+const JOBS_MAX: u32 = 4;
+
+/// What a job is made of.
+pub(crate) struct JobStart {
     pub(crate) plan: JobPlan,
     /// What the user set, as executors have to set it too.
-    settings: Vec<(String, String)>,
+    pub(crate) settings: Vec<(String, String)>,
+    /// Runs above which a sort is one of ranges.
+    pub(crate) sort_threshold: ByteSize,
+}
+
+/// Runs a job; rows go to `rows`, in order within a partition. A job whose values came of rows
+/// that are lost and can't be made again the same is started over as another, as long as no row
+/// of it is out.
+///
+/// # Errors
+/// The job's failure. A receiver of `rows` that is gone cancels the job.
+pub(crate) async fn run(
+    connection: &Connection,
+    mut inbox: JobInbox,
+    start: &JobStart,
+    rows: &mpsc::Sender<Result<RecordBatch, Failure>>,
+) -> Result<JobReport, Failure> {
+    let mut jobs = 1;
+    loop {
+        let mut job = ClusterJob::new(connection, inbox, start);
+        match job.run(rows).await {
+            Err(failure)
+                if failure.kind == ErrorKind::Contradicted
+                    && job.delivered.is_empty()
+                    && jobs < JOBS_MAX =>
+            {
+                tracing::warn!(job = %job.inbox.job, %failure, "a job is started over");
+                jobs += 1;
+                inbox = connection.open_job();
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+/// A running job of a cluster.
+struct ClusterJob<'a> {
+    connection: &'a Connection,
+    inbox: JobInbox,
+    start: &'a JobStart,
+    plan: &'a JobPlan,
     /// Where the job's random numbers begin.
     seed: u64,
     /// Values of bindings, as they become known.
@@ -45,9 +85,7 @@ pub(crate) struct ClusterJob {
     /// Stage of every submitted draft.
     stages: Vec<Option<StageId>>,
     submitted: u32,
-    /// Runs above which a sort is one of ranges.
-    sort_threshold: ByteSize,
-    /// Whether the draft of a sort's runs made more than that.
+    /// Whether the draft of a sort's runs made more than the threshold.
     is_large: BTreeMap<usize, bool>,
     /// Samples of sorts, by the draft that takes them.
     samples: BTreeMap<usize, Samples>,
@@ -69,17 +107,10 @@ fn new_seed() -> u64 {
     std::hash::RandomState::new().build_hasher().finish()
 }
 
-impl ClusterJob {
-    pub(crate) fn new(
-        connection: Arc<Connection>,
-        inbox: JobInbox,
-        plan: JobPlan,
-        settings: Vec<(String, String)>,
-        sort_threshold: ByteSize,
-    ) -> Self {
+impl<'a> ClusterJob<'a> {
+    fn new(connection: &'a Connection, inbox: JobInbox, start: &'a JobStart) -> Self {
+        let plan = &start.plan;
         Self {
-            settings,
-            sort_threshold,
             is_large: BTreeMap::new(),
             samples: BTreeMap::new(),
             waiting: BTreeMap::new(),
@@ -92,15 +123,13 @@ impl ClusterJob {
             delivered: BTreeSet::new(),
             finished: BTreeMap::new(),
             plan,
+            start,
         }
     }
 
-    /// Runs the job; rows go to `rows`, in order within a partition.
-    ///
-    /// # Errors
-    /// The job's failure. A receiver of `rows` that is gone cancels the job.
-    pub(crate) async fn run(
-        mut self,
+    /// See [`run`].
+    async fn run(
+        &mut self,
         rows: &mpsc::Sender<Result<RecordBatch, Failure>>,
     ) -> Result<JobReport, Failure> {
         self.submit_ready().await?;
@@ -118,8 +147,9 @@ impl ClusterJob {
                 }
                 ManagerToDriver::JobEnded { outcome, stats, .. } => {
                     outcome?;
-                    let stages = self.finished.into_values().collect();
-                    return Ok(JobReport { stats, stages, drafts: self.stages });
+                    let stages = std::mem::take(&mut self.finished).into_values().collect();
+                    let drafts = std::mem::take(&mut self.stages);
+                    return Ok(JobReport { stats, stages, drafts });
                 }
                 ManagerToDriver::StageFinished(summary) => {
                     self.look_at_size(&summary);
@@ -171,7 +201,7 @@ impl ClusterJob {
             if self.stages[sort.runs] == Some(summary.stage) {
                 let bytes: u64 = summary.bytes.iter().sum();
                 let rows: u64 = summary.rows.iter().sum();
-                let is_large = bytes > self.sort_threshold.0;
+                let is_large = bytes > self.start.sort_threshold.0;
                 self.is_large.entry(sort.runs).or_insert(is_large);
                 let stride = ScalarValue::UInt64(Some(split_points::stride(sort, rows)));
                 self.values[sort.stride].get_or_insert(stride);
@@ -213,7 +243,7 @@ impl ClusterJob {
     async fn put_bindings(&self, at: usize) -> Result<Option<ContentHash>, Failure> {
         let draft = &self.plan.drafts[at];
         let needed = &draft.values;
-        if needed.is_empty() && self.settings.is_empty() && !draft.is_volatile {
+        if needed.is_empty() && self.start.settings.is_empty() && !draft.is_volatile {
             return Ok(None);
         }
         let value = |ordinal: usize| match needed.binary_search(&ordinal) {
@@ -223,7 +253,7 @@ impl ClusterJob {
         let values = (0..self.plan.bindings).map(value).collect();
         // Without a use for it the seed would only keep equal bindings apart.
         let seed = if draft.is_volatile { self.seed } else { 0 };
-        let bindings = Bindings { values, settings: self.settings.clone(), seed };
+        let bindings = Bindings { values, settings: self.start.settings.clone(), seed };
         let bytes = bindings.encode().map_err(|error| failure_of(&error))?;
         let hash = content_hash(&bytes);
         self.connection.put(hash, bytes).await?;
@@ -237,9 +267,8 @@ fn stage_output(draft: &StageDraft) -> StageOutput {
             partitions: u32::try_from(draft.placement.partitions()).expect("partitions are u32"),
         },
         DraftOutput::Broadcast => StageOutput::Broadcast,
-        DraftOutput::Value { .. } | DraftOutput::Sample { .. } | DraftOutput::Result => {
-            StageOutput::Result
-        }
+        DraftOutput::Value { .. } | DraftOutput::Sample { .. } => StageOutput::Value,
+        DraftOutput::Result => StageOutput::Result,
     }
 }
 

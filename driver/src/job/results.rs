@@ -20,7 +20,7 @@ use crate::planner::DraftOutput;
 const FETCH_PAUSES: [Duration; 3] =
     [Duration::ZERO, Duration::from_millis(50), Duration::from_millis(200)];
 
-impl ClusterJob {
+impl ClusterJob<'_> {
     /// Takes a result that is ready: rows go to the user, values and samples into bindings.
     pub(super) async fn take_result(
         &mut self,

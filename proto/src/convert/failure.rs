@@ -19,6 +19,7 @@ impl From<ErrorKind> for wire::ErrorKind {
             ErrorKind::DiskFull => Self::DiskFull,
             ErrorKind::Panic => Self::Panic,
             ErrorKind::Cancelled => Self::Cancelled,
+            ErrorKind::Contradicted => Self::Contradicted,
             ErrorKind::Cluster => Self::Cluster,
             ErrorKind::Internal => Self::Internal,
         }
@@ -38,6 +39,7 @@ fn kind_from_wire(value: i32) -> Result<ErrorKind, ConvertError> {
         wire::ErrorKind::DiskFull => ErrorKind::DiskFull,
         wire::ErrorKind::Panic => ErrorKind::Panic,
         wire::ErrorKind::Cancelled => ErrorKind::Cancelled,
+        wire::ErrorKind::Contradicted => ErrorKind::Contradicted,
         wire::ErrorKind::Cluster => ErrorKind::Cluster,
         wire::ErrorKind::Internal => ErrorKind::Internal,
     })
@@ -99,6 +101,7 @@ pub fn status_from_failure(failure: Failure) -> Status {
         ErrorKind::NotFound => Code::NotFound,
         ErrorKind::Transient | ErrorKind::Cluster => Code::Unavailable,
         ErrorKind::OutOfMemory | ErrorKind::DiskFull => Code::ResourceExhausted,
+        ErrorKind::Contradicted => Code::Aborted,
         ErrorKind::Cancelled => Code::Cancelled,
         ErrorKind::Panic | ErrorKind::Internal => Code::Internal,
     };

@@ -97,6 +97,7 @@ impl From<StageOutput> for wire::StageOutput {
         let output = match output {
             StageOutput::Shuffle { partitions } => Output::Shuffle(wire::Shuffle { partitions }),
             StageOutput::Broadcast => Output::Broadcast(wire::Empty {}),
+            StageOutput::Value => Output::Value(wire::Empty {}),
             StageOutput::Result => Output::Result(wire::Empty {}),
         };
         Self { output: Some(output) }
@@ -111,6 +112,7 @@ impl TryFrom<wire::StageOutput> for StageOutput {
         Ok(match required(output.output, "StageOutput.output")? {
             Output::Shuffle(wire::Shuffle { partitions }) => Self::Shuffle { partitions },
             Output::Broadcast(wire::Empty {}) => Self::Broadcast,
+            Output::Value(wire::Empty {}) => Self::Value,
             Output::Result(wire::Empty {}) => Self::Result,
         })
     }

@@ -95,7 +95,7 @@ fn launch(kind: ProgramKind) -> Launch {
     }
 }
 
-const KINDS: [ErrorKind; 10] = [
+const KINDS: [ErrorKind; 11] = [
     ErrorKind::User,
     ErrorKind::Unsupported,
     ErrorKind::NotFound,
@@ -104,6 +104,7 @@ const KINDS: [ErrorKind; 10] = [
     ErrorKind::DiskFull,
     ErrorKind::Panic,
     ErrorKind::Cancelled,
+    ErrorKind::Contradicted,
     ErrorKind::Cluster,
     ErrorKind::Internal,
 ];
@@ -122,8 +123,12 @@ fn failures_survive_as_messages_and_as_statuses() {
 
 #[test]
 fn stages_survive() {
-    let outputs =
-        [StageOutput::Shuffle { partitions: 9 }, StageOutput::Broadcast, StageOutput::Result];
+    let outputs = [
+        StageOutput::Shuffle { partitions: 9 },
+        StageOutput::Broadcast,
+        StageOutput::Value,
+        StageOutput::Result,
+    ];
     let repeatabilities = [
         Repeatability::Exact,
         Repeatability::Equivalent,

@@ -8,6 +8,7 @@ use gnist_common::error::{ErrorKind, Failure};
 use gnist_common::ids::{JobId, StageId};
 use gnist_common::task::OutputTable;
 use gnist_operators::exchange::FetchError;
+use gnist_operators::failure;
 use gnist_proto::link::ContentSource;
 use tokio::sync::OnceCell;
 
@@ -77,5 +78,5 @@ pub(crate) fn external(failure: Failure) -> DataFusionError {
         ErrorKind::Cluster => ErrorKind::Transient,
         kind => kind,
     };
-    DataFusionError::External(Box::new(Failure { kind, ..failure }))
+    failure::external(Failure { kind, ..failure })
 }

@@ -86,30 +86,51 @@ fn a_roll_back_needs_the_other_inputs_of_what_it_rolls_back() {
     assert_eq!(recovery(&graph), found(&[1], &[0, 2]));
 }
 
-fn shape(
-    inputs: &[usize],
-    consumers: &[usize],
-    repeatability: Repeatability,
-    shuffles: bool,
-) -> Shape {
-    let output =
-        if shuffles { StageOutput::Shuffle { partitions: 2 } } else { StageOutput::Result };
-    Shape { inputs: inputs.to_vec(), consumers: consumers.to_vec(), repeatability, output }
+const SHUFFLE: StageOutput = StageOutput::Shuffle { partitions: 2 };
+
+/// Stages of the given inputs and outputs, the first of which rounds.
+fn rounding_first(stages: &[(&[usize], StageOutput)]) -> Vec<Shape> {
+    let shape = |(at, (inputs, output)): (usize, &(&[usize], StageOutput))| Shape {
+        inputs: inputs.to_vec(),
+        consumers: (0..stages.len()).filter(|to| stages[*to].0.contains(&at)).collect(),
+        repeatability: if at == 0 { Repeatability::Rounding } else { Repeatability::Exact },
+        output: *output,
+    };
+    stages.iter().enumerate().map(shape).collect()
 }
 
 #[test]
 fn rounding_is_indeterminate_once_it_may_place_rows() {
-    use Repeatability::{Exact, Rounding};
-    let to_result = [shape(&[], &[1], Rounding, true), shape(&[0], &[], Exact, false)];
-    assert!(!is_indeterminate(&to_result, 0));
-    assert!(!has_indeterminate_lineage(&to_result, 1));
-    let to_shuffle = [
-        shape(&[], &[1], Rounding, true),
-        shape(&[0], &[2], Exact, true),
-        shape(&[1], &[], Exact, false),
-    ];
-    assert!(is_indeterminate(&to_shuffle, 0));
-    assert!(has_indeterminate_lineage(&to_shuffle, 2));
+    let to_result = rounding_first(&[(&[], SHUFFLE), (&[0], StageOutput::Result)]);
+    assert!(!is_indeterminate(&to_result, true, 0));
+    assert!(!has_indeterminate_lineage(&to_result, true, 1));
+    let to_shuffle =
+        rounding_first(&[(&[], SHUFFLE), (&[0], SHUFFLE), (&[1], StageOutput::Result)]);
+    assert!(is_indeterminate(&to_shuffle, true, 0));
+    assert!(has_indeterminate_lineage(&to_shuffle, true, 2));
+}
+
+#[test]
+fn rounding_is_indeterminate_once_a_value_comes_of_it() {
+    let shapes = rounding_first(&[(&[], SHUFFLE), (&[0], StageOutput::Value)]);
+    assert!(is_indeterminate(&shapes, true, 0));
+}
+
+#[test]
+fn rounding_is_indeterminate_once_it_goes_two_ways() {
+    use StageOutput::{Broadcast, Result};
+    let diamond = [(&[][..], SHUFFLE), (&[0], Broadcast), (&[1], Broadcast), (&[1, 2], Result)];
+    assert!(is_indeterminate(&rounding_first(&diamond), true, 0));
+    let read_twice = [(&[][..], SHUFFLE), (&[0], Broadcast), (&[1, 1], Result)];
+    assert!(is_indeterminate(&rounding_first(&read_twice), true, 0));
+    let chain = [(&[][..], SHUFFLE), (&[0], Broadcast), (&[1], Result)];
+    assert!(!is_indeterminate(&rounding_first(&chain), true, 0));
+}
+
+#[test]
+fn rounding_is_indeterminate_while_stages_may_follow() {
+    let to_result = rounding_first(&[(&[], SHUFFLE), (&[0], StageOutput::Result)]);
+    assert!(is_indeterminate(&to_result, false, 0));
 }
 
 /// Random graphs in which every edge goes from a lower to a higher index.

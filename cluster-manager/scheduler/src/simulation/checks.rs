@@ -64,6 +64,8 @@ pub(super) struct Checks {
     pub(super) ended: BTreeMap<JobId, bool>,
     pub(super) rolled_back: u64,
     pub(super) stale_ends: u64,
+    pub(super) contradicted: u64,
+    pub(super) demoted: u64,
     pub(super) early: EarlyLog,
 }
 
@@ -163,6 +165,13 @@ impl Checks {
         }
     }
 
+    /// Only a stage that breaks its promise is demoted.
+    pub(super) fn demoted(&mut self, stage: StageId) {
+        let plan = &self.plans[&stage.job];
+        assert!(plan.breaks_promise(plan.stage(stage)), "{stage} makes the same rows every time");
+        self.demoted += 1;
+    }
+
     pub(super) fn stage_finished(&mut self, stage: StageId) {
         self.finished.insert(stage);
     }
@@ -211,7 +220,7 @@ impl Checks {
         let Some(task) = self.tasks.get(&id) else { return };
         let (generation, _) = *task.launches.last().expect("logged tasks were launched");
         if launch.generation.0 > generation {
-            assert!(plan.has_volatile(), "{id} was rolled back, and everything is repeatable");
+            assert!(plan.may_start_over(), "{id} was rolled back, and everything is repeatable");
             assert!(
                 self.hurt.contains(&id.stage.job),
                 "{id} was rolled back, and nothing was lost"
@@ -228,12 +237,15 @@ impl Checks {
         };
         // Nothing is said of the roll-back of a result that is held back here, on no worker, before
         // it is launched again.
-        let may_start_over = |c: &Stage| c.output == StageOutput::Result && plan.has_volatile();
+        let may_start_over = |c: &Stage| c.output == StageOutput::Result && plan.may_start_over();
         let mut consumers = plan.consumers(id.stage);
         let is_needed =
             consumers.any(|c| may_start_over(c) || (0..c.tasks).any(|p| is_wanted(c.id.task(p))));
-        let is_result = stage.output == StageOutput::Result;
-        assert!(is_needed || is_result || !self.finished.contains(&id.stage), "nobody needs {id}");
+        let is_for_driver = stage.output.is_for_driver();
+        assert!(
+            is_needed || is_for_driver || !self.finished.contains(&id.stage),
+            "nobody needs {id}"
+        );
     }
 
     pub(super) fn result_ready(&mut self, attempt: AttemptId, location: &ResultLocation) {
@@ -259,7 +271,10 @@ impl Checks {
         assert!(before.is_none(), "{job} ended twice");
         match outcome {
             Ok(()) => self.check_results(job, made),
-            Err(failure) => self.check_failure(job, failure),
+            Err(failure) => {
+                self.contradicted += u64::from(failure.kind == ErrorKind::Contradicted);
+                self.check_failure(job, failure);
+            }
         }
     }
 
@@ -267,13 +282,16 @@ impl Checks {
         let plan = &self.plans[&job];
         let expected = plan.expected();
         let mut used = BTreeMap::new();
-        let results = plan.stages().filter(|stage| stage.output == StageOutput::Result);
+        let results = plan.stages().filter(|stage| stage.output.is_for_driver());
         for task in results.flat_map(|stage| (0..stage.tasks).map(|p| stage.id.task(p))) {
             let received = self.received.get(&task);
             let received = received.unwrap_or_else(|| panic!("{task} was never delivered"));
             assert!(received.is_final, "{task} was announced and never taken");
             let made = &made[&received.attempt];
             assert_eq!(made.value, expected[&task], "the value of {task}");
+            if plan.stage(task.stage).output == StageOutput::Value {
+                continue; // The stages that it was bound into tell which run of it counts.
+            }
             for attempt in &made.used {
                 let other = used.insert(attempt.task, *attempt).unwrap_or(*attempt);
                 assert_eq!(other, *attempt, "the results of {job} mix two runs of one task");
@@ -292,9 +310,8 @@ impl Checks {
             ErrorKind::Cancelled => self.cancelled_jobs.contains(&job) || launches >= 16,
             ErrorKind::Transient | ErrorKind::DiskFull => launches >= 4,
             ErrorKind::OutOfMemory | ErrorKind::Panic => launches >= 2,
-            ErrorKind::Cluster => {
-                launches >= 16 || (plan.has_volatile() && self.hurt.contains(&job))
-            }
+            ErrorKind::Cluster => launches >= 16,
+            ErrorKind::Contradicted => plan.may_start_over() && self.hurt.contains(&job),
             _ => false,
         };
         assert!(is_justified, "{job} failed for no reason: {failure}");

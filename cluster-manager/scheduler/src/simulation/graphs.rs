@@ -13,6 +13,8 @@ use super::random::{Random, mix};
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
     pub(super) batches: Vec<Vec<Stage>>,
+    /// A stage that makes other rows in every run, whatever it says.
+    liar: Option<StageId>,
 }
 
 /// What an attempt made: a value that follows from what it read, and which attempts of
@@ -36,7 +38,8 @@ impl Plan {
         let cut = if grows { random.between(1, count.into()) } else { count.into() };
         let rest = stages.split_off(usize::try_from(cut).expect("few stages"));
         let batches = if rest.is_empty() { vec![stages] } else { vec![stages, rest] };
-        Self { batches }
+        let liar = random.chance(100).then(|| job.stage(random.small(0, count - 1)));
+        Self { batches, liar }
     }
 
     pub(super) fn stages(&self) -> impl Iterator<Item = &Stage> {
@@ -51,28 +54,69 @@ impl Plan {
         self.stages().filter(move |stage| stage.inputs.iter().any(|input| input.stage == id))
     }
 
+    /// A stage that is held to its word, because all that it is made of is exact, and breaks it.
+    pub(super) fn breaks_promise(&self, stage: &Stage) -> bool {
+        self.liar == Some(stage.id) && self.is_exact(stage)
+    }
+
+    fn is_exact(&self, stage: &Stage) -> bool {
+        let mut inputs = stage.inputs.iter().map(|input| self.stage(input.stage));
+        stage.repeatability == Repeatability::Exact && inputs.all(|input| self.is_exact(input))
+    }
+
+    /// Rows that an attempt makes, per output partition.
+    pub(super) fn rows(&self, attempt: AttemptId) -> u64 {
+        let breaks_promise = self.breaks_promise(self.stage(attempt.task.stage));
+        if breaks_promise { 1 + u64::from(attempt.attempt) } else { 1 }
+    }
+
     /// The second run of a task of this stage may contradict the first.
     pub(super) fn is_volatile(&self, stage: &Stage) -> bool {
+        self.breaks_promise(stage) || self.is_said_to_be_volatile(stage)
+    }
+
+    fn is_said_to_be_volatile(&self, stage: &Stage) -> bool {
         match stage.repeatability {
             Repeatability::Exact | Repeatability::Equivalent => false,
             Repeatability::Indeterminate => true,
-            Repeatability::Rounding => self.is_shuffled_on(stage.id),
+            Repeatability::Rounding => self.is_compared(stage.id),
         }
     }
 
-    fn is_shuffled_on(&self, id: StageId) -> bool {
-        let mut after = self.consumers(id);
-        after.any(|stage| {
-            matches!(stage.output, StageOutput::Shuffle { .. }) || self.is_shuffled_on(stage.id)
-        })
+    /// Rows are placed or filtered by what this stage makes, or it goes two ways, which may meet.
+    fn is_compared(&self, id: StageId) -> bool {
+        let places = |stage: &Stage| {
+            matches!(stage.output, StageOutput::Shuffle { .. } | StageOutput::Value)
+        };
+        self.consumers(id).count() > 1
+            || self.consumers(id).any(|stage| places(stage) || self.is_compared(stage.id))
     }
 
-    pub(super) fn has_volatile(&self) -> bool {
-        self.stages().any(|stage| self.is_volatile(stage))
+    /// Something of it may have to start over. What rounds is taken for worse than it turns out
+    /// to be as long as stages may follow.
+    pub(super) fn may_start_over(&self) -> bool {
+        let grows = self.batches.len() > 1;
+        let rounds = |stage: &Stage| stage.repeatability == Repeatability::Rounding;
+        self.stages().any(|stage| self.is_volatile(stage) || (grows && rounds(stage)))
     }
 
-    /// What a task makes of the outputs it reads: `inputs` are the producers' outputs in order.
-    pub(super) fn compute(&self, attempt: AttemptId, inputs: &[Vec<Made>]) -> Made {
+    /// The values that the later stages wait for.
+    pub(super) fn bound_values(&self) -> impl Iterator<Item = TaskId> {
+        let grows = self.batches.len() > 1;
+        let values = self.batches[0].iter().filter(|stage| stage.output == StageOutput::Value);
+        values
+            .filter(move |_| grows)
+            .flat_map(|stage| (0..stage.tasks).map(|partition| stage.id.task(partition)))
+    }
+
+    /// Whether a stage is not in the driver's first message.
+    pub(super) fn is_submitted_later(&self, stage: StageId) -> bool {
+        self.batches[0].iter().all(|first| first.id != stage)
+    }
+
+    /// What a task makes of the outputs it reads, `inputs` being the producers' outputs in order,
+    /// and of the values its driver bound.
+    pub(super) fn compute(&self, attempt: AttemptId, inputs: &[Vec<Made>], bound: &[Made]) -> Made {
         let stage = self.stage(attempt.task.stage);
         let mut numbers = vec![stage.id.ordinal.into(), attempt.task.partition.into()];
         let mut used = BTreeSet::new();
@@ -86,6 +130,10 @@ impl Plan {
                 used.extend(&made.used);
             }
         }
+        for value in bound {
+            numbers.push(value.value);
+            used.extend(&value.used);
+        }
         if self.is_volatile(stage) {
             used.insert(attempt);
         }
@@ -96,11 +144,13 @@ impl Plan {
     pub(super) fn expected(&self) -> BTreeMap<TaskId, u64> {
         let mut made = BTreeMap::<TaskId, Made>::new();
         for stage in self.stages() {
+            let values = self.bound_values().filter(|_| self.is_submitted_later(stage.id));
+            let bound: Vec<Made> = values.map(|task| made[&task].clone()).collect();
             for partition in 0..stage.tasks {
                 let task = stage.id.task(partition);
                 let inputs: Vec<Vec<Made>> =
                     stage.inputs.iter().map(|input| self.all_of(input.stage, &made)).collect();
-                made.insert(task, self.compute(task.attempt(0), &inputs));
+                made.insert(task, self.compute(task.attempt(0), &inputs, &bound));
             }
         }
         made.into_iter().map(|(task, made)| (task, made.value)).collect()
@@ -119,7 +169,7 @@ fn random_stage(
     grows: bool,
 ) -> Stage {
     let readable: Vec<&Stage> =
-        before.iter().filter(|stage| stage.output != StageOutput::Result).collect();
+        before.iter().filter(|stage| !stage.output.is_for_driver()).collect();
     let mut inputs: Vec<StageInput> = Vec::new();
     if !readable.is_empty() {
         for _ in 0..random.between(0, 2) {
@@ -141,14 +191,14 @@ fn random_stage(
     let output = match random.between(0, 9) {
         _ if is_last => StageOutput::Result,
         0 => StageOutput::Result,
+        1..=2 if grows => StageOutput::Value,
         1..=2 => StageOutput::Broadcast,
         _ => StageOutput::Shuffle { partitions: random.small(1, 6) },
     };
     let repeatability = match random.between(0, 9) {
         0..=5 => Repeatability::Exact,
         6 => Repeatability::Equivalent,
-        7 if !grows => Repeatability::Rounding,
-        7 => Repeatability::Exact,
+        7 => Repeatability::Rounding,
         _ => Repeatability::Indeterminate,
     };
     Stage {

@@ -12,9 +12,11 @@
 
 mod checks;
 mod cluster;
+mod drivers;
 mod early;
 mod graphs;
 mod random;
+mod trouble;
 mod world;
 
 use world::{Counts, World};
@@ -58,6 +60,7 @@ fn random_clusters_keep_every_promise() {
     assert!(total.workers_lost > 100 && total.recomputed > 500, "{total:?}");
     assert!(total.rolled_back > 50 && total.stale_ends > 100, "{total:?}");
     assert!(total.early_launches > 500 && total.gave_way > 100, "{total:?}");
+    assert!(total.contradicted > 2 && total.demoted > 2, "{total:?}");
 }
 
 #[test]

@@ -4,9 +4,14 @@ use super::harness::*;
 use crate::{Action, Event};
 use gnist_common::error::ErrorKind;
 use gnist_common::graph::{Repeatability, Stage, StageOutput};
-use gnist_common::task::AttemptEnd;
+use gnist_common::ids::AttemptId;
+use gnist_common::task::{AttemptEnd, TaskOutput};
 
 const SHUFFLE: StageOutput = StageOutput::Shuffle { partitions: 4 };
+
+fn cancelled_on_a(attempt: AttemptId) -> Event {
+    Event::AttemptEnded { worker: A, attempt, end: AttemptEnd::Cancelled }
+}
 
 fn indeterminate(stage: Stage) -> Stage {
     Stage { repeatability: Repeatability::Indeterminate, ..stage }
@@ -150,11 +155,7 @@ fn a_lost_indeterminate_output_rolls_back_its_users() {
     let actions = harness.lose(B);
     assert_eq!(cancelled(&actions), [attempt(1, 2, 0)], "it has read the old output, on A");
     assert_eq!(dropped(&actions).len(), 3, "two old map outputs and a result on A");
-    harness.send(Event::AttemptEnded {
-        worker: A,
-        attempt: attempt(1, 2, 0),
-        end: AttemptEnd::Cancelled,
-    });
+    harness.send(cancelled_on_a(attempt(1, 2, 0)));
     let stats = harness.run_to_end();
     assert_eq!(harness.launches_of(0), [0, 1, 2, 3]);
     assert_eq!(harness.launches_of(1), [0, 1, 2, 3]);
@@ -194,8 +195,7 @@ fn rounding_rolls_back_only_where_it_places_rows() {
         harness.clear();
         let actions = harness.lose(B);
         for attempt in cancelled(&actions) {
-            let end = AttemptEnd::Cancelled;
-            harness.send(Event::AttemptEnded { worker: A, attempt, end });
+            harness.send(cancelled_on_a(attempt));
         }
         harness.run_to_end();
         harness.launches_of(0).len()
@@ -226,7 +226,61 @@ fn delivered_rows_that_would_be_contradicted_fail_the_job() {
     let actions = harness.end(attempt(1, 1, 0), done(1));
     assert_eq!(results(&actions), [(attempt(1, 0, 0), false), (attempt(1, 1, 0), true)]);
     let failure = failed(&harness.lose(B));
-    assert_eq!(failure.kind, ErrorKind::Cluster);
+    assert_eq!(failure.kind, ErrorKind::Contradicted);
+}
+
+#[test]
+fn a_value_is_not_held_back_and_contradicts_a_second_run_of_what_it_is_made_of() {
+    for place in [inline(), done(1)] {
+        let mut harness = Harness::new(&[1, 1]);
+        let value = stage(1, 1, &[0], StageOutput::Value);
+        harness.submit(vec![indeterminate(map(0, 2, 1)), value], false);
+        harness.finish_stage(0);
+        assert_eq!(results(&harness.end(attempt(1, 0, 0), place)).len(), 1);
+        assert!(ended(&harness.lose(B)).is_none(), "nothing needs the lost output yet");
+        let failure = failed(&harness.submit(vec![result(2, 1, &[0])], true));
+        assert_eq!(failure.kind, ErrorKind::Contradicted);
+    }
+}
+
+#[test]
+fn a_value_of_repeatable_stages_stays_what_it_is() {
+    let mut harness = Harness::new(&[1, 1]);
+    let value = stage(1, 1, &[0], StageOutput::Value);
+    harness.submit(vec![map(0, 2, 1), value], false);
+    harness.finish_stage(0);
+    harness.end(attempt(1, 0, 0), inline());
+    harness.lose(B);
+    harness.submit(vec![result(2, 1, &[0])], true);
+    harness.run_to_end();
+    assert_eq!(harness.launches_of(1), [0]);
+}
+
+#[test]
+fn an_exact_stage_that_makes_other_rows_the_second_time_is_demoted() {
+    let more_rows = |attempt: AttemptEnd| match attempt {
+        AttemptEnd::Done(output) => AttemptEnd::Done(TaskOutput { rows: vec![2; 4], ..output }),
+        end => end,
+    };
+    let mut harness = Harness::new(&[2, 2]);
+    harness.submit(vec![map(0, 4, 4), stage(1, 4, &[0], SHUFFLE), result(2, 1, &[1])], true);
+    harness.finish_stage(0);
+    harness.finish(attempt(1, 0, 0));
+    // The slot of what started early, and gave way, is free once that has ended.
+    let gave_way = cancelled(&harness.lose(B))[0];
+    harness.send(cancelled_on_a(gave_way));
+    let mut running = harness.running.keys().copied();
+    let again = running.clone().find(|attempt| attempt.task.stage == JOB.stage(0));
+    assert!(running.any(|attempt| attempt.task.stage == JOB.stage(1)), "the old rows are in use");
+    harness.clear();
+    let actions = harness.end(again.expect("a lost output is made again"), more_rows(done(4)));
+    assert!(actions.contains(&Action::StageDemoted { stage: JOB.stage(0) }));
+    for attempt in cancelled(&actions) {
+        harness.send(cancelled_on_a(attempt));
+    }
+    harness.run_to_end();
+    assert_eq!(harness.launches_of(0), [0, 1, 2, 3]);
+    assert_eq!(harness.launches_of(1), [0, 1, 2, 3]);
 }
 
 /// Found by the simulation: what was made of a lost output outlives it.
