@@ -199,8 +199,7 @@ impl Job {
 
     /// What must run again, given the lost outputs.
     pub(crate) fn recovery(&self) -> Recovery {
-        let facts: Vec<_> = (0..self.stages.len()).map(|at| self.facts(at)).collect();
-        lineage::recovery(&facts)
+        lineage::recovery(&self.all_facts())
     }
 
     /// Takes a stage for indeterminate from now on. Returns what must start over because it, or
@@ -209,8 +208,7 @@ impl Job {
         let at = self.index_of(id).expect("only known stages are demoted");
         self.shapes[at].repeatability = Repeatability::Indeterminate;
         self.classify();
-        let facts: Vec<_> = (0..self.stages.len()).map(|at| self.facts(at)).collect();
-        lineage::contradiction(&facts, at, self.stages[at].was_announced())
+        lineage::contradiction(&self.all_facts(), at, self.stages[at].was_announced())
     }
 
     /// Stops wanting outputs that were queued to be made again only for a stage that has nothing
@@ -232,6 +230,10 @@ impl Job {
             }
         }
         relaxed
+    }
+
+    fn all_facts(&self) -> Vec<StageFacts> {
+        (0..self.stages.len()).map(|at| self.facts(at)).collect()
     }
 
     fn facts(&self, at: usize) -> StageFacts {

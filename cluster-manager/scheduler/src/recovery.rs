@@ -37,9 +37,11 @@ impl Scheduler {
         self.actions.push(Action::StageDemoted { stage: id });
         let job = self.jobs.get_mut(&id.job).expect("the job of a stage that runs");
         let recovery = job.demote(id);
-        let is_kept = recovery == Recovery::default();
+        if recovery == Recovery::default() {
+            return true;
+        }
         self.run_again(id.job, recovery);
-        is_kept
+        false
     }
 
     fn run_again(&mut self, id: JobId, recovery: Recovery) {

@@ -276,3 +276,6 @@ fn stage_output(draft: &StageDraft) -> StageOutput {
 fn label_of(draft: &StageDraft) -> String {
     draft.plan.name().to_owned()
 }
+
+#[cfg(test)]
+mod tests;

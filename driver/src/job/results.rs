@@ -65,6 +65,8 @@ impl ClusterJob<'_> {
                 return Ok(());
             }
             if self.delivered.contains(&partition) {
+                // Its worker was lost before the manager heard that the rows are here.
+                self.connection.say(DriverToManager::ResultTaken { attempt }).await?;
                 continue;
             }
             let Some(batches) = self.fetch(attempt, location).await? else { continue };

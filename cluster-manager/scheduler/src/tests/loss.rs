@@ -283,6 +283,20 @@ fn an_exact_stage_that_makes_other_rows_the_second_time_is_demoted() {
     assert_eq!(harness.launches_of(1), [0, 1, 2, 3]);
 }
 
+#[test]
+fn a_demoted_stage_that_nothing_used_keeps_its_output() {
+    let mut harness = Harness::new(&[1, 1]);
+    harness.submit(vec![map(0, 2, 1)], true);
+    harness.finish(attempt(0, 1, 0));
+    harness.lose(B);
+    harness.finish(attempt(0, 0, 0));
+    let AttemptEnd::Done(output) = done(1) else { unreachable!("done is done") };
+    let other = AttemptEnd::Done(TaskOutput { rows: vec![2], ..output });
+    let actions = harness.end(attempt(0, 1, 1), other);
+    assert!(actions.contains(&Action::StageDemoted { stage: JOB.stage(0) }));
+    assert!(matches!(ended(&actions), Some((Ok(()), _))), "{actions:?}");
+}
+
 /// Found by the simulation: what was made of a lost output outlives it.
 #[test]
 fn a_roll_back_reaches_through_a_stage_that_has_lost_everything() {

@@ -1,0 +1,152 @@
+//! One job against a manager that says what the test wants.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use gnist_common::bytes::ByteSize;
+use gnist_common::error::{ErrorKind, Failure};
+use gnist_common::graph::{ContentHash, StageOutput};
+use gnist_common::ids::{ApplicationId, AttemptId, JobId, StageId, WorkerId};
+use gnist_common::protocol::{DriverToManager, JobStats, ManagerToDriver, ResultLocation};
+use gnist_common::time::WallTime;
+use gnist_proto::link::{ContentSink, DriverLink};
+use tokio::sync::mpsc;
+
+use crate::session::{Session, SessionParts};
+
+struct Sink;
+
+#[async_trait]
+impl ContentSink for Sink {
+    async fn put_content(&self, _: ContentHash, _: Bytes) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+/// The manager's end of a conversation.
+struct Manager {
+    heard: mpsc::Receiver<DriverToManager>,
+    say: mpsc::Sender<ManagerToDriver>,
+}
+
+impl Manager {
+    /// The first thing heard that `pick` wants.
+    async fn hear<T>(&mut self, pick: impl Fn(DriverToManager) -> Option<T>) -> T {
+        loop {
+            let message = self.heard.recv().await.expect("the driver is there");
+            if let Some(picked) = pick(message) {
+                return picked;
+            }
+        }
+    }
+
+    /// The stage of the next job that makes its result.
+    async fn result_stage(&mut self) -> StageId {
+        self.hear(|message| match message {
+            DriverToManager::SubmitStages { stages, .. } => {
+                let result = stages.into_iter().find(|stage| stage.output == StageOutput::Result);
+                result.map(|stage| stage.id)
+            }
+            _ => None,
+        })
+        .await
+    }
+
+    async fn taken(&mut self) -> AttemptId {
+        self.hear(|message| match message {
+            DriverToManager::ResultTaken { attempt } => Some(attempt),
+            _ => None,
+        })
+        .await
+    }
+
+    async fn ready(&self, attempt: AttemptId) {
+        let location =
+            ResultLocation::Worker { worker: WorkerId(1), address: "a:1".to_owned(), bytes: 0 };
+        self.tell(ManagerToDriver::ResultReady { attempt, location, rows: 0 }).await;
+    }
+
+    async fn end(&self, job: JobId, outcome: Result<(), Failure>) {
+        let stats = JobStats::default();
+        self.tell(ManagerToDriver::JobEnded { job, outcome, stats }).await;
+    }
+
+    async fn tell(&self, message: ManagerToDriver) {
+        self.say.send(message).await.expect("the driver is there");
+    }
+}
+
+/// A session of a cluster, and what is its manager.
+async fn session() -> (Session, Manager) {
+    let (to_manager, heard) = mpsc::channel(64);
+    let (say, from_manager) = mpsc::channel(64);
+    let manager = Manager { heard, say };
+    manager
+        .tell(ManagerToDriver::ApplicationOpened {
+            application: ApplicationId(1),
+            heartbeat_interval_ms: 60_000,
+            slots: 2,
+            workers: 2,
+        })
+        .await;
+    let session = Session::open(SessionParts {
+        link: DriverLink { to_manager, from_manager, content: Arc::new(Sink) },
+        in_process: None,
+        name: "test".to_owned(),
+        submitted_at: WallTime(0),
+        observer: None,
+        shuffle_partitions: None,
+        batch_rows: 8192,
+        broadcast_threshold: ByteSize(1 << 20),
+        sort_threshold: ByteSize(1 << 20),
+    });
+    (session.await.expect("the manager said yes"), manager)
+}
+
+const QUERY: &str = "select value from generate_series(1, 10)";
+
+fn contradicted() -> Result<(), Failure> {
+    Err(Failure::new(ErrorKind::Contradicted, "what was delivered is lost"))
+}
+
+/// Else the manager would wait for ever for a worker that it lost before it heard of the first.
+#[tokio::test]
+async fn a_partition_that_is_here_is_acknowledged_again() {
+    let (session, mut manager) = session().await;
+    let mut rows = session.sql(QUERY).await.expect("a plan");
+    let task = manager.result_stage().await.task(0);
+    for attempt in [task.attempt(0), task.attempt(1)] {
+        manager.ready(attempt).await;
+        assert_eq!(manager.taken().await, attempt);
+    }
+    manager.end(task.stage.job, Ok(())).await;
+    assert!(rows.collect().await.expect("the job ended well").is_empty());
+}
+
+#[tokio::test]
+async fn a_contradicted_job_is_started_over_until_rows_are_out() {
+    let (session, mut manager) = session().await;
+    let mut rows = session.sql(QUERY).await.expect("a plan");
+    let first = manager.result_stage().await;
+    manager.end(first.job, contradicted()).await;
+    let second = manager.result_stage().await;
+    assert_ne!(second.job, first.job);
+    manager.ready(second.task(0).attempt(0)).await;
+    manager.taken().await;
+    manager.end(second.job, contradicted()).await;
+    let failure = rows.collect().await.expect_err("a partition is out");
+    assert_eq!(failure.kind, ErrorKind::Contradicted);
+}
+
+#[tokio::test]
+async fn a_job_is_not_started_over_for_ever() {
+    let (session, mut manager) = session().await;
+    let mut rows = session.sql(QUERY).await.expect("a plan");
+    for _ in 0..super::JOBS_MAX {
+        let stage = manager.result_stage().await;
+        manager.end(stage.job, contradicted()).await;
+    }
+    let failure = rows.collect().await.expect_err("that was the last try");
+    assert_eq!(failure.kind, ErrorKind::Contradicted);
+}
