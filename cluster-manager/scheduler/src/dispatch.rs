@@ -24,6 +24,7 @@ impl Scheduler {
     pub(crate) fn dispatch(&mut self) {
         self.serve_reservations();
         self.launch_runnable();
+        self.launch_ahead();
         if self.applications.values().all(|application| application.ready.is_empty()) {
             self.start_early();
         } else {
@@ -42,6 +43,23 @@ impl Scheduler {
                 // A worker is open again, perhaps to what was passed over.
                 passed.clear();
             }
+        }
+    }
+
+    /// Launches short tasks of the stage whose turn it is for slots that will soon come free.
+    fn launch_ahead(&mut self) {
+        while let Some(id) = self.next_stage(&BTreeSet::new()) {
+            let stage = self.stage(id).expect("stages to launch of are there");
+            let is_narrow = stage.stage.slots_per_task == 1;
+            let Some(&partition) = stage.queue().first() else { break };
+            if !is_narrow || !stage.is_short() {
+                break;
+            }
+            let request = self.request(id.task(partition));
+            let is_plain = request.width == Width::Slots(1) && request.avoid.is_none();
+            let worker = placement::place_ahead(&self.workers, request.preferred);
+            let (true, Some(worker)) = (is_plain, worker) else { break };
+            self.launch(id.task(partition), worker, Width::Ahead);
         }
     }
 
@@ -120,7 +138,7 @@ impl Scheduler {
             generation: stage.generation,
             program: stage.stage.program,
             bindings: stage.stage.bindings,
-            slots: stage.stage.slots_per_task.clamp(1, total),
+            slots: stage.stage.slots_per_task.min(total).min(held),
             inputs: inputs
                 .map(|(input, from)| LaunchInput { input: *input, version: from.version })
                 .collect(),

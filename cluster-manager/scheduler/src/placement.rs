@@ -7,6 +7,7 @@
 //! again as an even share, and only if there are enough to be worth it. The single task of a
 //! gather, which has nobody to spread with, follows the largest share.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use gnist_common::graph::InputMode;
@@ -35,6 +36,8 @@ pub(crate) enum Width {
     Slots(u32),
     /// All of them, and nothing else on the worker.
     Alone,
+    /// None: a short task that waits on the worker for one to come free.
+    Ahead,
 }
 
 impl Width {
@@ -43,6 +46,7 @@ impl Width {
         match self {
             Self::Slots(slots) => slots.min(worker.slots),
             Self::Alone => worker.slots,
+            Self::Ahead => 0,
         }
     }
 
@@ -51,19 +55,22 @@ impl Width {
     fn could_fit(self, worker: &Worker, widest: u32) -> bool {
         match self {
             Self::Slots(slots) => worker.slots >= slots.min(widest),
-            Self::Alone => true,
+            Self::Alone | Self::Ahead => true,
         }
     }
 
     /// The worker has room now.
     pub(crate) fn fits(self, worker: &Worker) -> bool {
+        if self == Self::Ahead {
+            return worker.is_usable() && !worker.is_reserved() && worker.room_ahead() > 0;
+        }
         let is_alone_enough = self != Self::Alone || worker.is_idle();
         is_alone_enough && worker.free() >= self.slots_on(worker)
     }
 
     /// It may have to wait for several slots of one worker to come free.
     pub(crate) fn is_wide(self) -> bool {
-        self != Self::Slots(1)
+        !matches!(self, Self::Slots(1) | Self::Ahead)
     }
 }
 
@@ -79,10 +86,21 @@ pub(crate) fn place(workers: &Workers, request: &Request) -> Option<WorkerId> {
     local.or_else(|| workers.free().find(fits)).map(|(id, _)| id)
 }
 
+/// The worker to launch a short task on ahead of its turn, if one has room for that: the one that
+/// holds its input, else the one with most room.
+pub(crate) fn place_ahead(workers: &Workers, preferred: Option<WorkerId>) -> Option<WorkerId> {
+    let fits = |worker: &Worker| Width::Ahead.fits(worker);
+    let local = preferred.filter(|id| workers.get(*id).is_some_and(fits));
+    let with_room = workers.iter().filter(|(_, worker)| fits(worker));
+    local.or_else(|| {
+        with_room.min_by_key(|(id, worker)| (Reverse(worker.room_ahead()), *id)).map(|(id, _)| id)
+    })
+}
+
 /// The worker to keep free for a wide request, if any may be.
 pub(crate) fn to_reserve(workers: &Workers, request: &Request) -> Option<WorkerId> {
     let candidates = candidates(workers, request, None);
-    candidates.min_by_key(|(id, worker)| (std::cmp::Reverse(worker.free()), *id)).map(|(id, _)| id)
+    candidates.min_by_key(|(id, worker)| (Reverse(worker.free()), *id)).map(|(id, _)| id)
 }
 
 /// The workers that a request may go to once they have room: those that are kept free for nobody,
@@ -159,8 +177,7 @@ pub(crate) fn preferred(
         }
     }
     let total: u64 = local.values().sum();
-    let (worker, most) =
-        local.into_iter().max_by_key(|(id, bytes)| (*bytes, std::cmp::Reverse(*id)))?;
+    let (worker, most) = local.into_iter().max_by_key(|(id, bytes)| (*bytes, Reverse(*id)))?;
     let is_worth_it = total >= LOCAL_BYTES_MIN && is_more_than_chance(most, total, workers);
     (most > 0 && (is_single || is_worth_it)).then_some(worker)
 }

@@ -14,6 +14,12 @@ use gnist_common::time::Time;
 use crate::sizes::Sizes;
 use crate::task::{Holding, Place, Recomputed, Task, TaskState, Winner};
 
+/// Tasks of a stage that have ended when it is known how long they take.
+const SHORT_TASKS_SEEN: u32 = 4;
+
+/// A task is short below this, in microseconds.
+const SHORT_TASK_US: u64 = 1_000;
+
 /// A stage and its tasks.
 #[derive(Debug)]
 pub(crate) struct StageRun {
@@ -42,6 +48,9 @@ pub(crate) struct StageRun {
     delivered: u32,
     holdings: BTreeMap<WorkerId, Holding>,
     rows: Vec<u64>,
+    /// Number and time of the attempts that won, whatever became of them.
+    won: u32,
+    won_us: u64,
 }
 
 impl StageRun {
@@ -65,6 +74,8 @@ impl StageRun {
             delivered: 0,
             holdings: BTreeMap::new(),
             rows: vec![0; partitions],
+            won: 0,
+            won_us: 0,
             stage,
         }
     }
@@ -119,6 +130,12 @@ impl StageRun {
     /// Every task runs or is done: none waits for a slot, or will soon.
     pub(crate) fn nothing_waits(&self) -> bool {
         self.running + self.done == self.stage.tasks
+    }
+
+    /// Its tasks take less time than telling a worker to run one does.
+    pub(crate) fn is_short(&self) -> bool {
+        let is_known = self.won >= SHORT_TASKS_SEEN && self.won_us > 0;
+        is_known && self.won_us / u64::from(self.won) < SHORT_TASK_US
     }
 
     /// Its output goes to the driver.
@@ -204,6 +221,8 @@ impl StageRun {
             metrics: output.metrics,
             place,
         };
+        self.won = self.won.saturating_add(1);
+        self.won_us = self.won_us.saturating_add(winner.metrics.run_us);
         self.hold(&winner);
         self.has_won = true;
         self.done += 1;

@@ -15,6 +15,9 @@ use crate::config::SchedulerConfig;
 /// been sent before the launch arrived.
 const MISSES_MAX: u8 = 2;
 
+/// Short tasks per slot that may be on a worker ahead of their turn.
+const AHEAD_PER_SLOT: u32 = 7;
+
 /// One worker incarnation that is not lost.
 #[derive(Debug)]
 pub(crate) struct Worker {
@@ -25,6 +28,8 @@ pub(crate) struct Worker {
     pub(crate) draining: bool,
     pub(crate) pause: Option<Pause>,
     used: u32,
+    /// Attempts that hold no slot.
+    ahead: u32,
     running: BTreeMap<AttemptId, Occupied>,
     /// Kept free of other launches until this task fits.
     reserved: Option<TaskId>,
@@ -71,6 +76,11 @@ impl Worker {
         self.slots.saturating_sub(self.used)
     }
 
+    /// Short tasks that it may still get ahead of their turn.
+    pub(crate) fn room_ahead(&self) -> u32 {
+        self.slots.saturating_mul(AHEAD_PER_SLOT).saturating_sub(self.ahead)
+    }
+
     pub(crate) fn used(&self) -> u32 {
         self.used
     }
@@ -91,6 +101,11 @@ impl Worker {
 
     pub(crate) fn running(&self) -> impl Iterator<Item = AttemptId> {
         self.running.keys().copied()
+    }
+
+    fn take_back(&mut self, occupied: Occupied) {
+        self.used -= occupied.slots;
+        self.ahead -= u32::from(occupied.slots == 0);
     }
 
     fn free_if_open(&self) -> Option<u32> {
@@ -162,6 +177,7 @@ impl Workers {
             draining: false,
             pause: None,
             used: 0,
+            ahead: 0,
             running: BTreeMap::new(),
             reserved: None,
             failures: VecDeque::new(),
@@ -198,6 +214,7 @@ impl Workers {
         let is_known = self.change(id, |worker| {
             assert!(slots <= worker.free(), "a launch never exceeds the free slots");
             worker.used += slots;
+            worker.ahead += u32::from(slots == 0);
             let occupied = Occupied { slots, misses: 0, cancelled: false };
             let before = worker.running.insert(attempt, occupied);
             assert!(before.is_none(), "an attempt is launched once");
@@ -209,7 +226,7 @@ impl Workers {
     pub(crate) fn release(&mut self, id: WorkerId, attempt: AttemptId) -> bool {
         let Some(worker) = self.by_id.get_mut(&id) else { return false };
         let Some(occupied) = worker.running.remove(&attempt) else { return false };
-        worker.used -= occupied.slots;
+        worker.take_back(occupied);
         self.refresh(id);
         true
     }
@@ -233,7 +250,7 @@ impl Workers {
             occupied.misses = if is_there { 0 } else { occupied.misses + 1 };
         }
         let gone: Vec<_> = worker.running.extract_if(.., |_, o| o.misses >= MISSES_MAX).collect();
-        worker.used -= gone.iter().map(|(_, occupied)| occupied.slots).sum::<u32>();
+        gone.iter().for_each(|(_, occupied)| worker.take_back(*occupied));
         self.refresh(id);
         Reconciled { gone: gone.into_iter().map(|(attempt, _)| attempt).collect(), unwanted }
     }
@@ -343,6 +360,8 @@ impl Workers {
             let used: u32 = worker.running.values().map(|occupied| occupied.slots).sum();
             assert_eq!(worker.used, used, "slots of {id}");
             assert!(used <= worker.slots, "slots of {id} exceeded");
+            let ahead = worker.running.values().filter(|occupied| occupied.slots == 0).count();
+            assert_eq!(worker.ahead as usize, ahead, "attempts without slots on {id}");
             assert_eq!(worker.indexed, worker.free_if_open());
             assert_eq!(worker.reserved, self.reserved.get(&id).copied());
         }

@@ -68,7 +68,7 @@ impl EarlyLog {
         if waiting.iter().any(|task| is_wide(task) || is_choosy(*task)) {
             return; // It may need several slots of one worker, which is then kept free for it.
         }
-        let free = |view: &WorkerView| view.slots - held(scheduler, plans, view);
+        let free = |view: &WorkerView| view.slots - held(scheduler, view);
         let coming_free: u32 = usable().map(free).sum();
         let waiting = waiting.len();
         assert!(
@@ -112,12 +112,9 @@ fn waiting(scheduler: &Scheduler, plans: &BTreeMap<JobId, Plan>) -> Vec<TaskId> 
     tasks.collect()
 }
 
-/// Slots of a worker that attempts hold which were not told to stop, at least.
-fn held(scheduler: &Scheduler, plans: &BTreeMap<JobId, Plan>, view: &WorkerView) -> u32 {
+/// Slots of a worker that attempts hold which were not told to stop, at least. Short tasks that
+/// were launched ahead of their turn hold none.
+fn held(scheduler: &Scheduler, view: &WorkerView) -> u32 {
     let running = view.running.iter().filter(|attempt| is_running(scheduler, **attempt));
-    let slots = |attempt: &AttemptId| {
-        let stage = plans[&attempt.task.stage.job].stage(attempt.task.stage);
-        stage.slots_per_task.min(view.slots)
-    };
-    running.map(slots).sum()
+    running.filter_map(|attempt| scheduler.slots_held(*attempt)).sum()
 }

@@ -62,7 +62,7 @@ pub(super) fn done(partitions: u32) -> AttemptEnd {
         bytes: vec![10; partitions],
         rows: vec![1; partitions],
         inline: None,
-        metrics: TaskMetrics { run_us: 7, output_rows: 1, ..TaskMetrics::default() },
+        metrics: TaskMetrics { run_us: 7_000, output_rows: 1, ..TaskMetrics::default() },
     })
 }
 

@@ -1,5 +1,6 @@
 //! The scheduler event by event. Each test counts what ran, not only that the job ended.
 
+mod ahead;
 mod early;
 mod ends;
 mod fairness;

@@ -104,8 +104,8 @@ fn a_summary_adds_up_the_winners() {
     let summary = summary.expect("the stage finished");
     assert_eq!((&summary.bytes, &summary.rows), (&vec![30, 30], &vec![3, 3]));
     assert_eq!(summary.winners, [0, 1, 2].map(|partition| attempt(0, partition, 0)));
-    assert_eq!((summary.metrics.run_us, summary.metrics.output_rows), (21, 3));
-    assert_eq!(summary.run_us_min_median_max, (7, 7, 7));
+    assert_eq!((summary.metrics.run_us, summary.metrics.output_rows), (21_000, 3));
+    assert_eq!(summary.run_us_min_median_max, (7_000, 7_000, 7_000));
 }
 
 #[test]
