@@ -17,7 +17,8 @@ use gnist_common::error::Failure;
 use gnist_common::graph::ContentHash;
 use gnist_common::ids::{AttemptId, StageId};
 use gnist_driver::InProcess;
-use gnist_operators::program::{Bindings, Program};
+use gnist_operators::bindings::Bindings;
+use gnist_operators::program::Program;
 use gnist_proto::link::DriverLink;
 use gnist_worker::{
     Connections, OneProcessPrograms, ResultClosed, ResultSink, ResultWriter, Worker, WorkerConfig,
@@ -100,7 +101,7 @@ impl InProcess for LocalExchange {
         settings: Vec<(String, String)>,
     ) {
         let bindings = Bindings { settings, ..Bindings::default() };
-        self.programs.put(name, Arc::new(Program::Shared { plan }), Arc::new(bindings));
+        self.programs.put(name, Program::Shared { plan }, bindings);
     }
 
     fn open_result(&self, stage: StageId) -> mpsc::Receiver<RecordBatch> {

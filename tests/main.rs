@@ -9,6 +9,7 @@ mod architecture;
 mod backends;
 mod cluster;
 mod command;
+mod content;
 mod explain;
 mod functions;
 mod generated;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
     trials.extend(memory::trials());
     trials.extend(functions::trials());
     trials.extend(command::trials());
+    trials.extend(content::trials());
     trials.extend(cluster::trials());
     libtest_mimic::run(&arguments, trials).exit_code()
 }

@@ -1,4 +1,5 @@
-//! Programs and bindings by hash, kept in memory while an application that put them is open.
+//! Programs, bindings and rows of tables by hash, kept in memory while an application that put
+//! them needs them: until it releases them or is closed.
 //!
 //! The store is shared by the shell, which opens and closes applications, and by the calls that put
 //! and get content, so that 100 MiB never pass through the shell's inbox. Its lock is held for map
@@ -55,6 +56,22 @@ impl ContentStore {
             is_needed
         });
         inner.bytes -= freed;
+    }
+
+    /// Lets go of content that an application needs no more.
+    pub(crate) fn release(&self, application: ApplicationId, hash: ContentHash) {
+        let mut inner = self.lock();
+        let Some(entry) = inner.entries.get_mut(&hash) else { return };
+        entry.applications.remove(&application);
+        if entry.applications.is_empty() {
+            let freed = inner.entries.remove(&hash).map_or(0, |entry| entry.bytes.len() as u64);
+            inner.bytes -= freed;
+        }
+    }
+
+    /// What all content takes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.lock().bytes
     }
 
     /// Refuses what would not fit, before it is received.
@@ -144,8 +161,8 @@ impl Inner {
         }
         let (length, bytes_max) = (ByteSize(length), ByteSize(bytes_max));
         let message = format!(
-            "the cluster manager has no room for {length} of programs and bindings: it keeps \
-             {bytes_max} at most"
+            "the cluster manager has no room for {length} of programs, bindings and rows of tables \
+             in memory: it keeps {bytes_max} at most"
         );
         Err(Failure::new(ErrorKind::Cluster, message))
     }
@@ -171,6 +188,23 @@ mod tests {
         store.close(second);
         assert_eq!(store.get(HASH).expect_err("gone").kind, ErrorKind::NotFound);
         assert!(store.put(second, HASH, Bytes::new()).is_err(), "its application is closed");
+    }
+
+    #[test]
+    fn content_that_is_released_is_gone_unless_another_application_needs_it() {
+        let store = ContentStore::new(100);
+        let (first, second) = (ApplicationId(0), ApplicationId(1));
+        store.open(first);
+        store.open(second);
+        store.put(first, HASH, Bytes::from_static(b"plan")).expect("there is room");
+        store.put(second, HASH, Bytes::from_static(b"plan")).expect("it is there");
+        store.release(first, HASH);
+        store.release(first, HASH);
+        assert_eq!(store.bytes(), 4);
+        store.release(second, HASH);
+        assert_eq!((store.bytes(), store.get(HASH).is_err()), (0, true));
+        store.put(second, HASH, Bytes::from_static(b"plan")).expect("it is put again");
+        assert_eq!(store.get(HASH), Ok(Bytes::from_static(b"plan")));
     }
 
     #[test]

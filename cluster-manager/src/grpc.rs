@@ -113,6 +113,16 @@ impl Control for Service {
         Ok(Response::new(wire::KeepContentResponse { present }))
     }
 
+    async fn release_content(
+        &self,
+        request: Request<wire::ReleaseContentRequest>,
+    ) -> Result<Response<wire::ReleaseContentResponse>, Status> {
+        let request = request.into_inner();
+        let hash = hash_from_wire(&request.hash).map_err(refusal)?;
+        self.handle.content_store().release(ApplicationId(request.application), hash);
+        Ok(Response::new(wire::ReleaseContentResponse {}))
+    }
+
     async fn get_content(
         &self,
         request: Request<wire::ContentRequest>,

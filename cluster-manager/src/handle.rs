@@ -141,6 +141,11 @@ impl ManagerHandle {
         self.read(move |shell| shell.history(stage.job.application)?.tasks(stage)).await
     }
 
+    /// Bytes of the programs, bindings and rows of tables that applications need.
+    pub fn content_bytes(&self) -> u64 {
+        self.content.bytes()
+    }
+
     /// Ends the manager: every conversation ends, and what is served with it.
     pub async fn stop(&self) {
         // One that has stopped already needs no telling.
@@ -205,9 +210,20 @@ struct Sink {
 #[async_trait]
 impl ContentSink for Sink {
     async fn put_content(&self, hash: ContentHash, bytes: Bytes) -> Result<(), Failure> {
+        self.content.put(self.application().await?, hash, bytes)
+    }
+
+    async fn release_content(&self, hash: ContentHash) -> Result<(), Failure> {
+        self.content.release(self.application().await?, hash);
+        Ok(())
+    }
+}
+
+impl Sink {
+    /// The application, once it is open.
+    async fn application(&self) -> Result<ApplicationId, Failure> {
         let mut application = self.application.clone();
         let opened = application.wait_for(Option::is_some).await.ok().and_then(|opened| *opened);
-        let application = opened.ok_or_else(stopped)?;
-        self.content.put(application, hash, bytes)
+        opened.ok_or_else(stopped)
     }
 }

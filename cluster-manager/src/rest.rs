@@ -32,6 +32,7 @@ pub async fn serve_rest(handle: ManagerHandle, listener: Listener) -> Result<(),
 /// The routes.
 fn router(handle: ManagerHandle) -> Router {
     let api = Router::new()
+        .route("/manager", get(manager))
         .route("/workers", get(workers))
         .route("/applications", get(applications))
         .route("/applications/{id}", get(application))
@@ -43,6 +44,16 @@ fn router(handle: ManagerHandle) -> Router {
 }
 
 type Answer = Result<Response, Response>;
+
+/// What the manager itself holds.
+#[derive(Serialize)]
+struct ManagerView {
+    content_bytes: u64,
+}
+
+async fn manager(State(handle): State<ManagerHandle>) -> Answer {
+    Ok(json(ManagerView { content_bytes: handle.content_bytes() }))
+}
 
 async fn workers(State(handle): State<ManagerHandle>) -> Answer {
     Ok(json(handle.state().await.map_err(failed)?.workers))

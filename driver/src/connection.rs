@@ -8,16 +8,18 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use gnist_common::error::{ErrorKind, Failure};
-use gnist_common::graph::{ContentHash, Stage};
+use gnist_common::graph::Stage;
 use gnist_common::ids::{ApplicationId, JobId};
 use gnist_common::protocol::{DriverToManager, ManagerToDriver};
 use gnist_common::time::WallTime;
-use gnist_proto::link::{ContentSink, DriverLink};
+use gnist_proto::link::DriverLink;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+
+use crate::content::Contents;
+use crate::tables::Tables;
 
 /// Messages about one job that wait for it.
 const INBOX_MESSAGES_MAX: usize = 4096;
@@ -38,7 +40,8 @@ pub(crate) struct Connection {
     application: ApplicationId,
     slots: u32,
     to_manager: mpsc::Sender<DriverToManager>,
-    content: Arc<dyn ContentSink>,
+    contents: Contents,
+    tables: Tables,
     inboxes: Arc<Inboxes>,
     next_job: AtomicU32,
     tasks: Vec<JoinHandle<()>>,
@@ -113,7 +116,8 @@ impl Connection {
             application,
             slots,
             to_manager: link.to_manager,
-            content: link.content,
+            contents: Contents::new(link.content),
+            tables: Tables::default(),
             inboxes,
             next_job: AtomicU32::new(0),
             tasks: vec![tokio::spawn(routing), tokio::spawn(beating)],
@@ -140,9 +144,20 @@ impl Connection {
         JobInbox { job, messages, inboxes: Arc::clone(&self.inboxes) }
     }
 
-    /// Puts a program or bindings where executors will pull them.
-    pub(crate) async fn put(&self, hash: ContentHash, bytes: Bytes) -> Result<(), Failure> {
-        self.content.put_content(hash, bytes).await
+    /// What executors pull.
+    pub(crate) fn contents(&self) -> &Contents {
+        &self.contents
+    }
+
+    /// Tables in memory whose rows executors pull.
+    pub(crate) fn tables(&self) -> &Tables {
+        &self.tables
+    }
+
+    /// Releases content that no job and no table uses any more, but for a little.
+    pub(crate) async fn release_unused(&self) {
+        self.tables.sweep();
+        self.contents.trim().await;
     }
 
     /// Submits stages whose content was put.

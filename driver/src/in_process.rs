@@ -14,7 +14,7 @@ use gnist_common::protocol::{DriverToManager, ManagerToDriver};
 use tokio::sync::mpsc;
 
 use crate::connection::{Connection, JobInbox, manager_gone};
-use crate::job::content_hash;
+use crate::content::content_hash;
 use crate::planner::{Draws, repeatability_of};
 use crate::result::JobReport;
 

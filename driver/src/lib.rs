@@ -8,12 +8,15 @@
 //! job          drafts -> submitted stages -> rows (cluster)
 //! in_process   one stage, one task, rows handed over (local[N])
 //! connection   one link to the manager, many jobs
+//! content      what was put where executors pull it, and is released again
+//! tables       rows in memory as content
 //! explain      the stage graph as text
 //! ```
 //!
 //! Invariant: no globals. One process may hold many sessions.
 
 mod connection;
+mod content;
 mod error;
 mod explain;
 mod fetch;
@@ -26,6 +29,7 @@ mod result;
 mod session;
 mod split_points;
 mod statement;
+mod tables;
 
 pub use connection::JobObserver;
 pub use error::SessionError;

@@ -166,6 +166,12 @@ impl Session {
         self.execute_plan(frame.into_unoptimized_plan()).await
     }
 
+    /// Bytes of the programs, bindings and rows of tables in memory that the cluster manager keeps
+    /// for this application.
+    pub fn content_bytes(&self) -> u64 {
+        self.jobs.connection.contents().bytes()
+    }
+
     /// Slots of the cluster when the application was opened.
     pub fn slots(&self) -> u32 {
         self.jobs.connection.slots()
@@ -227,7 +233,10 @@ impl Session {
 
     async fn in_driver(&self, plan: LogicalPlan) -> Result<ResultStream, SessionError> {
         let frame = self.context.execute_logical_plan(plan).await?;
-        self.collect_here(self.physical(frame.logical_plan()).await?).await
+        let answer = self.collect_here(self.physical(frame.logical_plan()).await?).await;
+        // It may have dropped a table.
+        self.jobs.connection.release_unused().await;
+        answer
     }
 
     /// `CREATE TABLE t AS query`: the query runs as a job, its rows stay in the driver.

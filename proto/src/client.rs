@@ -3,8 +3,7 @@
 //! Each conversation is one stream on a connection of its own; what is pulled by name goes over a
 //! second connection, so that a heartbeat never waits behind a large program.
 
-use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -70,11 +69,7 @@ pub async fn connect_worker(addresses: &[String]) -> Result<WorkerLink, Failure>
 pub async fn connect_driver(addresses: &[String]) -> Result<DriverLink, Failure> {
     let (channel, address) = connect_manager(addresses).await?;
     let (opened, application) = watch::channel(None);
-    let content = Arc::new(GrpcSink {
-        client: content_client(&address)?,
-        application,
-        put: Mutex::default(),
-    });
+    let content = Arc::new(GrpcSink { client: content_client(&address)?, application });
     let (to_manager, said) = mpsc::channel(LINK_MESSAGES_MAX);
     let (hear, from_manager) = mpsc::channel(LINK_MESSAGES_MAX);
     let outbound =
@@ -217,16 +212,11 @@ struct GrpcSink {
     client: ControlClient<Channel>,
     /// Known once the conversation is open; ends with it.
     application: watch::Receiver<Option<ApplicationId>>,
-    /// What was put: the manager keeps it until the application closes.
-    put: Mutex<BTreeSet<ContentHash>>,
 }
 
 #[async_trait]
 impl ContentSink for GrpcSink {
     async fn put_content(&self, hash: ContentHash, bytes: Bytes) -> Result<(), Failure> {
-        if self.put.lock().unwrap_or_else(PoisonError::into_inner).contains(&hash) {
-            return Ok(());
-        }
         let application = self.application().await?;
         let large = bytes.len() >= OFFER_BYTES_MIN;
         if !(large && self.is_kept(application, hash).await?) {
@@ -234,8 +224,15 @@ impl ContentSink for GrpcSink {
             let answer = self.client.clone().put_content(chunks).await;
             answer.map_err(|status| failure_from_status(&status))?;
         }
-        self.put.lock().unwrap_or_else(PoisonError::into_inner).insert(hash);
         Ok(())
+    }
+
+    async fn release_content(&self, hash: ContentHash) -> Result<(), Failure> {
+        let application = self.application().await?;
+        let hash = hash_to_wire(hash);
+        let request = wire::ReleaseContentRequest { application: application.0, hash };
+        let answer = self.client.clone().release_content(request).await;
+        answer.map(|_| ()).map_err(|status| failure_from_status(&status))
     }
 }
 

@@ -63,4 +63,10 @@ pub trait ContentSink: Send + Sync {
     /// # Errors
     /// `Cluster` when the manager is gone.
     async fn put_content(&self, hash: ContentHash, bytes: Bytes) -> Result<(), Failure>;
+
+    /// Says that this driver needs the content of this name no more, until it puts it again.
+    ///
+    /// # Errors
+    /// `Cluster` when the manager is gone.
+    async fn release_content(&self, hash: ContentHash) -> Result<(), Failure>;
 }

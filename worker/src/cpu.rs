@@ -5,6 +5,9 @@ use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::panics::CPU_THREADS;
 
+/// Deep plans are built and opened on the stack of a thread; it is mapped once and touched as used.
+const STACK_BYTES: usize = 8 << 20;
+
 /// A runtime of as many threads as the worker has slots. Dropping it does not wait for what runs.
 #[derive(Debug)]
 pub(crate) struct CpuRuntime {
@@ -17,6 +20,7 @@ impl CpuRuntime {
         let runtime = Builder::new_multi_thread()
             .worker_threads(slots.max(1) as usize)
             .thread_name(CPU_THREADS)
+            .thread_stack_size(STACK_BYTES)
             .enable_all()
             .build()
             .map_err(|error| {

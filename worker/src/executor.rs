@@ -116,7 +116,6 @@ impl Executor {
     pub(crate) fn drop_job(&self, job: JobId) {
         self.store.drop_job(job);
         self.inputs.drop_job(job);
-        self.programs.drop_job(job);
     }
 }
 

@@ -32,6 +32,7 @@ pub mod memory;
 mod outbox;
 mod panics;
 mod programs;
+mod pulled;
 mod results;
 mod runner;
 mod task;
@@ -39,7 +40,8 @@ mod work_dir;
 mod worker;
 
 pub use config::WorkerConfig;
-pub use programs::{OneProcessPrograms, ProgramSource, PulledPrograms};
+pub use programs::{OneProcessPrograms, ProgramSource, TaskRows};
+pub use pulled::{Counted, PulledPrograms};
 pub use results::{ResultClosed, ResultSink, ResultWriter};
 pub use work_dir::WorkDir;
 pub use worker::{Connections, Reconnect, Worker, WorkerEnd, WorkerHandle};

@@ -16,12 +16,14 @@ use gnist_operators::block::{BlockCodec, encode_block};
 use gnist_operators::failure::{attempt_end_of, external};
 use gnist_operators::placement::{Placement, Placer};
 use gnist_operators::program::Instance;
+use gnist_operators::source::TaskSources;
 
 use crate::blocks::{OutputWriter, block_error};
 use crate::executor::Executor;
 use crate::inputs::{ReadCounts, TaskReader};
 use crate::memory::{AttemptPool, Refusal};
 use crate::panics;
+use crate::programs::TaskRows;
 use crate::results::{ResultClosed, ResultWriter};
 
 /// Output partitions that may buffer a whole batch each; more share the same bytes.
@@ -99,7 +101,12 @@ async fn execute(
     let started = started + waiting.elapsed();
     let counts = reader.counts();
     let context = executor.context(attempt, &bindings.settings, Arc::clone(&pool), reader)?;
-    let instance = program.instantiate(attempt.task, &bindings, &context)?;
+    let task = attempt.task;
+    let rows = executor.programs.rows(&program, &bindings, task.partition).await;
+    let TaskRows { rows, held: _held } = rows.map_err(external)?;
+    let sources = TaskSources { bound: &bindings.sources, rows };
+    let instance = program.instantiate(task, &bindings, &sources, &context)?;
+    drop(sources);
     let Some(Instance { plan, placement }) = instance else { return Ok(empty_output(output)) };
     let rows = execute_stream(Arc::clone(&plan), context)?;
     let made = match open_result(executor, attempt, output, &rows) {

@@ -24,6 +24,7 @@ use gnist_common::protocol::{ManagerToWorker, WorkerToManager};
 use gnist_common::task::{
     AttemptEnd, Launch, LaunchInput, OutputLocation, OutputTable, TaskOutput,
 };
+use gnist_operators::bindings::Bindings;
 use gnist_operators::block::decode_block;
 use gnist_operators::program::Program;
 use gnist_operators::reader::{ReadMode, StageReaderExec};
@@ -99,7 +100,7 @@ impl FakeManager {
 
     fn publish(&self, name: u8, plan: Arc<dyn ExecutionPlan>) -> ProgramRef {
         let hash = ContentHash([name; 32]);
-        self.programs.put(hash, Arc::new(Program::Shared { plan }), Arc::default());
+        self.programs.put(hash, Program::Shared { plan }, Bindings::default());
         ProgramRef { hash, kind: ProgramKind::Plan, length_bytes: 0 }
     }
 
@@ -409,7 +410,7 @@ async fn after_a_broken_link_a_worker_registers_again_with_what_it_holds() {
     let (known, programs) = (Arc::new(Known::default()), Arc::new(OneProcessPrograms::default()));
     let hash = ContentHash([1; 32]);
     let all = plan(&session(1), "select n from t").await;
-    programs.put(hash, Arc::new(Program::Shared { plan: all }), Arc::default());
+    programs.put(hash, Program::Shared { plan: all }, Bindings::default());
     let (first, to_worker, mut from_worker) = link(&known);
     let (links, again) = mpsc::channel(1);
     let again = Arc::new(tokio::sync::Mutex::new(again));

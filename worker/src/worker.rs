@@ -91,6 +91,7 @@ impl Worker {
         let folder = work_dir.path().to_owned();
         let cpu = CpuRuntime::start(config.slots)?;
         let budget = MemoryBudget::new(config.memory.0);
+        Arc::clone(&programs).count_in(&budget);
         let store = BlockStore::new(work_dir.segments(), Arc::clone(&budget));
         let tables = Tables::new(Arc::clone(&link.content));
         let io = Handle::current();

@@ -7,7 +7,13 @@
 //! reader      StageReaderExec, the leaf that stands for another stage
 //! placement   where the rows of a stage go: hash, range, round robin, single
 //! program     program = plan + placement, encoded once per stage; instance = one task's copy
-//! instance    cutting a plan down to one partition
+//! bindings    what changes from run to run of a program
+//! encoder     plans as messages, without what changes from run to run
+//! decoder     messages as plans, cut down to one task
+//! source      files and rows that leaves scan, and how they travel in the bindings
+//! leaves      those leaves on the wire
+//! instance    cutting other leaves
+//! canonical   messages as bytes that depend on nothing but the message
 //! random      random() and uuid(), the same in every attempt
 //! sample      SampleExec, the rows that split points are chosen from
 //! recursive   recursive queries on the wire
@@ -16,15 +22,21 @@
 //! failure     DataFusion's errors as Gnist's closed kinds
 //! ```
 
+pub mod bindings;
 pub mod block;
+mod canonical;
 pub mod codec;
+pub mod decoder;
+pub mod encoder;
 pub mod exchange;
 pub mod failure;
-pub mod instance;
+mod instance;
+mod leaves;
 pub mod placement;
 pub mod program;
 pub mod random;
 pub mod reader;
 mod recursive;
 pub mod sample;
+pub mod source;
 pub mod tree;

@@ -6,16 +6,22 @@
 //!                   once per stage      once per executor        once per attempt
 //! ```
 //!
-//! Joins, repartitions and dynamic filters keep state in the plan, so every attempt gets a plan of
-//! its own, built anew from the decoded message and cut down to its task. The bytes hold nothing
-//! that changes from run to run: subquery values come with the bindings.
+//! Invariant: no two attempts share state. Joins, repartitions, dynamic filters and metrics keep
+//! theirs in operators and expressions, and some share it through clones. What attempts have in
+//! common is the message alone, which is plain data and never changed; every operator and
+//! expression of an attempt is built from it, for this attempt. What is built is small: leaves come
+//! cut down to the attempt's partition (see [`crate::decoder`]), and the operators above are built
+//! on them once.
+//!
+//! The bytes hold nothing that changes from run to run: subquery values, files, rows, settings and
+//! the seed come with the bindings, shared expressions are numbered per program, and maps are in
+//! the order of their keys. So the same query planned twice has the same hash, in any process.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use datafusion::arrow::array::{RecordBatch, RecordBatchOptions};
-use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
-use datafusion::common::{DataFusionError, Result, ScalarValue, internal_datafusion_err};
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::common::{Result, internal_datafusion_err};
 use datafusion::execution::TaskContext;
 use datafusion::physical_expr::LexOrdering;
 use datafusion::physical_plan::ExecutionPlan;
@@ -25,25 +31,29 @@ use datafusion_proto::physical_plan::from_proto::{
 use datafusion_proto::physical_plan::to_proto::{
     serialize_partitioning, serialize_physical_exprs, serialize_physical_sort_exprs,
 };
-use datafusion_proto::physical_plan::{
-    PhysicalPlanDecodeContext, PhysicalPlanNodeExt, PhysicalProtoConverterExtension,
-};
+use datafusion_proto::physical_plan::{PhysicalPlanDecodeContext, PhysicalProtoConverterExtension};
 use datafusion_proto::protobuf;
 use gnist_common::graph::ProgramKind;
 use gnist_common::ids::TaskId;
 use prost::Message;
 
-use crate::block::{BlockCodec, decode_block, encode_block};
-use crate::codec::{Decoder, Encoder, GnistCodec};
-use crate::instance::cut_to_task;
+use crate::bindings::Bindings;
+use crate::canonical;
+use crate::codec::GnistCodec;
+use crate::decoder::Decoder;
+use crate::encoder::Encoder;
 use crate::placement::{Placement, Ranges};
 use crate::random::TaskRandom;
+use crate::source::{Bound, Piece, PlaceMessage, Scanned, Sources};
 
-/// Stack for encoding and decoding: both recurse once or twice per operator.
-const CODEC_STACK_BYTES: usize = 256 << 20;
+/// Stack for encoding: it recurses once or twice per operator.
+const ENCODER_STACK_BYTES: usize = 256 << 20;
 
-/// The seed among the metadata of encoded bindings.
-const SEED_KEY: &str = "gnist.seed";
+/// Stack for decoding, per message within a message: an operator is one or two.
+const DECODER_STACK_BYTES_PER_LEVEL: usize = 48 << 10;
+
+/// Stack for decoding a program without depth.
+const DECODER_STACK_BYTES_MIN: usize = 256 << 10;
 
 /// What travels.
 #[derive(Clone, PartialEq, Message)]
@@ -55,6 +65,9 @@ struct PlanProgram {
     partitioning: Option<protobuf::Partitioning>,
     #[prost(message, optional, tag = "3")]
     ranges: Option<RangesMessage>,
+    /// The leaves that scan, by their ordinals.
+    #[prost(message, repeated, tag = "4")]
+    places: Vec<PlaceMessage>,
 }
 
 /// A [`Ranges`] on the wire.
@@ -83,55 +96,23 @@ pub enum Program {
 
 /// A decoded message, from which instances are built.
 #[derive(Debug)]
-pub struct PlanTemplate(PlanProgram);
-
-/// What of a program's holes one job fills.
-#[derive(Clone, Debug, Default)]
-pub struct Bindings {
-    /// Values of uncorrelated scalar subqueries, by binding ordinal.
-    pub values: Vec<ScalarValue>,
-    /// Settings that the user changed, as DataFusion names them.
-    pub settings: Vec<(String, String)>,
-    /// Where `random()` and `uuid()` begin.
-    pub seed: u64,
+pub struct PlanTemplate {
+    message: PlanProgram,
+    /// Messages within messages.
+    depth: usize,
 }
 
-impl Bindings {
-    /// The values as one block of one row, a column each; the rest as its schema's metadata.
-    ///
-    /// # Errors
-    /// When Arrow can't hold a value.
-    pub fn encode(&self) -> Result<Bytes> {
-        let fields = self.values.iter().enumerate();
-        let fields: Vec<Field> = fields
-            .map(|(at, value)| Field::new(format!("value_{at}"), value.data_type(), true))
-            .collect();
-        let columns = self.values.iter().map(ScalarValue::to_array).collect::<Result<Vec<_>>>()?;
-        let seed = (SEED_KEY.to_owned(), self.seed.to_string());
-        let metadata = self.settings.iter().cloned().chain([seed]).collect();
-        let schema = Schema::new_with_metadata(fields, metadata);
-        let one_row = RecordBatchOptions::new().with_row_count(Some(1));
-        let batch = RecordBatch::try_new_with_options(Arc::new(schema), columns, &one_row)?;
-        encode_block(batch.schema_ref(), std::slice::from_ref(&batch), BlockCodec::Plain)
-            .map_err(|error| DataFusionError::External(Box::new(error)))
-    }
-
-    /// What [`Bindings::encode`] made.
-    ///
-    /// # Errors
-    /// When the bytes are no such block.
-    pub fn decode(bytes: &Bytes) -> Result<Self> {
-        let batches =
-            decode_block(bytes).map_err(|error| DataFusionError::External(Box::new(error)))?;
-        let columns = batches.iter().flat_map(RecordBatch::columns);
-        let values = columns.map(|column| ScalarValue::try_from_array(column, 0));
-        let metadata = batches.iter().flat_map(|batch| batch.schema_ref().metadata().clone());
-        let (seed, settings): (Vec<_>, Vec<_>) = metadata.partition(|(key, _)| key == SEED_KEY);
-        let seed = seed.first().and_then(|(_, seed)| seed.parse().ok());
-        let seed = seed.ok_or_else(|| internal_datafusion_err!("bindings without a seed"))?;
-        Ok(Self { values: values.collect::<Result<_>>()?, settings, seed })
-    }
+/// An encoded program, and what it scans.
+#[derive(Debug)]
+pub struct Encoded {
+    /// The program.
+    pub bytes: Bytes,
+    /// What its leaves scan, by their ordinals.
+    pub scanned: Vec<Scanned>,
 }
+
+/// The pieces of one partition of a leaf, the leaf and the partition.
+pub type RowsOfLeaf<'a> = ((u32, u32), &'a [Piece]);
 
 /// One attempt's own copy of a program.
 #[derive(Debug)]
@@ -150,22 +131,40 @@ pub fn encode_program(
     plan: &Arc<dyn ExecutionPlan>,
     placement: &Placement,
     encoder: &Encoder,
-) -> Result<Bytes> {
-    stacker::maybe_grow(CODEC_STACK_BYTES / 2, CODEC_STACK_BYTES, || {
-        let codec = GnistCodec::to_encode();
-        let node = encoder.execution_plan_to_proto(plan, &codec)?;
-        let mut message = PlanProgram { plan: Some(Box::new(node)), ..PlanProgram::default() };
-        match placement {
-            Placement::Single => {}
-            Placement::Partitioned(partitioning) => {
-                message.partitioning = Some(serialize_partitioning(partitioning, &codec, encoder)?);
-            }
-            Placement::Ranges(ranges) => {
-                message.ranges = Some(encode_ranges(ranges, &codec, encoder)?);
-            }
-        }
-        Ok(Bytes::from(message.encode_to_vec()))
+) -> Result<Encoded> {
+    stacker::maybe_grow(ENCODER_STACK_BYTES / 2, ENCODER_STACK_BYTES, || {
+        let encode = |encoder: &Encoder| encode_message(plan, placement, encoder);
+        let (mut message, scanned, places) = encoder.program(encode)?;
+        message.places = places.into_iter().map(PlaceMessage::from).collect();
+        Ok(Encoded { bytes: canonical::encode(&message).into(), scanned })
     })
+}
+
+fn encode_message(
+    plan: &Arc<dyn ExecutionPlan>,
+    placement: &Placement,
+    encoder: &Encoder,
+) -> Result<PlanProgram> {
+    let codec = GnistCodec::to_encode();
+    let node = encoder.execution_plan_to_proto(plan, &codec)?;
+    let mut message = PlanProgram { plan: Some(Box::new(node)), ..PlanProgram::default() };
+    match placement {
+        Placement::Single => {}
+        Placement::Partitioned(partitioning) => {
+            message.partitioning = Some(serialize_partitioning(partitioning, &codec, encoder)?);
+        }
+        Placement::Ranges(ranges) => {
+            message.ranges = Some(encode_ranges(ranges, &codec, encoder)?);
+        }
+    }
+    Ok(message)
+}
+
+/// Runs what recurses once per message within a message, on a stack that is large enough. A new
+/// one is only made for deep programs.
+fn on_stack_for<T>(depth: usize, run: impl FnOnce() -> T) -> T {
+    let bytes = DECODER_STACK_BYTES_MIN + depth * DECODER_STACK_BYTES_PER_LEVEL;
+    stacker::maybe_grow(bytes, 2 * bytes, run)
 }
 
 impl Program {
@@ -180,14 +179,28 @@ impl Program {
                 "typed programs run in executors of their application's own binary"
             )),
             ProgramKind::Plan => {
-                stacker::maybe_grow(CODEC_STACK_BYTES / 2, CODEC_STACK_BYTES, || {
-                    let message = PlanProgram::decode(bytes).map_err(|error| {
-                        internal_datafusion_err!("a program does not decode: {error}")
-                    })?;
-                    Ok(Self::Template(PlanTemplate(message)))
-                })
+                let depth = canonical::depth(bytes);
+                let message = on_stack_for(depth, || PlanProgram::decode(bytes));
+                let message = message.map_err(|error| {
+                    internal_datafusion_err!("a program does not decode: {error}")
+                })?;
+                Ok(Self::Template(PlanTemplate { message, depth }))
             }
         }
+    }
+
+    /// The rows that a task scans, by leaf and partition.
+    pub fn rows_of<'a>(&self, task: u32, bindings: &'a Bindings) -> Vec<RowsOfLeaf<'a>> {
+        let Self::Template(template) = self else { return Vec::new() };
+        let mut needed = Vec::new();
+        let leaves = template.message.places.iter().zip(&bindings.sources);
+        for (leaf, (place, bound)) in (0_u32..).zip(leaves) {
+            let Bound::Rows(partitions) = bound else { continue };
+            let count = u32::try_from(partitions.len()).expect("partition counts are u32");
+            let of_task = place.partitions_of(task, count);
+            needed.extend(of_task.map(|at| ((leaf, at), partitions[at as usize].as_slice())));
+        }
+        needed
     }
 
     /// Builds one attempt's own copy, cut down to its task. Nothing for an empty program.
@@ -198,6 +211,7 @@ impl Program {
         &self,
         task: TaskId,
         bindings: &Bindings,
+        sources: &dyn Sources,
         context: &TaskContext,
     ) -> Result<Option<Instance>> {
         match self {
@@ -205,11 +219,9 @@ impl Program {
             Self::Shared { plan } => {
                 Ok(Some(Instance { plan: Arc::clone(plan), placement: Placement::Single }))
             }
-            Self::Template(PlanTemplate(message)) => {
-                stacker::maybe_grow(CODEC_STACK_BYTES / 2, CODEC_STACK_BYTES, || {
-                    instantiate(message, task, bindings, context).map(Some)
-                })
-            }
+            Self::Template(PlanTemplate { message, depth }) => on_stack_for(*depth, || {
+                instantiate(message, task, (bindings, sources), context).map(Some)
+            }),
         }
     }
 }
@@ -217,16 +229,15 @@ impl Program {
 fn instantiate(
     message: &PlanProgram,
     task: TaskId,
-    bindings: &Bindings,
+    (bindings, sources): (&Bindings, &dyn Sources),
     context: &TaskContext,
 ) -> Result<Instance> {
     let codec = GnistCodec::to_decode(TaskRandom::new(bindings.seed, task));
-    let decoder = Decoder::new(bindings);
+    let decoder = Decoder::new(bindings, sources, Some(task.partition));
     let decode_context = PhysicalPlanDecodeContext::new(context, &codec);
     let node =
         message.plan.as_ref().ok_or_else(|| internal_datafusion_err!("a program has no plan"))?;
-    let whole = node.try_into_physical_plan_with_context(&decode_context, &decoder)?;
-    let plan = cut_to_task(whole, task.partition)?;
+    let plan = decoder.proto_to_execution_plan(node, &decode_context)?;
     let schema = plan.schema();
     let placement = match (&message.partitioning, &message.ranges) {
         (_, Some(ranges)) => {
@@ -262,3 +273,6 @@ fn decode_ranges(
     let split_points = values.chunks(ordering.len()).map(<[_]>::to_vec).collect();
     Ok(Ranges { ordering, split_points })
 }
+
+#[cfg(test)]
+mod tests;

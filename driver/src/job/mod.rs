@@ -12,6 +12,7 @@ mod results;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, Hasher};
+use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::common::ScalarValue;
@@ -20,12 +21,12 @@ use gnist_common::error::{ErrorKind, Failure};
 use gnist_common::graph::{ContentHash, ProgramKind, ProgramRef, Stage, StageInput, StageOutput};
 use gnist_common::ids::{AttemptId, StageId};
 use gnist_common::protocol::{ManagerToDriver, ResultLocation, StageSummary};
+use gnist_operators::bindings::Bindings;
 use gnist_operators::failure::failure_of;
-use gnist_operators::program::Bindings;
-use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
 use crate::connection::{Connection, JobInbox, manager_gone};
+use crate::content::Put;
 use crate::planner::{DraftOutput, JobPlan, StageDraft};
 use crate::result::JobReport;
 use crate::split_points::{self, Samples};
@@ -49,6 +50,17 @@ pub(crate) struct JobStart {
 /// # Errors
 /// The job's failure. A receiver of `rows` that is gone cancels the job.
 pub(crate) async fn run(
+    connection: &Connection,
+    inbox: JobInbox,
+    start: &JobStart,
+    rows: &mpsc::Sender<Result<RecordBatch, Failure>>,
+) -> Result<JobReport, Failure> {
+    let outcome = run_until_held(connection, inbox, start, rows).await;
+    connection.release_unused().await;
+    outcome
+}
+
+async fn run_until_held(
     connection: &Connection,
     mut inbox: JobInbox,
     start: &JobStart,
@@ -95,11 +107,8 @@ struct ClusterJob<'a> {
     delivered: BTreeSet<u32>,
     /// What finished, the last run of each stage.
     finished: BTreeMap<StageId, StageSummary>,
-}
-
-/// The hash that names content.
-pub(crate) fn content_hash(bytes: &[u8]) -> ContentHash {
-    ContentHash(Sha256::digest(bytes).into())
+    /// Content that the job's tasks may pull: kept until it ends.
+    content: Vec<Arc<Put>>,
 }
 
 /// Different for every job: the standard library seeds its hashers so.
@@ -122,6 +131,7 @@ impl<'a> ClusterJob<'a> {
             submitted: 0,
             delivered: BTreeSet::new(),
             finished: BTreeMap::new(),
+            content: Vec::new(),
             plan,
             start,
         }
@@ -214,8 +224,9 @@ impl<'a> ClusterJob<'a> {
         let id = self.inbox.job.stage(self.submitted);
         let bindings = self.put_bindings(at).await?;
         let draft = &self.plan.drafts[at];
-        let hash = content_hash(&draft.program);
-        self.connection.put(hash, draft.program.clone()).await?;
+        let program = self.connection.contents().put(draft.program.clone()).await?;
+        let hash = program.hash;
+        self.content.push(program);
         let inputs = draft.inputs.iter().map(|(input, mode)| StageInput {
             stage: self.stages[*input].expect("inputs are submitted first"),
             mode: *mode,
@@ -240,10 +251,12 @@ impl<'a> ClusterJob<'a> {
         Ok(stage)
     }
 
-    async fn put_bindings(&self, at: usize) -> Result<Option<ContentHash>, Failure> {
+    /// Puts the bindings of a draft, if it has any, and the rows that they name.
+    async fn put_bindings(&mut self, at: usize) -> Result<Option<ContentHash>, Failure> {
         let draft = &self.plan.drafts[at];
         let needed = &draft.values;
-        if needed.is_empty() && self.start.settings.is_empty() && !draft.is_volatile {
+        let is_bound = !needed.is_empty() || !draft.scanned.is_empty() || draft.is_volatile;
+        if !is_bound && self.start.settings.is_empty() {
             return Ok(None);
         }
         let value = |ordinal: usize| match needed.binary_search(&ordinal) {
@@ -251,12 +264,19 @@ impl<'a> ClusterJob<'a> {
             Err(_) => ScalarValue::Null,
         };
         let values = (0..self.plan.bindings).map(value).collect();
+        let mut sources = Vec::with_capacity(draft.scanned.len());
+        let contents = self.connection.contents();
+        for scanned in &draft.scanned {
+            let tables = self.connection.tables();
+            sources.push(tables.bind(scanned, contents, &mut self.content).await?);
+        }
         // Without a use for it the seed would only keep equal bindings apart.
         let seed = if draft.is_volatile { self.seed } else { 0 };
-        let bindings = Bindings { values, settings: self.start.settings.clone(), seed };
+        let bindings = Bindings { values, settings: self.start.settings.clone(), seed, sources };
         let bytes = bindings.encode().map_err(|error| failure_of(&error))?;
-        let hash = content_hash(&bytes);
-        self.connection.put(hash, bytes).await?;
+        let put = contents.put(bytes).await?;
+        let hash = put.hash;
+        self.content.push(put);
         Ok(Some(hash))
     }
 }

@@ -22,6 +22,10 @@ impl ContentSink for Sink {
     async fn put_content(&self, _: ContentHash, _: Bytes) -> Result<(), Failure> {
         Ok(())
     }
+
+    async fn release_content(&self, _: ContentHash) -> Result<(), Failure> {
+        Ok(())
+    }
 }
 
 /// The manager's end of a conversation.

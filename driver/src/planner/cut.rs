@@ -25,7 +25,7 @@ use datafusion::physical_plan::scalar_subquery::ScalarSubqueryExec;
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, Partitioning};
 use gnist_common::graph::InputMode;
-use gnist_operators::codec::Encoder;
+use gnist_operators::encoder::Encoder;
 use gnist_operators::placement::Placement;
 use gnist_operators::reader::{ReadMode, StageReaderExec};
 use gnist_operators::tree::with_children;

@@ -23,9 +23,10 @@ use bytes::Bytes;
 use datafusion::common::Result;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use gnist_common::graph::{InputMode, Repeatability};
-use gnist_operators::codec::Encoder;
+use gnist_operators::encoder::Encoder;
 use gnist_operators::placement::Placement;
-use gnist_operators::program::encode_program;
+use gnist_operators::program::{Encoded, encode_program};
+use gnist_operators::source::Scanned;
 
 use repeatability::is_volatile;
 
@@ -57,6 +58,8 @@ pub(crate) struct StageDraft {
     pub(crate) values: Vec<usize>,
     /// Its encoded program.
     pub(crate) program: Bytes,
+    /// What the leaves of its program scan.
+    pub(crate) scanned: Vec<Scanned>,
 }
 
 /// Where the rows of a draft go.
@@ -116,7 +119,7 @@ pub(crate) fn plan_job(plan: Arc<dyn ExecutionPlan>) -> Result<JobPlan> {
 fn finish(draft: cut::CutStage, encoder: &Encoder) -> Result<StageDraft> {
     let partitions = draft.plan.output_partitioning().partition_count();
     let tasks = draft.tasks.unwrap_or(partitions);
-    let (program, values) =
+    let (Encoded { bytes: program, scanned }, values) =
         encoder.recording(|encoder| encode_program(&draft.plan, &draft.placement, encoder))?;
     Ok(StageDraft {
         repeatability: repeatability_of(&draft.plan, Draws::ByRow),
@@ -129,5 +132,9 @@ fn finish(draft: cut::CutStage, encoder: &Encoder) -> Result<StageDraft> {
         when: draft.when,
         values,
         program,
+        scanned,
     })
 }
+
+#[cfg(test)]
+mod tests;

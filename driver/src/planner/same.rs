@@ -42,4 +42,6 @@ fn are_same(one: &StageDraft, other: &StageDraft) -> bool {
         && one.when == other.when
         && one.values == other.values
         && one.program == other.program
+        && one.scanned.len() == other.scanned.len()
+        && one.scanned.iter().zip(&other.scanned).all(|(one, other)| one.is_same(other))
 }

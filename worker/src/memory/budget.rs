@@ -121,6 +121,8 @@ impl Held {
 pub struct MemoryBudget {
     limit: u64,
     held: Mutex<Held>,
+    /// Gives up what is kept only because it may be wanted again.
+    evict_first: OnceLock<Weak<dyn Evict>>,
     evict: OnceLock<Weak<dyn Evict>>,
 }
 
@@ -136,12 +138,23 @@ impl std::fmt::Debug for MemoryBudget {
 impl MemoryBudget {
     /// A budget of so many bytes, all free.
     pub fn new(limit_bytes: u64) -> Arc<Self> {
-        Arc::new(Self { limit: limit_bytes, held: Mutex::default(), evict: OnceLock::new() })
+        Arc::new(Self {
+            limit: limit_bytes,
+            held: Mutex::default(),
+            evict_first: OnceLock::new(),
+            evict: OnceLock::new(),
+        })
     }
 
     /// Names whoever makes room. Only the first call counts.
     pub fn evict_with(&self, evict: Weak<dyn Evict>) {
         let _already = self.evict.set(evict);
+    }
+
+    /// Names whoever makes room at no cost, before anything is written to disk. Only the first
+    /// call counts.
+    pub fn evict_first_with(&self, evict: Weak<dyn Evict>) {
+        let _already = self.evict_first.set(evict);
     }
 
     /// The whole budget.
@@ -245,10 +258,15 @@ impl MemoryBudget {
     }
 
     fn make_room(&self, bytes: u64) -> io::Result<u64> {
-        match self.evict.get().and_then(Weak::upgrade) {
-            Some(evict) => evict.evict(bytes),
-            None => Ok(0),
+        let evict = |evict: &OnceLock<Weak<dyn Evict>>, bytes| {
+            let evict = evict.get().and_then(Weak::upgrade);
+            evict.map_or(Ok(0), |evict| evict.evict(bytes))
+        };
+        let given_up = evict(&self.evict_first, bytes)?;
+        if given_up >= bytes {
+            return Ok(given_up);
         }
+        Ok(given_up + evict(&self.evict, bytes - given_up)?)
     }
 
     fn full(&self, free_bytes: u64) -> Refused {
