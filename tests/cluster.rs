@@ -12,7 +12,7 @@ use crate::standing::{Cluster, array, check, expect_keys};
 
 pub fn trials() -> Vec<Trial> {
     type Test = fn() -> Result<(), Failed>;
-    let tests: [(&str, Test); 15] = [
+    let tests: [(&str, Test); 16] = [
         ("lists_have_the_contracts_json", lists_have_the_contracts_json),
         ("the_ui_serves_the_same_and_more", the_ui_serves_the_same_and_more),
         ("a_killed_worker_changes_no_answer", a_killed_worker_changes_no_answer),
@@ -22,6 +22,7 @@ pub fn trials() -> Vec<Trial> {
         ("a_job_without_workers_fails_in_time", a_job_without_workers_fails_in_time),
         ("a_killed_driver_frees_the_cluster", a_killed_driver_frees_the_cluster),
         ("ctrl_c_cancels_the_job_on_the_cluster", ctrl_c_cancels_the_job_on_the_cluster),
+        ("kill_ends_an_application", kill_ends_an_application),
         ("two_workers_share_a_folder_with_strangers", two_workers_share_a_folder_with_strangers),
         ("a_worker_needs_a_folder_it_can_write", a_worker_needs_a_folder_it_can_write),
         ("a_port_in_use_is_named", a_port_in_use_is_named),
@@ -194,6 +195,31 @@ fn ctrl_c_cancels_the_job_on_the_cluster() -> Result<(), Failed> {
     check(pressed.elapsed() < Duration::from_secs(2), format!("{:?}", pressed.elapsed()))?;
     check(!ended.stderr.contains("error"), ended.stderr)?;
     cluster.expect_idle("finished", Duration::from_secs(3))?;
+    Ok(())
+}
+
+fn kill_ends_an_application() -> Result<(), Failed> {
+    let cluster = Cluster::start(2, &["scheduler.heartbeat_interval=200ms"])?;
+    let kill = |more: &[&str]| {
+        Running::start(&[&["kill", "--master", &cluster.master], more].concat()).end()
+    };
+    let job = cluster.sql(ENDLESS);
+    job.line("stage 0 finished")?;
+    let asked = Instant::now();
+    kill(&["app-0"])?.expect(0, "", &["killed `app-0`"])?;
+    job.end()?.expect(1, "count(*)\n", &["error: `app-0` was killed"])?;
+    cluster.expect_idle("killed", Duration::from_secs(3))?;
+    check(asked.elapsed() < Duration::from_secs(6), format!("{:?}", asked.elapsed()))?;
+    let status = ["status", "app-0", "--master", &cluster.master, "--format", "json"];
+    let status: Value = serde_json::from_slice(&Running::start(&status).end()?.stdout)?;
+    check(status["state"] == "killed" && status["ended_at"].is_string(), status)?;
+    // Others go on, and who has ended can't be killed.
+    cluster.sql("select 1 as a").end()?.expect(0, "a\n1\n", &[])?;
+    kill(&["app-1"])?.expect(0, "", &["`app-1` had ended before"])?;
+    let json = "{\"id\":\"app-1\",\"killed\":false}\n";
+    kill(&["app-1", "--format", "json"])?.expect(0, json, &[])?;
+    let parts = ["error: there is no application `app-9`", "= help: `gnist apps` lists"];
+    kill(&["app-9"])?.expect(1, "", &parts)?;
     Ok(())
 }
 

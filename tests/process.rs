@@ -15,10 +15,12 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 
 const POLL: Duration = Duration::from_millis(5);
 
-/// The command under test, untouched by the environment of whoever runs the tests.
+/// The command under test, untouched by the environment of whoever runs the tests. Its progress is
+/// shown at once: tests wait for the stages that it tells.
 pub fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gnist"));
     command.args(arguments).env_remove("GNIST_MASTER").env_remove("RUST_LOG");
+    command.env("GNIST_CONF_PROGRESS_DELAY", "1ms");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }

@@ -3,7 +3,7 @@
 use clap::Args;
 use comfy_table::{Table, presets};
 use gnist_common::bytes::ByteSize;
-use gnist_common::error::ErrorKind;
+use gnist_common::error::{ErrorKind, Failure};
 use gnist_common::ids::ApplicationId;
 use gnist_proto::view::{ApplicationView, ClusterState, WorkerState, WorkerView};
 use serde::Serialize;
@@ -42,7 +42,7 @@ pub(super) fn workers(args: ListArgs) -> Result<Exit, CliError> {
     show(&args.standing, &rows, || worker_table(&state.workers))
 }
 
-/// What scripts may rely on; `/api/v1/workers` has more.
+/// The fields of a worker that scripts may rely on; `/api/v1/workers` has more.
 #[derive(Serialize)]
 struct WorkerRow<'a> {
     id: String,
@@ -69,7 +69,8 @@ pub(super) fn status(args: StatusArgs) -> Result<Exit, CliError> {
     let found = state.applications.into_iter().find(|one| one.id == args.application);
     let Some(application) = found else {
         let message = format!("the cluster knows no application `{}`", args.application);
-        return Err(CliError::failed(ErrorKind::NotFound, message));
+        let failure = Failure::new(ErrorKind::NotFound, message);
+        return Err(failure.with_help("`gnist apps` lists the applications").into());
     };
     show(&args.standing, &application, || application_table(std::slice::from_ref(&application)))
 }
@@ -86,9 +87,7 @@ fn show<T: Serialize>(
     table: impl FnOnce() -> Table,
 ) -> Result<Exit, CliError> {
     let text = match standing.format() {
-        Format::Json => serde_json::to_string(value).map_err(|error| {
-            CliError::failed(ErrorKind::Internal, format!("can't write JSON: {error}"))
-        })?,
+        Format::Json => output::json_text(value)?,
         _ => table().to_string(),
     };
     output::print(&format!("{text}\n"))

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
+use datafusion::config::FormatOptions;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement;
 use gnist_common::error::Failure;
@@ -51,6 +52,11 @@ impl Engine {
     /// DataFusion's context: planning only.
     pub(crate) fn context(&self) -> &SessionContext {
         self.session.context()
+    }
+
+    /// How values are shown as text: `datafusion.format.*` as the session has it.
+    pub(crate) fn format_options(&self) -> FormatOptions {
+        self.context().state_ref().read().config_options().format.clone()
     }
 
     /// Starts a statement. One that only the driver knows of (a view, a setting) has happened

@@ -8,6 +8,7 @@ mod cluster;
 mod engine;
 mod error;
 mod exit;
+mod kill;
 mod logs;
 mod output;
 mod progress;
@@ -59,8 +60,8 @@ enum Command {
     Status(apps::StatusArgs),
     /// Prints what an application logged (not supported yet).
     Logs(submit::LogsArgs),
-    /// Ends an application (not supported yet).
-    Kill(submit::KillArgs),
+    /// Ends an application of a standing cluster.
+    Kill(kill::KillArgs),
     /// The project's own benchmarks, each with ratios measured in the same run.
     #[cfg(feature = "bench")]
     Bench(crate::bench::BenchArgs),
@@ -105,7 +106,7 @@ fn run(command: Command) -> Result<Exit, CliError> {
         Command::Workers(args) => apps::workers(args),
         Command::Status(args) => apps::status(args),
         Command::Logs(args) => submit::logs(args),
-        Command::Kill(args) => submit::kill(args),
+        Command::Kill(args) => kill::run(args),
         #[cfg(feature = "bench")]
         Command::Bench(args) => crate::bench::run(args),
         #[cfg(feature = "bench")]

@@ -1,21 +1,25 @@
-//! How far a job is, on stderr: one line updated in place on a terminal, one line for each
+//! The progress of a job on stderr: one line updated in place on a terminal, one line for each
 //! finished stage when piped.
 //!
 //! ```text
 //! [stage 3 ====>      12+8/40]  1.2 M rows/s  340 MiB
 //! ```
 //!
-//! 12 tasks are done, 8 run, of 40.
+//! 12 tasks are done, 8 run, of 40. A statement that is done within `progress.delay` shows none of
+//! it: [`ProgressLine::begin`] holds the lines back, [`ProgressLine::due`] lets them out.
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use gnist_common::bytes::ByteSize;
 use gnist_common::protocol::{JobStats, ManagerToDriver, StageProgress, StageSummary};
 use gnist_driver::JobObserver;
 
-/// What is shown.
+/// Lines held back of one statement: no more stages finish before it is due.
+const HELD_LINES_MAX: usize = 1_000;
+
+/// The form of the progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Shown {
     /// Nothing.
@@ -42,6 +46,8 @@ pub(crate) struct ProgressLine {
 struct State {
     /// Whether a line stands on the terminal.
     drawn: bool,
+    /// Lines of a statement that may be over before anybody wants to know; none once it is not.
+    held: Option<Vec<String>>,
     rate: Rate,
 }
 
@@ -55,7 +61,20 @@ struct Rate {
 impl ProgressLine {
     pub(crate) fn new(shown: Shown) -> Self {
         let rate = Rate { since: None, finished_rows: 0 };
-        Self { shown, state: Mutex::new(State { drawn: false, rate }) }
+        Self { shown, state: Mutex::new(State { drawn: false, held: None, rate }) }
+    }
+
+    /// A statement begins: its progress is held back until it is [due](Self::due).
+    pub(crate) fn begin(&self) {
+        self.lock().held = Some(Vec::new());
+    }
+
+    /// The statement takes long: what was held back is shown, and what comes from now on.
+    pub(crate) fn due(&self) {
+        let mut state = self.lock();
+        for line in state.held.take().unwrap_or_default() {
+            self.say(&mut state, &line);
+        }
     }
 
     /// Takes the line away, so that something else can be printed.
@@ -86,7 +105,7 @@ impl ProgressLine {
         else {
             return;
         };
-        if self.shown != Shown::InPlace {
+        if self.shown != Shown::InPlace || state.held.is_some() {
             return;
         }
         let rows: u64 =
@@ -99,7 +118,12 @@ impl ProgressLine {
     fn finish(&self, state: &mut State, summary: &StageSummary) {
         state.rate.finished_rows += summary.metrics.output_rows;
         if self.shown == Shown::Lines {
-            self.say(state, &finished(summary));
+            let line = finished(summary);
+            match &mut state.held {
+                Some(held) if held.len() < HELD_LINES_MAX => held.push(line),
+                Some(_) => {}
+                None => self.say(state, &line),
+            }
         }
     }
 }
@@ -171,8 +195,20 @@ fn finished(summary: &StageSummary) -> String {
     )
 }
 
-fn counted(number: u64, what: &str) -> String {
+/// A number of things: `1 row`, `3 rows`.
+pub(super) fn counted(number: u64, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
+/// A time for people: `0.4 ms`, `12 ms`, `1.2 s`, `2 min 5 s`.
+pub(super) fn elapsed(time: Duration) -> String {
+    let seconds = time.as_secs_f64();
+    match time.as_millis() {
+        0..10 => format!("{:.1} ms", seconds * 1e3),
+        10..1_000 => format!("{:.0} ms", seconds * 1e3),
+        1_000..60_000 => format!("{seconds:.1} s"),
+        _ => format!("{} min {} s", time.as_secs() / 60, time.as_secs() % 60),
+    }
 }
 
 fn short_count(number: f64) -> String {
@@ -186,8 +222,43 @@ fn short_count(number: f64) -> String {
 #[cfg(test)]
 mod tests {
     use gnist_common::ids::ApplicationId;
+    use gnist_common::task::TaskMetrics;
 
     use super::*;
+
+    fn summary() -> StageSummary {
+        StageSummary {
+            stage: ApplicationId(1).job(0).stage(0),
+            bytes: Vec::new(),
+            rows: Vec::new(),
+            metrics: TaskMetrics::default(),
+            winners: Vec::new(),
+            run_us_min_median_max: (0, 0, 0),
+        }
+    }
+
+    #[test]
+    fn lines_are_held_back_until_they_are_due() {
+        let progress = ProgressLine::new(Shown::Lines);
+        let held = || progress.lock().held.as_ref().map(Vec::len);
+        assert_eq!(held(), None);
+        progress.begin();
+        progress.event(&ManagerToDriver::StageFinished(summary()));
+        assert_eq!(held(), Some(1));
+        progress.due();
+        assert_eq!(held(), None);
+        progress.begin();
+        assert_eq!(held(), Some(0));
+    }
+
+    #[test]
+    fn times_are_short() {
+        for (ms, text) in [(12, "12 ms"), (999, "999 ms"), (1_240, "1.2 s"), (125_000, "2 min 5 s")]
+        {
+            assert_eq!(elapsed(Duration::from_millis(ms)), text);
+        }
+        assert_eq!(elapsed(Duration::from_micros(420)), "0.4 ms");
+    }
 
     #[test]
     fn the_bar_shows_done_running_and_all() {

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{self, IsTerminal as _, Read as _};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use datafusion::sql::parser::Statement;
@@ -17,7 +18,7 @@ use super::error::CliError;
 use super::exit::Exit;
 use super::logs;
 use super::output;
-use super::progress::{ProgressLine, Shown};
+use super::progress::{ProgressLine, Shown, counted, elapsed};
 use super::script::{Script, has_result};
 use super::settings::{Format, Pair, SessionArgs, Settings};
 use super::signals::{block_on, interruptible};
@@ -57,8 +58,14 @@ pub(super) fn run(args: SqlArgs) -> Result<Exit, CliError> {
         let observer: Option<Arc<dyn JobObserver>> =
             if args.quiet { None } else { Some(progress.clone()) };
         let engine = interruptible(Engine::connect(&settings, "gnist sql", observer)).await?;
-        let run =
-            Run { engine: &engine, script: &script, format: args.format, progress: &progress };
+        let run = Run {
+            engine: &engine,
+            script: &script,
+            format: args.format,
+            progress: &progress,
+            progress_delay: settings.config.progress_delay(),
+            counts: !args.quiet && args.format == Format::Table && io::stdout().is_terminal(),
+        };
         let work = async {
             tokio::select! {
                 result = run.all(&args.table, statements) => result,
@@ -113,6 +120,10 @@ struct Run<'a> {
     script: &'a Script,
     format: Format,
     progress: &'a ProgressLine,
+    /// Time that a statement runs before its progress is shown.
+    progress_delay: Duration,
+    /// Whether the number of rows and the time follow each result.
+    counts: bool,
 }
 
 impl Run<'_> {
@@ -126,20 +137,42 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Runs a statement and prints its rows; its progress is shown once it takes long.
     async fn one(&self, statement: Statement) -> Result<(), CliError> {
-        let started = self.engine.start(statement.clone()).await;
-        let mut rows = started.map_err(|error| self.explained(&statement, error))?;
+        self.progress.begin();
+        let due = async {
+            tokio::time::sleep(self.progress_delay).await;
+            self.progress.due();
+            std::future::pending().await
+        };
+        tokio::select! {
+            result = self.print(statement) => result,
+            () = due => unreachable!("it waits for ever"),
+        }
+    }
+
+    async fn print(&self, statement: Statement) -> Result<(), CliError> {
+        let started = Instant::now();
+        let rows = self.engine.start(statement.clone()).await;
+        let mut rows = rows.map_err(|error| self.explained(&statement, error))?;
         if rows.schema().fields().is_empty() {
             return Ok(());
         }
-        let mut writer = output::writer(self.format, output::stdout());
+        let options = self.engine.format_options();
+        let mut writer = output::writer(self.format, options, output::stdout());
         writer.begin(&rows.schema())?;
+        let mut count = 0;
         while let Some(batch) = rows.try_next().await? {
             self.progress.clear();
             writer.batch(&batch)?;
+            count += batch.num_rows() as u64;
         }
         self.progress.clear();
-        Ok(writer.end()?)
+        writer.end()?;
+        if self.counts {
+            eprintln!("{} in {}", counted(count, "row"), elapsed(started.elapsed()));
+        }
+        Ok(())
     }
 
     fn explained(&self, statement: &Statement, error: SessionError) -> CliError {

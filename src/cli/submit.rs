@@ -1,5 +1,5 @@
-//! `gnist submit`, `gnist logs`, `gnist kill`: applications that run without their submitter.
-//! They come later; until then each says so before anything happens.
+//! `gnist submit` and `gnist logs`: applications that run without their submitter. They come later;
+//! until then each says so before anything happens.
 
 use std::path::PathBuf;
 
@@ -39,16 +39,6 @@ pub(super) struct LogsArgs {
     master: Option<MasterUrl>,
 }
 
-/// Arguments of `gnist kill`.
-#[derive(Args)]
-pub(super) struct KillArgs {
-    /// The application, such as `app-7`.
-    application: ApplicationId,
-    /// The cluster that runs it.
-    #[arg(long, value_name = "URL")]
-    master: Option<MasterUrl>,
-}
-
 pub(super) fn submit(args: SubmitArgs) -> Result<Exit, CliError> {
     let SubmitArgs { master: _, application: _ } = args;
     let error = CliError::usage("`gnist submit` is not supported yet");
@@ -58,9 +48,4 @@ pub(super) fn submit(args: SubmitArgs) -> Result<Exit, CliError> {
 pub(super) fn logs(args: LogsArgs) -> Result<Exit, CliError> {
     let LogsArgs { application: _, follow: _, master: _ } = args;
     Err(CliError::usage("`gnist logs` is not supported yet"))
-}
-
-pub(super) fn kill(args: KillArgs) -> Result<Exit, CliError> {
-    let KillArgs { application: _, master: _ } = args;
-    Err(CliError::usage("`gnist kill` is not supported yet"))
 }

@@ -39,12 +39,23 @@ fn json() -> Result<(), Failed> {
 fn table() -> Result<(), Failed> {
     let query = "select * from (values (1, 'one'), (22, null)) t(number, word)";
     let rows = "+--------+------+\n| number | word |\n+--------+------+\n\
-                | 1      | one  |\n| 22     |      |\n+--------+------+\n";
+                | 1      | one  |\n| 22     | NULL |\n+--------+------+\n";
     sql(query, &[])?.expect(0, rows, &[])?;
     // Every row, not the first thousand.
     let long = sql("select value from generate_series(1, 20000)", &[])?;
     let lines = long.stdout.iter().filter(|byte| **byte == b'\n').count();
-    if lines == 20_004 { Ok(()) } else { Err(format!("{lines} lines").into()) }
+    if lines != 20_004 {
+        return Err(format!("{lines} lines").into());
+    }
+    // One that is wider than all that were measured is printed whole.
+    let wide = sql(
+        "select case when value = 5000 then 'much wider than the others' end as w \
+         from generate_series(1, 5000) order by value",
+        &[],
+    )?;
+    let end = "| NULL |\n| much wider than the others |\n+------+\n";
+    let text = String::from_utf8_lossy(&wide.stdout).into_owned();
+    if text.ends_with(end) { Ok(()) } else { Err(text.into()) }
 }
 
 fn arrow() -> Result<(), Failed> {

@@ -89,6 +89,9 @@ keys! {
     /// Rows of a batch between two operators.
     "execution.batch_rows": ValueKind::Count, Some("8192")
         => execution_batch_rows -> NonZeroU32;
+    /// Time that a statement of `gnist sql` runs before its progress is shown.
+    "progress.delay": ValueKind::Duration, Some("1s")
+        => progress_delay -> Duration;
     /// How often workers and drivers tell the cluster manager that they live, with what they run.
     "scheduler.heartbeat_interval": ValueKind::Duration, Some("1s")
         => scheduler_heartbeat_interval -> Duration;

@@ -16,6 +16,7 @@ fn every_default_fits_its_kind_and_its_getter() {
     let config = Config::default();
     assert_eq!(config.scheduler_lease(), Duration::from_secs(10));
     assert_eq!(config.broadcast_threshold(), ByteSize::mib(10));
+    assert_eq!(config.progress_delay(), Duration::from_secs(1));
     assert_eq!(config.shuffle_partitions(), None);
 }
 

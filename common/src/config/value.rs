@@ -81,10 +81,21 @@ impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Count(count) => write!(f, "{count}"),
-            Self::Size(size) => write!(f, "{}B", size.0),
+            Self::Size(size) => f.write_str(&format_size(*size)),
             Self::Duration(duration) => f.write_str(&format_duration(*duration)),
             Self::Word(word) => f.write_str(word),
         }
+    }
+}
+
+/// The size in the largest unit that shows it exactly.
+fn format_size(size: ByteSize) -> String {
+    const UNITS: [(&str, u64); 4] =
+        [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    let fits = |(_, factor): &&(&str, u64)| size.0 > 0 && size.0.is_multiple_of(*factor);
+    match UNITS.iter().find(fits) {
+        Some((unit, factor)) => format!("{}{unit}", size.0 / factor),
+        None => format!("{}B", size.0),
     }
 }
 

@@ -6,20 +6,22 @@ use std::io::Write;
 
 use datafusion::arrow::array::{Array, RecordBatch};
 use datafusion::arrow::datatypes::SchemaRef;
-use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
+use datafusion::arrow::util::display::ArrayFormatter;
+use datafusion::config::FormatOptions;
 
-use super::{ResultWriter, WriteError};
+use super::{ResultWriter, WriteError, arrow_options};
 
 pub(super) struct CsvWriter<W> {
     out: W,
+    options: FormatOptions,
     /// A line in the making, and a field, kept for their memory.
     line: String,
     field: String,
 }
 
 impl<W: Write> CsvWriter<W> {
-    pub(super) fn new(out: W) -> Self {
-        Self { out, line: String::new(), field: String::new() }
+    pub(super) fn new(out: W, options: FormatOptions) -> Self {
+        Self { out, options, line: String::new(), field: String::new() }
     }
 }
 
@@ -38,7 +40,8 @@ impl<W: Write> ResultWriter for CsvWriter<W> {
     }
 
     fn batch(&mut self, batch: &RecordBatch) -> Result<(), WriteError> {
-        let options = FormatOptions::new().with_display_error(false);
+        // Of a null field nothing is written; one inside a list or a struct is told from empty text.
+        let options = arrow_options(&self.options)?.with_display_error(false).with_null("NULL");
         let columns: Vec<_> = batch
             .columns()
             .iter()

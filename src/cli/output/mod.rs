@@ -1,6 +1,7 @@
 //! Results as text or bytes on stdout: one file a format.
 
 mod arrow;
+mod cell;
 mod csv;
 mod json;
 mod table;
@@ -12,7 +13,12 @@ use std::os::fd::AsFd as _;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::error::ArrowError;
+use datafusion::arrow::util::display;
+use datafusion::common::DataFusionError;
+use datafusion::config::FormatOptions;
 use gnist_common::error::ErrorKind;
+use gnist_operators::failure::failure_of;
+use serde::Serialize;
 use tokio::io::Interest;
 use tokio::net::unix::pipe;
 
@@ -40,6 +46,9 @@ pub(crate) enum WriteError {
     /// A value has no form in this format.
     #[error(transparent)]
     Arrow(ArrowError),
+    /// A `datafusion.format.*` setting is not understood.
+    #[error(transparent)]
+    Options(DataFusionError),
 }
 
 impl From<ArrowError> for WriteError {
@@ -58,18 +67,28 @@ impl From<WriteError> for CliError {
             WriteError::Arrow(error) => {
                 Self::failed(ErrorKind::User, format!("can't write the result: {error}"))
             }
+            WriteError::Options(error) => failure_of(&error).into(),
         }
     }
 }
 
-/// A writer of this format.
-pub(crate) fn writer<'a>(format: Format, out: impl Write + 'a) -> Box<dyn ResultWriter + 'a> {
+/// A writer of this format. Text shows values as the session's `datafusion.format.*` say.
+pub(crate) fn writer<'a>(
+    format: Format,
+    options: FormatOptions,
+    out: impl Write + 'a,
+) -> Box<dyn ResultWriter + 'a> {
     match format {
-        Format::Table => Box::new(table::TableWriter::new(out)),
-        Format::Csv => Box::new(csv::CsvWriter::new(out)),
+        Format::Table => Box::new(table::TableWriter::new(out, options)),
+        Format::Csv => Box::new(csv::CsvWriter::new(out, options)),
         Format::Json => Box::new(json::JsonWriter::new(out)),
         Format::Arrow => Box::new(arrow::ArrowWriter::new(out)),
     }
+}
+
+/// The session's options as Arrow's.
+fn arrow_options(options: &FormatOptions) -> Result<display::FormatOptions<'_>, WriteError> {
+    options.try_into().map_err(WriteError::Options)
 }
 
 /// Whether the format can hold several results one after another.
@@ -101,6 +120,13 @@ pub(crate) fn print(text: &str) -> Result<Exit, CliError> {
     let mut out = io::stdout().lock();
     let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     written.map(|()| Exit::Success).map_err(CliError::writing)
+}
+
+/// A value as one line of JSON.
+pub(crate) fn json_text(value: &impl Serialize) -> Result<String, CliError> {
+    serde_json::to_string(value).map_err(|error| {
+        CliError::failed(ErrorKind::Internal, format!("can't write JSON: {error}"))
+    })
 }
 
 /// Prints a line to stdout.

@@ -24,7 +24,7 @@ fn sample() -> RecordBatch {
 
 fn written(format: Format, batch: &RecordBatch) -> Vec<u8> {
     let mut out = Vec::new();
-    let mut writer = writer(format, &mut out);
+    let mut writer = writer(format, FormatOptions::default(), &mut out);
     writer.begin(&batch.schema()).expect("begins");
     writer.batch(batch).expect("writes");
     writer.end().expect("ends");
@@ -75,4 +75,63 @@ fn table_shows_the_header_of_an_empty_result() {
     let empty = sample().slice(0, 0);
     let text = String::from_utf8(written(Format::Table, &empty)).expect("UTF-8");
     assert!(text.contains("| n | d | a,\"b | f | t |"), "{text}");
+}
+
+fn words(words: impl IntoIterator<Item = Option<&'static str>>) -> RecordBatch {
+    let array: ArrayRef = Arc::new(words.into_iter().collect::<StringArray>());
+    RecordBatch::try_from_iter_with_nullable([("word", array, true)]).expect("a batch")
+}
+
+fn table(batches: &[RecordBatch], options: FormatOptions) -> String {
+    let mut out = Vec::new();
+    let mut writer = writer(Format::Table, options, &mut out);
+    writer.begin(&batches[0].schema()).expect("begins");
+    batches.iter().for_each(|batch| writer.batch(batch).expect("writes"));
+    writer.end().expect("ends");
+    drop(writer);
+    String::from_utf8(out).expect("UTF-8")
+}
+
+#[test]
+fn table_shows_null_and_aligns_wide_characters_and_lines() {
+    let batch = words([Some("日本"), None, Some(""), Some("a\n\tb")]);
+    let expected = "+------+\n| word |\n+------+\n| 日本 |\n| NULL |\n|      |\n\
+                    | a    |\n| \\tb  |\n+------+\n";
+    assert_eq!(table(&[batch], FormatOptions::default()), expected);
+}
+
+#[test]
+fn table_shows_values_as_the_session_says() {
+    let options =
+        FormatOptions { null: "-".to_owned(), types_info: true, ..FormatOptions::default() };
+    let expected = "+------+\n| word |\n| Utf8 |\n+------+\n| -    |\n+------+\n";
+    assert_eq!(table(&[words([None])], options), expected);
+}
+
+#[test]
+fn table_prints_rows_as_they_come_once_its_columns_are_measured() {
+    let out = std::cell::RefCell::new(Vec::new());
+    struct Shared<'a>(&'a std::cell::RefCell<Vec<u8>>);
+    impl Write for Shared<'_> {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.borrow_mut().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let printed = || out.borrow().iter().filter(|byte| **byte == b'\n').count();
+    let batch = words(std::iter::repeat_n(Some("x"), 600));
+    let mut writer = writer(Format::Table, FormatOptions::default(), Shared(&out));
+    writer.begin(&batch.schema()).expect("begins");
+    writer.batch(&batch).expect("writes");
+    assert_eq!(printed(), 0);
+    writer.batch(&batch).expect("writes");
+    assert_eq!(printed(), 3 + 1_200);
+    writer.batch(&words([Some("wider than its column"), Some("y")])).expect("writes");
+    writer.end().expect("ends");
+    let text = String::from_utf8(out.borrow().clone()).expect("UTF-8");
+    let end = "| x    |\n| wider than its column |\n| y    |\n+------+\n";
+    assert!(text.ends_with(end), "{}", &text[text.len() - 200..]);
 }
