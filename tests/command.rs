@@ -3,6 +3,9 @@
 mod ends;
 mod forms;
 mod input;
+mod paths;
+mod settings;
+mod terminal;
 
 use libtest_mimic::{Failed, Trial};
 
@@ -11,7 +14,14 @@ use crate::process::{Ended, Running};
 type Test = fn() -> Result<(), Failed>;
 
 pub fn trials() -> Vec<Trial> {
-    let modules = [("forms", forms::TESTS), ("input", input::TESTS), ("ends", ends::TESTS)];
+    let modules = [
+        ("forms", forms::TESTS),
+        ("input", input::TESTS),
+        ("ends", ends::TESTS),
+        ("paths", paths::TESTS),
+        ("settings", settings::TESTS),
+        ("terminal", terminal::TESTS),
+    ];
     let named = modules.into_iter().flat_map(|(module, tests)| {
         tests.iter().map(move |(name, test)| (format!("command::{module}::{name}"), *test))
     });

@@ -4,6 +4,7 @@ use libtest_mimic::{Failed, Trial};
 
 use crate::backends::{block_on, builder};
 use crate::slt::rows_of;
+use crate::standing::check;
 
 const TABLES: [&str; 2] = [
     "create table t as select value as k, value % 10 as g from generate_series(1, 1000)",
@@ -130,6 +131,67 @@ pub fn trials() -> Vec<Trial> {
                 ");
             Ok(())
         }),
+        trial("format_tree_draws_each_stage", || {
+            insta::assert_snapshot!(
+                rows("local[2]", "explain format tree select count(*) from t where k > 5")?, @"");
+            Ok(())
+        }),
+        trial("verbose_shows_every_step_and_the_stages", || {
+            for master in ["local[2]", CLUSTER] {
+                let text = rows(master, "explain verbose select count(*) from t where k > 5")?;
+                for part in [
+                    "initial_logical_plan",
+                    "logical_plan after push_down_filter",
+                    "initial_physical_plan",
+                    "physical_plan after",
+                    "stages\nstage ",
+                ] {
+                    check(text.contains(part), format!("no `{part}` in:\n{text}"))?;
+                }
+            }
+            Ok(())
+        }),
+        trial("every_format_is_honoured_or_refused", || {
+            for master in ["local[2]", CLUSTER] {
+                for (query, part) in [
+                    ("explain format indent select 1", "logical_plan\nProjection"),
+                    ("explain format pgjson select 1", "\"Node Type\": \"Projection\""),
+                    ("explain format graphviz select 1", "digraph"),
+                    ("explain (format tree) select 1", "\u{2514}"),
+                    ("explain analyze verbose select 1", "rows=1"),
+                ] {
+                    let text = rows(master, query)?;
+                    check(text.contains(part), format!("{query}: no `{part}` in:\n{text}"))?;
+                }
+                for (query, part) in [
+                    ("explain (analyze, format pgjson) select 1", "FORMAT pgjson"),
+                    ("explain (analyze, level summary) select 1", "LEVEL"),
+                    ("explain (analyze, metrics 'rows') select 1", "METRICS"),
+                    ("explain format xml select 1", "xml"),
+                ] {
+                    match rows(master, query) {
+                        Err(error) if error.message().is_some_and(|text| text.contains(part)) => {}
+                        other => return Err(format!("{query}: {other:?}").into()),
+                    }
+                }
+            }
+            Ok(())
+        }),
+        trial("the_sessions_settings_choose_the_form", || {
+            for (setting, part, other) in [
+                ("logical_plan_only = true", "logical_plan", "stage 0"),
+                ("physical_plan_only = true", "stage 0", "logical_plan"),
+                ("format = 'tree'", "\u{2514}", "logical_plan"),
+                ("show_statistics = true", "statistics=[", "nothing at all"),
+                ("show_schema = true", "schema=[", "nothing at all"),
+            ] {
+                let set = format!("set datafusion.explain.{setting}");
+                let text = rows_after(CLUSTER, &set, "explain select count(*) from t")?;
+                let is_right = text.contains(part) && !text.contains(other);
+                check(is_right, format!("{setting}:\n{text}"))?;
+            }
+            Ok(())
+        }),
     ]
 }
 
@@ -141,14 +203,29 @@ fn trial(name: &str, test: fn() -> Result<(), Failed>) -> Trial {
 
 /// The stages of a query, of tables with rows in memory.
 fn explain(master: &str, query: &str) -> Result<String, Failed> {
+    Ok(answer(master, "", &format!("explain {query}"))?.pop().expect("a row of stages").1)
+}
+
+/// All that an explanation answers, a kind and its plan after another.
+fn rows(master: &str, query: &str) -> Result<String, Failed> {
+    rows_after(master, "", query)
+}
+
+fn rows_after(master: &str, setting: &str, query: &str) -> Result<String, Failed> {
+    let rows = answer(master, setting, query)?.into_iter();
+    Ok(rows.map(|(kind, plan)| format!("{kind}\n{plan}\n")).collect())
+}
+
+fn answer(master: &str, setting: &str, query: &str) -> Result<Vec<(String, String)>, Failed> {
     block_on(async {
         let session = builder(master).connect().await?;
-        for table in TABLES {
-            session.sql(table).await.map_err(|error| error.failure())?.collect().await?;
+        let before = TABLES.iter().chain([&setting]).filter(|text| !text.is_empty());
+        for statement in before {
+            session.sql(statement).await.map_err(|error| error.failure())?.collect().await?;
         }
-        let mut answer =
-            session.sql(&format!("explain {query}")).await.map_err(|error| error.failure())?;
-        let rows: Vec<Vec<String>> = answer.collect().await?.iter().flat_map(rows_of).collect();
-        Ok(rows.last().expect("a row of stages")[1].clone())
+        let mut answer = session.sql(query).await.map_err(|error| error.failure())?;
+        let rows = answer.collect().await?;
+        let pair = |row: Vec<String>| (row[0].clone(), row[1].clone());
+        Ok(rows.iter().flat_map(rows_of).map(pair).collect())
     })
 }

@@ -7,12 +7,51 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, RecordBatch, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
+use datafusion::common::config::ExplainOptions;
+use datafusion::common::format::ExplainFormat;
+use datafusion::logical_expr::{Analyze, Explain};
 use datafusion::physical_plan::{ExecutionPlan, displayable};
 use gnist_common::bytes::ByteSize;
 use gnist_common::protocol::StageSummary;
 
 use crate::planner::{DraftOutput, JobPlan, StageDraft};
 use crate::result::{JobReport, ResultStream};
+
+/// The form in which plans are shown.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Shown {
+    /// Whether each plan is drawn as a tree of boxes.
+    pub(crate) is_tree: bool,
+    is_verbose: bool,
+    with_statistics: bool,
+    with_schema: bool,
+    /// Columns that a tree may take.
+    width: usize,
+}
+
+impl Shown {
+    /// The form that a statement asks for, else the session.
+    pub(crate) fn of(explain: &Explain, options: &ExplainOptions) -> Self {
+        Self {
+            is_tree: explain.explain_format == ExplainFormat::Tree,
+            is_verbose: explain.verbose,
+            with_statistics: explain.show_statistics.unwrap_or(options.show_statistics),
+            with_schema: options.show_schema,
+            width: options.tree_maximum_render_width,
+        }
+    }
+
+    /// The form of a plan that ran.
+    pub(crate) fn of_analyze(analyze: &Analyze, options: &ExplainOptions) -> Self {
+        Self {
+            is_tree: false,
+            is_verbose: analyze.verbose,
+            with_statistics: options.show_statistics,
+            with_schema: options.show_schema,
+            width: options.tree_maximum_render_width,
+        }
+    }
+}
 
 /// The answer of an explanation: 2 text columns, a row per kind of plan.
 pub(crate) fn answer(rows: &[(&str, String)]) -> ResultStream {
@@ -33,6 +72,7 @@ pub(crate) fn answer(rows: &[(&str, String)]) -> ResultStream {
 pub(crate) fn one_stage(
     plan: &dyn ExecutionPlan,
     slots: u32,
+    shown: &Shown,
     report: Option<&JobReport>,
 ) -> String {
     let mut text = format!("stage 0: 1 task of {slots} slots -> result");
@@ -40,7 +80,7 @@ pub(crate) fn one_stage(
         write_measured(&mut text, summary);
     }
     text.push('\n');
-    write_plan(&mut text, plan, 1);
+    write_plan(&mut text, plan, shown, 1);
     text
 }
 
@@ -49,10 +89,11 @@ pub(crate) fn one_stage(
 pub(crate) fn stage_graph(
     job: &JobPlan,
     sort_threshold: ByteSize,
+    shown: &Shown,
     report: Option<&JobReport>,
 ) -> String {
-    let mut tree =
-        Tree { job, sort_threshold, report, shown: BTreeSet::new(), text: String::new() };
+    let (written, text) = (BTreeSet::new(), String::new());
+    let mut tree = Tree { job, sort_threshold, shown, report, written, text };
     for (at, draft) in job.drafts.iter().enumerate() {
         if draft.output == DraftOutput::Result {
             tree.write(at, 0);
@@ -64,15 +105,16 @@ pub(crate) fn stage_graph(
 struct Tree<'a> {
     job: &'a JobPlan,
     sort_threshold: ByteSize,
+    shown: &'a Shown,
     report: Option<&'a JobReport>,
-    shown: BTreeSet<usize>,
+    written: BTreeSet<usize>,
     text: String,
 }
 
 impl Tree<'_> {
     fn write(&mut self, at: usize, depth: usize) {
         let indent = "  ".repeat(depth);
-        if !self.shown.insert(at) {
+        if !self.written.insert(at) {
             let _ = writeln!(self.text, "{indent}stage {at}: above");
             return;
         }
@@ -85,7 +127,7 @@ impl Tree<'_> {
             None => {}
         }
         self.text.push('\n');
-        write_plan(&mut self.text, draft.plan.as_ref(), depth + 1);
+        write_plan(&mut self.text, draft.plan.as_ref(), self.shown, depth + 1);
         for below in self.below(draft) {
             self.write(below, depth + 1);
         }
@@ -149,8 +191,17 @@ fn write_measured(text: &mut String, summary: &StageSummary) {
     );
 }
 
-fn write_plan(text: &mut String, plan: &dyn ExecutionPlan, indent: usize) {
-    for line in displayable(plan).indent(false).to_string().lines() {
+fn write_plan(text: &mut String, plan: &dyn ExecutionPlan, shown: &Shown, indent: usize) {
+    let plan = displayable(plan)
+        .set_show_statistics(shown.with_statistics)
+        .set_show_schema(shown.with_schema)
+        .set_tree_maximum_render_width(shown.width);
+    let plan = if shown.is_tree {
+        plan.tree_render().to_string()
+    } else {
+        plan.indent(shown.is_verbose).to_string()
+    };
+    for line in plan.lines() {
         let _ = writeln!(text, "{}{line}", "  ".repeat(indent));
     }
 }

@@ -33,6 +33,7 @@ use gnist_common::error::{ErrorKind, Failure};
 use gnist_operators::failure::external;
 
 use crate::error::not_yet;
+use crate::explain::Shown;
 use crate::jobs::{Jobs, reads_the_session};
 use crate::statement::{Statement, classify};
 
@@ -110,7 +111,7 @@ impl fmt::Debug for JobExec {
 
 impl DisplayAs for JobExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.jobs.explain(Arc::clone(&self.plan), None) {
+        match self.jobs.explain(Arc::clone(&self.plan), &self.config, &Shown::default(), None) {
             Ok(stages) => write!(f, "JobExec:\n{stages}"),
             Err(error) => write!(f, "JobExec: {error}"),
         }

@@ -16,11 +16,12 @@ use gnist_common::error::Failure;
 use tokio::sync::mpsc;
 
 use crate::connection::Connection;
-use crate::explain;
+use crate::explain::{self, Shown};
 use crate::in_process::{self, InProcess};
 use crate::job::{self, JobStart};
 use crate::planner::{input_bytes, partitions_for, plan_job};
 use crate::result::{BATCHES_WAITING_MAX, JobReport, ResultStream};
+use crate::settings::OwnSettings;
 
 /// Where the jobs of one session run, and how they are planned.
 pub(crate) struct Jobs {
@@ -28,7 +29,6 @@ pub(crate) struct Jobs {
     pub(crate) in_process: Option<Arc<dyn InProcess>>,
     /// Partitions of an exchange when little is scanned; none when the user chose their number.
     pub(crate) partitions: Option<usize>,
-    pub(crate) sort_threshold: ByteSize,
     /// Every setting as it was when the session was opened.
     pub(crate) opened_with: BTreeMap<String, Option<String>>,
 }
@@ -47,7 +47,9 @@ impl Jobs {
         let planner = DefaultPhysicalPlanner::default();
         let plan = planner.create_physical_plan(query, session).await?;
         let partitions = partitions_for(self.connection.slots(), input_bytes(&plan)) as usize;
+        let own = OwnSettings::of(session.config_options());
         let is_free = self.in_process.is_none()
+            && !own.is_some_and(OwnSettings::has_partitions)
             && self.partitions == Some(session.config().target_partitions());
         let state = session.as_any().downcast_ref::<SessionState>();
         let (true, Some(state)) = (is_free && self.partitions < Some(partitions), state) else {
@@ -86,7 +88,7 @@ impl Jobs {
             }
             None => {
                 let plan = plan_job(plan)?;
-                let start = JobStart { plan, settings, sort_threshold: self.sort_threshold };
+                let start = JobStart { plan, settings, sort_threshold: sort_threshold(config) };
                 let inbox = connection.open_job();
                 tokio::spawn(async move {
                     let outcome = job::run(&connection, inbox, &start, &sender).await;
@@ -104,15 +106,22 @@ impl Jobs {
     pub(crate) fn explain(
         &self,
         plan: Arc<dyn ExecutionPlan>,
+        config: &SessionConfig,
+        shown: &Shown,
         report: Option<&JobReport>,
     ) -> Result<String> {
         Ok(match self.in_process {
-            Some(_) => explain::one_stage(plan.as_ref(), self.connection.slots(), report),
+            Some(_) => explain::one_stage(plan.as_ref(), self.connection.slots(), shown, report),
             None => {
                 let job = plan_job(plan)?;
-                explain::stage_graph(&job, self.sort_threshold, report)
+                explain::stage_graph(&job, sort_threshold(config), shown, report)
             }
         })
+    }
+
+    /// A setting of DataFusion as it was when the session was opened.
+    pub(crate) fn opened(&self, key: &str) -> Option<String> {
+        self.opened_with.get(key)?.clone()
     }
 
     /// What the user set since the session was opened and operators look at as they run.
@@ -124,6 +133,11 @@ impl Jobs {
         });
         changed.filter_map(|entry| Some((entry.key, entry.value?))).collect()
     }
+}
+
+fn sort_threshold(config: &SessionConfig) -> ByteSize {
+    let own = OwnSettings::of(config.options());
+    own.map_or_else(ByteSize::default, OwnSettings::sort_threshold)
 }
 
 /// Whether a plan reads what only the driver has, such as the information schema.

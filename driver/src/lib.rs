@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! session      SQL and DataFrames in, rows out
+//! settings     SET and RESET: taken or refused
 //! statement    what runs as a job, what stays here, what is refused
 //! planner      physical plan -> drafts of stages
 //! job          drafts -> submitted stages -> rows (cluster)
@@ -10,6 +11,7 @@
 //! connection   one link to the manager, many jobs
 //! content      what was put where executors pull it, and is released again
 //! tables       rows in memory as content
+//! explained    EXPLAIN in its forms
 //! explain      the stage graph as text
 //! ```
 //!
@@ -19,6 +21,7 @@ mod connection;
 mod content;
 mod error;
 mod explain;
+mod explained;
 mod fetch;
 mod frames;
 mod in_process;
@@ -27,6 +30,7 @@ mod jobs;
 mod planner;
 mod result;
 mod session;
+mod settings;
 mod split_points;
 mod statement;
 mod tables;

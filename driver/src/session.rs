@@ -22,15 +22,16 @@ use gnist_common::ids::ApplicationId;
 use gnist_common::time::WallTime;
 use gnist_operators::failure::failure_of;
 use gnist_proto::link::DriverLink;
+use gnist_storage::serve_paths;
 
 use crate::connection::{Connection, JobObserver};
 use crate::error::{SessionError, not_yet};
-use crate::explain;
 use crate::frames::{FramePlanner, NoCache};
 use crate::in_process::InProcess;
 use crate::jobs::{Jobs, reads_the_session};
 use crate::planner::{CooperativeJoins, partitions_for};
 use crate::result::ResultStream;
+use crate::settings::{self, OwnSettings};
 use crate::statement::{Statement, classify};
 
 /// What a session is made from. The facade fills it in.
@@ -59,7 +60,7 @@ pub struct SessionParts {
 #[derive(Clone)]
 pub struct Session {
     context: SessionContext,
-    jobs: Arc<Jobs>,
+    pub(crate) jobs: Arc<Jobs>,
 }
 
 impl Session {
@@ -80,7 +81,13 @@ impl Session {
         let mut config = SessionConfig::new()
             .with_target_partitions(target_partitions)
             .with_batch_size(parts.batch_rows)
-            .with_information_schema(true);
+            .with_information_schema(true)
+            .with_option_extension(OwnSettings::new(
+                parts.broadcast_threshold,
+                parts.batch_rows,
+                parts.shuffle_partitions,
+                parts.sort_threshold,
+            ));
         if in_process.is_none() {
             plan_for_tasks(&mut config, parts.broadcast_threshold);
         }
@@ -89,7 +96,6 @@ impl Session {
             connection: Arc::new(connection),
             in_process,
             partitions: parts.shuffle_partitions.is_none().then_some(target_partitions),
-            sort_threshold: parts.sort_threshold,
             opened_with: entries.map(|entry| (entry.key, entry.value)).collect(),
         });
         // Files that others put into a folder are seen by the next query: it lists again.
@@ -103,7 +109,9 @@ impl Session {
             .with_query_planner(Arc::new(FramePlanner::new(&jobs)))
             .with_cache_factory(Some(Arc::new(NoCache)))
             .build();
-        Ok(Self { context: SessionContext::new_with_state(state), jobs })
+        let context = SessionContext::new_with_state(state);
+        serve_paths(&context).map_err(|error| failure_of(&error))?;
+        Ok(Self { context, jobs })
     }
 
     /// The application's id.
@@ -195,9 +203,13 @@ impl Session {
         match classify(plan)? {
             Statement::Query(plan) => self.query(&plan).await,
             Statement::InDriver(plan) => self.in_driver(plan).await,
+            Statement::Set(key, value) => {
+                settings::set(&self.context, &self.jobs, &key, value).await?;
+                Ok(no_rows())
+            }
             Statement::CreateTable(statement) => self.create_table(statement).await,
-            Statement::Explain(plan) => self.explain(&plan).await,
-            Statement::ExplainAnalyze(plan) => self.explain_analyze(&plan).await,
+            Statement::Explain(explain) => self.explain(explain).await,
+            Statement::ExplainAnalyze(analyze) => self.explain_analyze(analyze).await,
         }
     }
 
@@ -210,7 +222,7 @@ impl Session {
     }
 
     /// Runs a plan in the driver, without a job.
-    async fn collect_here(
+    pub(crate) async fn collect_here(
         &self,
         plan: Arc<dyn ExecutionPlan>,
     ) -> Result<ResultStream, SessionError> {
@@ -220,12 +232,15 @@ impl Session {
     }
 
     /// Starts the job of a physical plan.
-    fn start(&self, plan: Arc<dyn ExecutionPlan>) -> Result<ResultStream, SessionError> {
+    pub(crate) fn start(&self, plan: Arc<dyn ExecutionPlan>) -> Result<ResultStream, SessionError> {
         Ok(self.jobs.start(plan, self.context.state_ref().read().config())?)
     }
 
     /// DataFusion's plan, not a job's: see [`crate::frames`].
-    async fn physical(&self, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>, SessionError> {
+    pub(crate) async fn physical(
+        &self,
+        plan: &LogicalPlan,
+    ) -> Result<Arc<dyn ExecutionPlan>, SessionError> {
         let state = self.context.state();
         let plan = state.optimize(plan)?;
         Ok(self.jobs.plan(&plan, &state).await?)
@@ -267,23 +282,6 @@ impl Session {
         let memory = MemTable::try_new(schema, vec![batches])?;
         self.context.register_table(table.name, Arc::new(memory))?;
         Ok(no_rows())
-    }
-
-    async fn explain(&self, plan: &LogicalPlan) -> Result<ResultStream, SessionError> {
-        let state = self.context.state();
-        let optimised = state.optimize(plan)?;
-        let physical = self.physical(plan).await?;
-        let stages = self.jobs.explain(physical, None)?;
-        let rows = [("logical_plan", optimised.display_indent().to_string()), ("stages", stages)];
-        Ok(explain::answer(&rows))
-    }
-
-    async fn explain_analyze(&self, plan: &LogicalPlan) -> Result<ResultStream, SessionError> {
-        let physical = self.physical(plan).await?;
-        let mut rows = self.start(Arc::clone(&physical))?;
-        rows.collect().await?;
-        let stages = self.jobs.explain(physical, rows.report())?;
-        Ok(explain::answer(&[("stages", stages)]))
     }
 }
 

@@ -1,10 +1,11 @@
 //! What kind of statement a logical plan is: what runs as a job, what stays in the driver, and
 //! what comes with a later version and is refused before anything runs.
 
-use std::sync::Arc;
-
+use datafusion::common::format::ExplainFormat;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::logical_expr::{DdlStatement, LogicalPlan};
+use datafusion::logical_expr::{
+    Analyze, DdlStatement, Explain, LogicalPlan, Statement as PlanStatement,
+};
 
 use crate::error::{SessionError, not_yet};
 
@@ -13,14 +14,16 @@ use crate::error::{SessionError, not_yet};
 pub(crate) enum Statement {
     /// As a job.
     Query(LogicalPlan),
-    /// By DataFusion, in the driver: settings, definitions, descriptions.
+    /// By DataFusion, in the driver: definitions, descriptions.
     InDriver(LogicalPlan),
+    /// Another value of a setting; none for the one it was opened with.
+    Set(String, Option<String>),
     /// Its query as a job, its rows kept in the driver.
     CreateTable(DdlStatement),
     /// The stage graph of the query.
-    Explain(Arc<LogicalPlan>),
+    Explain(Explain),
     /// The query as a job, then its stage graph with what was measured.
-    ExplainAnalyze(Arc<LogicalPlan>),
+    ExplainAnalyze(Analyze),
 }
 
 /// Sorts a statement.
@@ -30,19 +33,47 @@ pub(crate) enum Statement {
 pub(crate) fn classify(plan: LogicalPlan) -> Result<Statement, SessionError> {
     refuse_writes(&plan)?;
     Ok(match plan {
-        LogicalPlan::Explain(explain) => Statement::Explain(explain.plan),
-        LogicalPlan::Analyze(analyze) => Statement::ExplainAnalyze(analyze.input),
+        LogicalPlan::Explain(explain) => Statement::Explain(explain),
+        LogicalPlan::Analyze(analyze) => {
+            refuse_options(&analyze)?;
+            Statement::ExplainAnalyze(analyze)
+        }
         LogicalPlan::Ddl(statement @ DdlStatement::CreateMemoryTable(_)) => {
             Statement::CreateTable(statement)
         }
         LogicalPlan::Ddl(DdlStatement::CreateFunction(_)) => {
             return Err(not_yet("CREATE FUNCTION").into());
         }
+        LogicalPlan::Statement(PlanStatement::SetVariable(set)) => {
+            Statement::Set(set.variable, Some(set.value))
+        }
+        LogicalPlan::Statement(PlanStatement::ResetVariable(reset)) => {
+            Statement::Set(reset.variable, None)
+        }
         LogicalPlan::Ddl(_) | LogicalPlan::Statement(_) | LogicalPlan::DescribeTable(_) => {
             Statement::InDriver(plan)
         }
         query => Statement::Query(query),
     })
+}
+
+/// Refuses options of `EXPLAIN ANALYZE` that would be ignored.
+fn refuse_options(analyze: &Analyze) -> Result<(), SessionError> {
+    let option = match analyze {
+        Analyze {
+            format: ExplainFormat::Indent,
+            analyze_level: None,
+            analyze_categories: None,
+            ..
+        } => {
+            return Ok(());
+        }
+        Analyze { analyze_level: Some(_), .. } => "LEVEL".to_owned(),
+        Analyze { analyze_categories: Some(_), .. } => "METRICS".to_owned(),
+        Analyze { format, .. } => format!("FORMAT {format}"),
+    };
+    let failure = not_yet(&format!("`EXPLAIN ANALYZE` with `{option}`"));
+    Err(failure.with_help("leave the option out: every operator is shown with its measures").into())
 }
 
 fn refuse_writes(plan: &LogicalPlan) -> Result<(), SessionError> {

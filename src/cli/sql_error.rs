@@ -6,10 +6,14 @@ use std::ops::ControlFlow;
 
 use datafusion::common::{DataFusionError, Diagnostic, Location, SchemaError, Span};
 use datafusion::sql::parser::Statement;
-use datafusion::sql::sqlparser::ast::{Expr, Spanned as _, visit_expressions};
+use datafusion::sql::sqlparser::ast::{
+    Expr, ObjectNamePart, Spanned as _, Statement as SqlStatement, visit_expressions,
+    visit_relations,
+};
 use datafusion::sql::sqlparser::parser::ParserError;
 use gnist_common::config::nearest;
 use gnist_operators::failure::failure_of;
+use gnist_storage::is_path;
 
 use super::error::push_help;
 use super::script::Script;
@@ -58,6 +62,7 @@ impl SqlError {
         if suggestion.is_some() {
             (this.help, this.notes) = (suggestion, Vec::new());
         }
+        this.span = this.span.or_else(|| path_span(statement, &this.message));
         this.span = this.span.or_else(|| statement_span(statement));
         this
     }
@@ -188,10 +193,9 @@ fn signature(message: &str) -> Option<(String, Option<String>)> {
 
 /// The call of the function that the message quotes.
 fn function_span(statement: &Statement, message: &str) -> Option<Span> {
-    let Statement::Statement(statement) = statement else { return None };
     let (_, quoted) = message.split_once('\'')?;
     let (name, _) = quoted.split_once('(')?;
-    let found = visit_expressions(&**statement, |expression| match expression {
+    let found = visit_expressions(sql_statement(statement)?, |expression| match expression {
         Expr::Function(call) if call.name.to_string().eq_ignore_ascii_case(name) => {
             ControlFlow::Break(expression.span())
         }
@@ -200,10 +204,31 @@ fn function_span(statement: &Statement, message: &str) -> Option<Span> {
     Span::try_from_sqlparser_span(found.break_value()?)
 }
 
+/// The path in place of a table's name that the message quotes.
+fn path_span(statement: &Statement, message: &str) -> Option<Span> {
+    let found = visit_relations(sql_statement(statement)?, |name| match name.0.last() {
+        Some(ObjectNamePart::Identifier(part))
+            if is_path(&part.value) && message.contains(part.value.trim_start_matches("~/")) =>
+        {
+            ControlFlow::Break(part.span)
+        }
+        _ => ControlFlow::Continue(()),
+    });
+    Span::try_from_sqlparser_span(found.break_value()?)
+}
+
 /// The whole statement, when nothing closer is known.
 fn statement_span(statement: &Statement) -> Option<Span> {
-    let Statement::Statement(statement) = statement else { return None };
-    Span::try_from_sqlparser_span(statement.span())
+    Span::try_from_sqlparser_span(sql_statement(statement)?.span())
+}
+
+/// The statement itself, or the one that is explained.
+fn sql_statement(statement: &Statement) -> Option<&SqlStatement> {
+    match statement {
+        Statement::Statement(statement) => Some(statement),
+        Statement::Explain(explain) => sql_statement(&explain.statement),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

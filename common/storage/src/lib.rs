@@ -3,16 +3,22 @@
 //! ```text
 //! format      the format and compression that a file's name says
 //! listing     a path -> its files, all of one format
+//! refusal     the reasons why a path is no table
 //! table       a listing -> a table of a DataFusion session
+//! paths       a path in place of a table's name
 //! ```
 //!
 //! Invariant: a path is listed and its schema read once, in the driver; tasks are told what was
 //! found and never look for themselves.
-
 mod format;
 mod listing;
+
+mod paths;
+mod refusal;
 mod table;
 
 pub use format::FileFormat;
-pub use listing::{Listing, ListingError};
-pub use table::register_path;
+pub use listing::Listing;
+pub use paths::{is_path, serve_paths};
+pub use refusal::ListingError;
+pub use table::{open_path, register_path};

@@ -7,9 +7,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use gnist_common::error::{ErrorKind, Failure};
-
 use crate::format::{Extension, FileFormat, extension_of};
+use crate::refusal::ListingError;
 
 /// Folders below folders are followed this deep.
 const DEPTH_MAX: u32 = 64;
@@ -23,98 +22,28 @@ pub struct Listing {
     pub(crate) files: Vec<PathBuf>,
 }
 
-/// A path that is no table.
-#[derive(Debug, thiserror::Error)]
-pub enum ListingError {
-    /// Nothing there.
-    #[error("no such file or folder: `{}`", .path.display())]
-    Missing {
-        /// What was asked for.
-        path: PathBuf,
-    },
-    /// It can't be listed.
-    #[error("can't read `{}`: {source}", .path.display())]
-    Unreadable {
-        /// The folder or file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// A folder without data.
-    #[error("the folder `{}` holds no data files", .path.display())]
-    EmptyFolder {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// The name says nothing.
-    #[error("can't tell the format of `{}` from its name", .path.display())]
-    UnknownFormat {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A folder with several formats or compressions.
-    #[error("`{}` and `{}` are not of one format", .first.display(), .other.display())]
-    MixedFormats {
-        /// A file of the folder.
-        first: PathBuf,
-        /// Another of its files.
-        other: PathBuf,
-    },
-    /// A URL of a store that is not built in.
-    #[error("reading from `{scheme}://` is not supported yet")]
-    UnknownScheme {
-        /// The scheme.
-        scheme: String,
-    },
-}
-
-const KNOWN: &str = "files end in .parquet, .json, .ndjson, .jsonl or .csv, the last four also \
-                     with .gz, .bz2, .xz or .zst";
-
-impl From<ListingError> for Failure {
-    fn from(error: ListingError) -> Self {
-        let (kind, help) = match &error {
-            ListingError::Missing { .. } | ListingError::Unreadable { .. } => {
-                (ErrorKind::NotFound, None)
-            }
-            ListingError::EmptyFolder { .. } => {
-                (ErrorKind::NotFound, Some("names that begin with `_` or `.` are not read"))
-            }
-            ListingError::UnknownFormat { .. } => (ErrorKind::User, Some(KNOWN)),
-            ListingError::MixedFormats { .. } => {
-                (ErrorKind::User, Some("a table's files have one format and one compression"))
-            }
-            ListingError::UnknownScheme { .. } => {
-                (ErrorKind::Unsupported, Some("give the path of a file or a folder"))
-            }
-        };
-        let failure = Failure::new(kind, error.to_string());
-        match help {
-            Some(help) => failure.with_help(help),
-            None => failure,
-        }
-    }
-}
-
 impl Listing {
-    /// Lists a path: `PATH` or `file://PATH`, a file or a folder.
+    /// Lists a path: `PATH` or `file://PATH`, a file, a folder, or a pattern of them. What is there
+    /// under this very name is taken by name, whatever `*` it holds; `~/` is the home folder.
     ///
     /// # Errors
     ///
     /// The path is missing, unreadable, empty, of no known format or of several.
     pub fn of(path: &str) -> Result<Self, ListingError> {
         let root = local_path(path)?;
-        let metadata = fs::metadata(&root).map_err(|source| match source.kind() {
-            io::ErrorKind::NotFound => ListingError::Missing { path: root.clone() },
-            _ => ListingError::Unreadable { path: root.clone(), source },
-        })?;
         let mut files = Vec::new();
-        if metadata.is_dir() {
-            collect(&root, DEPTH_MAX, &mut files)?;
-            files.sort();
-        } else {
-            files.push(root.clone());
+        match fs::metadata(&root) {
+            Err(source) if source.kind() == io::ErrorKind::NotFound && is_glob(path) => {
+                matches(&root, &mut files)?;
+            }
+            Err(source) if source.kind() == io::ErrorKind::NotFound => {
+                return Err(ListingError::Missing { path: root });
+            }
+            Err(source) => return Err(ListingError::Unreadable { path: root, source }),
+            Ok(metadata) if metadata.is_dir() => collect(&root, DEPTH_MAX, &mut files)?,
+            Ok(_) => files.push(root.clone()),
         }
+        files.sort();
         let extension = common_extension(&root, &files)?;
         Ok(Self { root, extension, files })
     }
@@ -130,7 +59,47 @@ impl Listing {
     }
 }
 
+/// Whether a path is a pattern.
+pub(crate) fn is_glob(path: &str) -> bool {
+    path.contains(['*', '?', '['])
+}
+
+/// The data files that a pattern matches, and those of the folders that it matches.
+fn matches(pattern: &Path, files: &mut Vec<PathBuf>) -> Result<(), ListingError> {
+    let text = pattern.to_string_lossy();
+    let options = glob::MatchOptions {
+        require_literal_separator: true,
+        require_literal_leading_dot: true,
+        ..glob::MatchOptions::default()
+    };
+    let found = glob::glob_with(&text, options).map_err(|error| ListingError::BadPattern {
+        pattern: text.clone().into_owned(),
+        reason: error.msg,
+    })?;
+    for path in found {
+        let path = path.map_err(|error| ListingError::Unreadable {
+            path: error.path().to_owned(),
+            source: error.into(),
+        })?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if path.is_dir() {
+            collect(&path, DEPTH_MAX, files)?;
+        } else if !name.starts_with(['.', '_']) {
+            files.push(path);
+        }
+    }
+    if files.is_empty() {
+        return Err(ListingError::NoMatch { pattern: text.into_owned() });
+    }
+    files.sort();
+    files.dedup();
+    Ok(())
+}
+
 fn local_path(path: &str) -> Result<PathBuf, ListingError> {
+    if let (Some(below), Some(home)) = (path.strip_prefix("~/"), std::env::home_dir()) {
+        return Ok(home.join(below));
+    }
     match path.split_once("://") {
         None => Ok(PathBuf::from(path)),
         Some(("file", rest)) => Ok(PathBuf::from(rest)),
@@ -195,6 +164,30 @@ mod tests {
         let listing = list(&folder).expect("lists");
         assert_eq!(listing.format(), FileFormat::Csv);
         assert_eq!(listing.files(), [folder.path().join("a/x.csv"), folder.path().join("b.csv")]);
+    }
+
+    #[test]
+    fn a_pattern_lists_what_it_matches() {
+        let folder = folder(&["a1.csv", "a2.csv", "b1.csv", "_a.csv", "n.json", "in/a/x.csv"]);
+        let root = folder.path().to_str().expect("UTF-8");
+        let names = |pattern: &str| {
+            let listing = Listing::of(&format!("{root}/{pattern}"));
+            let files = listing.map(|listing| listing.files().to_vec());
+            files.map(|files| {
+                let names = files.iter().map(|file| file.strip_prefix(root).expect("below"));
+                names.map(|name| name.display().to_string()).collect::<Vec<_>>()
+            })
+        };
+        assert_eq!(names("a?.csv").expect("lists"), ["a1.csv", "a2.csv"]);
+        assert_eq!(names("*.csv").expect("lists"), ["a1.csv", "a2.csv", "b1.csv"]);
+        let all = ["a1.csv", "a2.csv", "b1.csv", "in/a/x.csv"];
+        assert_eq!(names("**/*.csv").expect("lists"), all);
+        assert_eq!(names("i*").expect("lists"), ["in/a/x.csv"]);
+        let error = names("*.parquet").expect_err("no match").to_string();
+        assert_eq!(error, format!("no file matches `{root}/*.parquet`"));
+        assert!(matches!(names("[a.csv"), Err(ListingError::BadPattern { .. })));
+        fs::write(folder.path().join("[a].csv"), "").expect("written");
+        assert_eq!(names("[a].csv").expect("lists"), ["[a].csv"]);
     }
 
     #[test]

@@ -4,12 +4,14 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use datafusion::catalog::TableProvider;
 use datafusion::common::DataFusionError;
 use datafusion::common::config::TableOptions;
 use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
 use datafusion::datasource::listing::{
     ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl,
 };
+use datafusion::execution::SessionState;
 use datafusion::execution::options::{
     CsvReadOptions, JsonReadOptions, ParquetReadOptions, ReadOptions as _,
 };
@@ -20,41 +22,52 @@ use gnist_common::error::{ErrorKind, Failure};
 use crate::format::FileFormat;
 use crate::listing::Listing;
 
-/// Registers the files of a path as a table. The schema is read here, from the footers of Parquet
-/// files and the first rows of others.
+/// Registers the files of a path as a table.
 ///
 /// # Errors
 ///
-/// The path is no table (see [`crate::ListingError`]), or a file is not what its name says; the
-/// failure names the file.
+/// As [`open_path`], or the name is one of a table.
 pub async fn register_path(
     context: &SessionContext,
     name: &str,
     path: &str,
 ) -> Result<(), Failure> {
-    let listing = Listing::of(path)?;
-    let table = match open(context, &listing, listing.files()).await {
-        Ok(table) => table,
-        Err(error) => return Err(blame_file(context, &listing, &error).await),
-    };
-    let registered = context.register_table(name, Arc::new(table));
+    let table = open_path(&context.state(), path).await?;
+    let registered = context.register_table(name, table);
     registered.map(drop).map_err(|error| {
         let message = format!("can't register the table `{name}`: {}", root_message(&error));
         Failure::new(ErrorKind::User, message)
     })
 }
 
+/// A table over the files of a path. The schema is read here, from the footers of Parquet files and
+/// the first rows of others.
+///
+/// # Errors
+///
+/// The path is no table (see [`crate::ListingError`]), or a file is not what its name says; the
+/// failure names the file.
+pub async fn open_path(
+    state: &SessionState,
+    path: &str,
+) -> Result<Arc<dyn TableProvider>, Failure> {
+    let listing = Listing::of(path)?;
+    match open(state, &listing, listing.files()).await {
+        Ok(table) => Ok(Arc::new(table)),
+        Err(error) => Err(blame_file(state, &listing, &error).await),
+    }
+}
+
 /// A table over these files of the listing. Each is named, so that no later listing can add one.
 async fn open(
-    context: &SessionContext,
+    state: &SessionState,
     listing: &Listing,
     files: &[PathBuf],
 ) -> Result<ListingTable, DataFusionError> {
     let urls: Vec<ListingTableUrl> =
         files.iter().map(|file| url_of(file)).collect::<Result<_, _>>()?;
-    let (config, state) = (context.copied_config(), context.state());
-    let options = options(listing, &config, state.default_table_options());
-    let store = context.runtime_env().object_store(&urls[0])?;
+    let options = options(listing, state.config(), state.default_table_options());
+    let store = state.runtime_env().object_store(&urls[0])?;
     let mut objects: Vec<ObjectMeta> = Vec::with_capacity(urls.len());
     for url in &urls {
         objects.push(store.head(url.prefix()).await?);
@@ -65,11 +78,11 @@ async fn open(
     if objects.is_empty() {
         return Err(DataFusionError::Plan("the file is empty".to_owned()));
     }
-    let schema = options.format.infer_schema(&state, &store, &objects).await?;
+    let schema = options.format.infer_schema(state, &store, &objects).await?;
     let config = ListingTableConfig::new_with_multi_paths(urls)
         .with_listing_options(options)
         .with_schema(schema);
-    let cache = context.runtime_env().cache_manager.get_file_statistic_cache();
+    let cache = state.runtime_env().cache_manager.get_file_statistic_cache();
     Ok(ListingTable::try_new(config)?.with_cache(cache))
 }
 
@@ -86,6 +99,8 @@ fn options(listing: &Listing, config: &SessionConfig, defaults: TableOptions) ->
             .file_compression_type(compression)
             .to_listing_options(config, defaults),
         FileFormat::Csv => CsvReadOptions::new()
+            .has_header(config.options().catalog.has_header)
+            .newlines_in_values(config.options().catalog.newlines_in_values)
             .file_extension(extension)
             .file_compression_type(compression)
             .to_listing_options(config, defaults),
@@ -109,13 +124,9 @@ fn url_of(path: &Path) -> Result<ListingTableUrl, DataFusionError> {
 }
 
 /// The error of a whole folder does not say which file it was: the first that fails alone is it.
-async fn blame_file(
-    context: &SessionContext,
-    listing: &Listing,
-    error: &DataFusionError,
-) -> Failure {
+async fn blame_file(state: &SessionState, listing: &Listing, error: &DataFusionError) -> Failure {
     for file in listing.files() {
-        if let Err(error) = open(context, listing, std::slice::from_ref(file)).await {
+        if let Err(error) = open(state, listing, std::slice::from_ref(file)).await {
             return unreadable(file, listing, &error);
         }
     }

@@ -1,0 +1,170 @@
+//! The reasons why a path is no table, and what to do about each.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use gnist_common::config::nearest;
+use gnist_common::error::{ErrorKind, Failure};
+
+/// A path that is no table.
+#[derive(Debug, thiserror::Error)]
+pub enum ListingError {
+    /// Nothing is there.
+    #[error("no such file or folder: `{}`", .path.display())]
+    Missing {
+        /// The path that was asked for.
+        path: PathBuf,
+    },
+    /// A file or folder can't be listed or opened.
+    #[error("can't read `{}`: {}", .path.display(), reason(.source))]
+    Unreadable {
+        /// The folder or file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// A folder without data.
+    #[error("the folder `{}` holds no data files", .path.display())]
+    EmptyFolder {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A pattern that matches no file.
+    #[error("no file matches `{pattern}`")]
+    NoMatch {
+        /// The pattern.
+        pattern: String,
+    },
+    /// A pattern that can't be understood.
+    #[error("`{pattern}` is no pattern of paths: {reason}")]
+    BadPattern {
+        /// The pattern.
+        pattern: String,
+        /// The fault in it.
+        reason: &'static str,
+    },
+    /// The name says nothing about the format.
+    #[error("can't tell the format of `{}` from its name", .path.display())]
+    UnknownFormat {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A folder with several formats or compressions.
+    #[error("`{}` and `{}` are not of one format", .first.display(), .other.display())]
+    MixedFormats {
+        /// A file of the folder.
+        first: PathBuf,
+        /// Another of its files.
+        other: PathBuf,
+    },
+    /// A URL of a store that is not built in.
+    #[error("reading from `{scheme}://` is not supported yet")]
+    UnknownScheme {
+        /// The scheme.
+        scheme: String,
+    },
+}
+
+/// The system's reason without its number.
+fn reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let mut chars = text.chars();
+    chars.next().into_iter().flat_map(char::to_lowercase).chain(chars).collect()
+}
+
+const KNOWN: &str = "files end in .parquet, .json, .ndjson, .jsonl or .csv, the last four also \
+                     with .gz, .bz2, .xz or .zst";
+
+impl ListingError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Missing { .. }
+            | Self::Unreadable { .. }
+            | Self::EmptyFolder { .. }
+            | Self::NoMatch { .. } => ErrorKind::NotFound,
+            Self::BadPattern { .. } | Self::UnknownFormat { .. } | Self::MixedFormats { .. } => {
+                ErrorKind::User
+            }
+            Self::UnknownScheme { .. } => ErrorKind::Unsupported,
+        }
+    }
+
+    fn help(&self) -> String {
+        match self {
+            Self::Missing { path } => near_or_where(path),
+            Self::Unreadable { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                "give the user who runs this the right to read it".to_owned()
+            }
+            Self::Unreadable { .. } => "give the path of a file or a folder".to_owned(),
+            Self::EmptyFolder { .. } | Self::NoMatch { .. } => {
+                "names that begin with `_` or `.` are not read".to_owned()
+            }
+            Self::BadPattern { .. } => {
+                "`*` stands for any text, `?` for a character, `[ab]` for one of these".to_owned()
+            }
+            Self::UnknownFormat { .. } => KNOWN.to_owned(),
+            Self::MixedFormats { .. } => {
+                "a table's files have one format and one compression; a pattern such as \
+                 `folder/*.csv` chooses among them"
+                    .to_owned()
+            }
+            Self::UnknownScheme { .. } => "give the path of a file or a folder".to_owned(),
+        }
+    }
+}
+
+/// The name beside a missing path that is most like it; else the folder that was looked in.
+fn near_or_where(path: &Path) -> String {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let folder = parent.unwrap_or(Path::new("."));
+    if let Some(name) = path.file_name()
+        && let Ok(entries) = folder.read_dir()
+    {
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let shown = names.filter(|name| !name.starts_with(['.', '_']));
+        if let Some(near) = nearest(&name.to_string_lossy(), shown) {
+            let near = parent.map_or_else(|| PathBuf::from(&near), |parent| parent.join(&near));
+            return format!("did you mean `{}`?", near.display());
+        }
+    }
+    match std::env::current_dir() {
+        Ok(working) if path.is_relative() => {
+            format!("relative paths begin at the working folder, `{}`", working.display())
+        }
+        _ => "give the path of a file or a folder".to_owned(),
+    }
+}
+
+impl From<ListingError> for Failure {
+    fn from(error: ListingError) -> Self {
+        Self::new(error.kind(), error.to_string()).with_help(error.help())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_path_suggests_its_neighbour_or_says_where_it_looked() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        std::fs::write(folder.path().join("orders.csv"), "a\n").expect("written");
+        let help = |name: &str| {
+            Failure::from(ListingError::Missing { path: folder.path().join(name) }).help
+        };
+        let expected = format!("did you mean `{}`?", folder.path().join("orders.csv").display());
+        assert_eq!(help("order.csv"), Some(expected));
+        assert_eq!(help("zz"), Some("give the path of a file or a folder".to_owned()));
+        let relative = Failure::from(ListingError::Missing { path: PathBuf::from("no/such") });
+        let help = relative.help.expect("help");
+        assert!(help.starts_with("relative paths begin at the working folder, `/"), "{help}");
+    }
+
+    #[test]
+    fn the_systems_reason_has_no_number() {
+        let source = io::Error::from_raw_os_error(13);
+        let error = ListingError::Unreadable { path: PathBuf::from("a.csv"), source };
+        assert_eq!(error.to_string(), "can't read `a.csv`: permission denied");
+    }
+}

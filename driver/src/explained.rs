@@ -1,0 +1,69 @@
+//! The statements `EXPLAIN` and `EXPLAIN ANALYZE`, in every form that was asked for.
+
+use std::sync::Arc;
+
+use datafusion::common::format::ExplainFormat;
+use datafusion::logical_expr::{Analyze, Explain, LogicalPlan};
+use futures::TryStreamExt as _;
+
+use crate::error::SessionError;
+use crate::explain::{Shown, answer};
+use crate::result::ResultStream;
+use crate::session::Session;
+
+impl Session {
+    /// `EXPLAIN`: the logical plan and the stages, in the form that was asked for.
+    pub(crate) async fn explain(&self, explain: Explain) -> Result<ResultStream, SessionError> {
+        let state = self.context().state();
+        let optimised = state.optimize(&explain.plan)?;
+        let logical = |text: String| answer(&[("logical_plan", text)]);
+        match explain.explain_format {
+            ExplainFormat::PostgresJSON => {
+                return Ok(logical(optimised.display_pg_json().to_string()));
+            }
+            ExplainFormat::Graphviz => {
+                return Ok(logical(optimised.display_graphviz().to_string()));
+            }
+            ExplainFormat::Indent | ExplainFormat::Tree => {}
+        }
+        let options = &state.config_options().explain;
+        let shown = Shown::of(&explain, options);
+        if shown.is_tree || options.physical_plan_only {
+            return Ok(answer(&[("stages", self.stages(&explain.plan, &shown).await?)]));
+        }
+        if options.logical_plan_only {
+            return Ok(logical(optimised.display_indent().to_string()));
+        }
+        let stages = self.stages(&explain.plan, &shown).await?;
+        if !explain.verbose {
+            let logical = optimised.display_indent().to_string();
+            return Ok(answer(&[("logical_plan", logical), ("stages", stages)]));
+        }
+        // Every step of DataFusion's planner comes first.
+        let steps = self.physical(&LogicalPlan::Explain(explain)).await?;
+        let mut steps = self.collect_here(steps).await?;
+        let mut batches = steps.collect().await?;
+        batches.extend(answer(&[("stages", stages)]).collect().await?);
+        Ok(ResultStream::ready(steps.schema(), batches))
+    }
+
+    /// The stages of a query, as text.
+    async fn stages(&self, query: &LogicalPlan, shown: &Shown) -> Result<String, SessionError> {
+        let physical = self.physical(query).await?;
+        Ok(self.jobs.explain(physical, self.context().state().config(), shown, None)?)
+    }
+
+    /// `EXPLAIN ANALYZE`: runs the query, and shows its stages with what was measured.
+    pub(crate) async fn explain_analyze(
+        &self,
+        analyze: Analyze,
+    ) -> Result<ResultStream, SessionError> {
+        let physical = self.physical(&analyze.input).await?;
+        let mut rows = self.start(Arc::clone(&physical))?;
+        while rows.try_next().await?.is_some() {}
+        let state = self.context().state();
+        let shown = Shown::of_analyze(&analyze, &state.config_options().explain);
+        let stages = self.jobs.explain(physical, state.config(), &shown, rows.report())?;
+        Ok(answer(&[("stages", stages)]))
+    }
+}
