@@ -1,4 +1,4 @@
-//! Gnist: a distributed batch and stream dataflow engine.
+//! Gnist: a distributed dataflow engine. It runs SQL and DataFrames in one process and on clusters.
 //!
 //! What users import. Driver, cluster manager and worker never import each other: they are
 //! composed here, into one process ([`local`]), into processes of one program ([`child`]), or into

@@ -99,8 +99,9 @@ impl InProcess for LocalExchange {
         name: ContentHash,
         plan: Arc<dyn ExecutionPlan>,
         settings: Vec<(String, String)>,
+        is_measured: bool,
     ) {
-        let bindings = Bindings { settings, ..Bindings::default() };
+        let bindings = Bindings { settings, is_measured, ..Bindings::default() };
         self.programs.put(name, Program::Shared { plan }, bindings);
     }
 

@@ -177,6 +177,35 @@ pub fn trials() -> Vec<Trial> {
             }
             Ok(())
         }),
+        trial("analyze_measures_every_operator_over_all_tasks", || {
+            let query = "explain analyze select g, count(*) from t where k > 500 group by g \
+                         union all select v, sum(k) from u group by v order by 1";
+            for master in ["local[2]", CLUSTER] {
+                let text = rows(master, query)?;
+                for (operator, rows) in [
+                    ("FilterExec", "rows=500"),
+                    ("AggregateExec: mode=Partial, gby=[g@0 as g]", "rows=10"),
+                    ("AggregateExec: mode=FinalPartitioned, gby=[g@0 as g]", "rows=10"),
+                    ("AggregateExec: mode=Partial, gby=[v@", "rows=7"),
+                    ("AggregateExec: mode=FinalPartitioned, gby=[v@", "rows=7"),
+                    ("UnionExec", "rows=17"),
+                    ("SortExec", "rows=17"),
+                ] {
+                    let line = text.lines().find(|line| line.trim().starts_with(operator));
+                    let line = line.ok_or_else(|| format!("no `{operator}` in:\n{text}"))?;
+                    let measured = line.rsplit_once(" [").map_or("", |(_, measured)| measured);
+                    let is_whole = measured.starts_with(&format!("{rows}, time="))
+                        && measured.contains(" ms, memory=")
+                        && measured.ends_with(']');
+                    check(is_whole, format!("{master}: `{line}` in:\n{text}"))?;
+                }
+                let sort = text.lines().find(|line| line.trim().starts_with("SortExec"));
+                check(sort.is_some_and(|line| !line.contains("memory=0 B")), &text)?;
+                let operators = text.lines().filter(|line| line.contains("Exec"));
+                check(operators.clone().all(|line| line.contains("rows=")), &text)?;
+            }
+            Ok(())
+        }),
         trial("the_sessions_settings_choose_the_form", || {
             for (setting, part, other) in [
                 ("logical_plan_only = true", "logical_plan", "stage 0"),

@@ -9,7 +9,7 @@
 use crate::error::Failure;
 use crate::graph::Stage;
 use crate::ids::{ApplicationId, AttemptId, JobId, StageId, WorkerId};
-use crate::task::{AttemptEnd, Launch, TaskMetrics};
+use crate::task::{AttemptEnd, Launch, OperatorMetrics, TaskMetrics};
 use crate::time::WallTime;
 
 /// Peers of another version are refused at registration.
@@ -157,6 +157,9 @@ pub struct StageSummary {
     pub rows: Vec<u64>,
     /// Counts over the winning attempts.
     pub metrics: TaskMetrics,
+    /// Measures of every operator over the winning attempts, by position; none unless the job asked
+    /// for them.
+    pub operators: Vec<OperatorMetrics>,
     /// Winning attempt of every task, in task order.
     pub winners: Vec<AttemptId>,
     /// Shortest, median and longest run of a winning attempt, in microseconds: the skew.

@@ -93,6 +93,39 @@ impl TaskMetrics {
     }
 }
 
+/// Measures of one operator, merged per stage over its tasks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OperatorMetrics {
+    /// Position of the operator in its stage's plan, in pre-order.
+    pub position: u32,
+    /// Rows it put out.
+    pub output_rows: u64,
+    /// Time it computed, without operators below it, in microseconds.
+    pub compute_us: u64,
+    /// Most memory it reserved in one task.
+    pub peak_memory_bytes: u64,
+    /// Bytes it wrote to disk for want of memory.
+    pub spill_bytes: u64,
+}
+
+impl OperatorMetrics {
+    /// Adds the measures of another task: both lists are sorted by position.
+    pub fn merge(into: &mut Vec<Self>, others: &[Self]) {
+        for other in others {
+            match into.binary_search_by_key(&other.position, |one| one.position) {
+                Err(at) => into.insert(at, *other),
+                Ok(at) => {
+                    let one = &mut into[at];
+                    one.output_rows += other.output_rows;
+                    one.compute_us += other.compute_us;
+                    one.peak_memory_bytes = one.peak_memory_bytes.max(other.peak_memory_bytes);
+                    one.spill_bytes += other.spill_bytes;
+                }
+            }
+        }
+    }
+}
+
 /// What a successful attempt made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TaskOutput {
@@ -104,6 +137,8 @@ pub struct TaskOutput {
     pub inline: Option<Vec<u8>>,
     /// Counts.
     pub metrics: TaskMetrics,
+    /// Measures of every operator, by position; none unless the job asked for them.
+    pub operators: Vec<OperatorMetrics>,
 }
 
 /// Every way in which an attempt can end, as its executor saw it. One function of the scheduler

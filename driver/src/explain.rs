@@ -2,7 +2,7 @@
 //! ran, with what was measured in all of its tasks.
 
 use std::collections::BTreeSet;
-use std::fmt::Write;
+use std::fmt::{self, Write};
 use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, RecordBatch, StringArray};
@@ -10,9 +10,10 @@ use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use datafusion::common::config::ExplainOptions;
 use datafusion::common::format::ExplainFormat;
 use datafusion::logical_expr::{Analyze, Explain};
-use datafusion::physical_plan::{ExecutionPlan, displayable};
+use datafusion::physical_plan::{DisplayFormatType, ExecutionPlan, displayable};
 use gnist_common::bytes::ByteSize;
 use gnist_common::protocol::StageSummary;
+use gnist_common::task::OperatorMetrics;
 
 use crate::planner::{DraftOutput, JobPlan, StageDraft};
 use crate::result::{JobReport, ResultStream};
@@ -76,11 +77,15 @@ pub(crate) fn one_stage(
     report: Option<&JobReport>,
 ) -> String {
     let mut text = format!("stage 0: 1 task of {slots} slots -> result");
-    if let Some(summary) = report.and_then(|report| report.stages.first()) {
+    let summary = report.and_then(|report| report.stages.first());
+    if let Some(summary) = summary {
         write_measured(&mut text, summary);
     }
     text.push('\n');
-    write_plan(&mut text, plan, shown, 1);
+    match summary {
+        Some(summary) => write_operators(&mut text, plan, shown, 1, summary),
+        None => write_plan(&mut text, plan, shown, 1),
+    }
     text
 }
 
@@ -121,13 +126,19 @@ impl Tree<'_> {
         let draft = &self.job.drafts[at];
         self.text.push_str(&indent);
         write_stage(&mut self.text, at, draft, self.sort_threshold);
-        match self.report.map(|report| summary_of(report, at)) {
-            Some(Some(summary)) => write_measured(&mut self.text, summary),
-            Some(None) => self.text.push_str(" [not needed]"),
+        let summary = self.report.and_then(|report| summary_of(report, at));
+        match summary {
+            Some(summary) => write_measured(&mut self.text, summary),
+            None if self.report.is_some() => self.text.push_str(" [not needed]"),
             None => {}
         }
         self.text.push('\n');
-        write_plan(&mut self.text, draft.plan.as_ref(), self.shown, depth + 1);
+        let (plan, depth) = (draft.plan.as_ref(), depth + 1);
+        match summary {
+            Some(summary) => write_operators(&mut self.text, plan, self.shown, depth, summary),
+            None => write_plan(&mut self.text, plan, self.shown, depth),
+        }
+        let depth = depth - 1;
         for below in self.below(draft) {
             self.write(below, depth + 1);
         }
@@ -203,5 +214,64 @@ fn write_plan(text: &mut String, plan: &dyn ExecutionPlan, shown: &Shown, indent
     };
     for line in plan.lines() {
         let _ = writeln!(text, "{}{line}", "  ".repeat(indent));
+    }
+}
+
+/// Writes a plan that ran: each operator with its measures over all tasks of the stage.
+fn write_operators(
+    text: &mut String,
+    plan: &dyn ExecutionPlan,
+    shown: &Shown,
+    indent: usize,
+    summary: &StageSummary,
+) {
+    let mut operators = Operators { text, shown, measures: &summary.operators, position: 0 };
+    operators.write(plan, indent);
+}
+
+/// The operators of a plan, in pre-order, and their measures.
+struct Operators<'a> {
+    text: &'a mut String,
+    shown: &'a Shown,
+    measures: &'a [OperatorMetrics],
+    position: u32,
+}
+
+impl Operators<'_> {
+    fn write(&mut self, plan: &dyn ExecutionPlan, indent: usize) {
+        let _ = write!(self.text, "{}{}", "  ".repeat(indent), Operator(plan, self.shown));
+        let found = self.measures.binary_search_by_key(&self.position, |one| one.position);
+        if let Ok(at) = found {
+            write_measures(self.text, &self.measures[at]);
+        }
+        self.text.push('\n');
+        self.position += 1;
+        for child in plan.children() {
+            self.write(child.as_ref(), indent + 1);
+        }
+    }
+}
+
+fn write_measures(text: &mut String, measures: &OperatorMetrics) {
+    let OperatorMetrics { output_rows, compute_us, peak_memory_bytes, spill_bytes, .. } = measures;
+    let (ms, memory) = (compute_us / 1000, ByteSize(*peak_memory_bytes));
+    let micros = compute_us % 1000 / 100;
+    let _ = write!(text, " [rows={output_rows}, time={ms}.{micros} ms, memory={memory}");
+    if *spill_bytes > 0 {
+        let _ = write!(text, ", spill={}", ByteSize(*spill_bytes));
+    }
+    text.push(']');
+}
+
+/// One operator on one line.
+struct Operator<'a>(&'a dyn ExecutionPlan, &'a Shown);
+
+impl fmt::Display for Operator<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verbose = self.1.is_verbose;
+        self.0.fmt_as(
+            if verbose { DisplayFormatType::Verbose } else { DisplayFormatType::Default },
+            f,
+        )
     }
 }

@@ -59,9 +59,9 @@ impl Session {
         analyze: Analyze,
     ) -> Result<ResultStream, SessionError> {
         let physical = self.physical(&analyze.input).await?;
-        let mut rows = self.start(Arc::clone(&physical))?;
-        while rows.try_next().await?.is_some() {}
         let state = self.context().state();
+        let mut rows = self.jobs.start_measured(Arc::clone(&physical), state.config())?;
+        while rows.try_next().await?.is_some() {}
         let shown = Shown::of_analyze(&analyze, &state.config_options().explain);
         let stages = self.jobs.explain(physical, state.config(), &shown, rows.report())?;
         Ok(answer(&[("stages", stages)]))

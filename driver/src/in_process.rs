@@ -20,13 +20,14 @@ use crate::result::JobReport;
 
 /// What the process that is both driver and executor offers to its driver.
 pub trait InProcess: Send + Sync {
-    /// Makes a plan known to the executor under a name, with the settings the user changed; it
-    /// runs at most once.
+    /// Makes a plan known to the executor under a name, with the settings the user changed, and
+    /// whether every operator is measured; it runs at most once.
     fn publish(
         &self,
         program: ContentHash,
         plan: Arc<dyn ExecutionPlan>,
         settings: Vec<(String, String)>,
+        is_measured: bool,
     );
 
     /// Opens the channel that the executor pushes the rows of a result stage into. Bounded: the
@@ -42,7 +43,7 @@ pub(crate) async fn run(
     connection: Arc<Connection>,
     mut inbox: JobInbox,
     in_process: Arc<dyn InProcess>,
-    (plan, settings): (Arc<dyn ExecutionPlan>, Vec<(String, String)>),
+    (plan, settings, is_measured): (Arc<dyn ExecutionPlan>, Vec<(String, String)>, bool),
     rows: &mpsc::Sender<Result<RecordBatch, Failure>>,
 ) -> Result<JobReport, Failure> {
     let id = inbox.job.stage(0);
@@ -58,7 +59,7 @@ pub(crate) async fn run(
         output: StageOutput::Result,
         repeatability: repeatability_of(&plan, Draws::ByThread),
     };
-    in_process.publish(hash, plan, settings);
+    in_process.publish(hash, plan, settings, is_measured);
     let batches = in_process.open_result(id);
     connection.submit(inbox.job, vec![stage], true).await?;
     let outcome = deliver(&connection, &mut inbox, batches, rows).await;

@@ -69,6 +69,27 @@ impl Jobs {
         plan: Arc<dyn ExecutionPlan>,
         config: &SessionConfig,
     ) -> Result<ResultStream> {
+        self.run(plan, config, false)
+    }
+
+    /// As [`Jobs::start`]; every operator is measured.
+    ///
+    /// # Errors
+    /// As [`Jobs::start`].
+    pub(crate) fn start_measured(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+        config: &SessionConfig,
+    ) -> Result<ResultStream> {
+        self.run(plan, config, true)
+    }
+
+    fn run(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+        config: &SessionConfig,
+        is_measured: bool,
+    ) -> Result<ResultStream> {
         tracing::debug!(plan = %displayable(plan.as_ref()).indent(false), "starting a job");
         let schema = plan.schema();
         let (sender, rows) = mpsc::channel(BATCHES_WAITING_MAX);
@@ -80,15 +101,15 @@ impl Jobs {
             Some(process) => {
                 let inbox = connection.open_job();
                 tokio::spawn(async move {
-                    let outcome =
-                        in_process::run(connection, inbox, process, (plan, settings), &sender)
-                            .await;
+                    let plan = (plan, settings, is_measured);
+                    let outcome = in_process::run(connection, inbox, process, plan, &sender).await;
                     conclude(outcome, &sender, &ended).await;
                 });
             }
             None => {
                 let plan = plan_job(plan)?;
-                let start = JobStart { plan, settings, sort_threshold: sort_threshold(config) };
+                let sort_threshold = sort_threshold(config);
+                let start = JobStart { plan, settings, sort_threshold, is_measured };
                 let inbox = connection.open_job();
                 tokio::spawn(async move {
                     let outcome = job::run(&connection, inbox, &start, &sender).await;

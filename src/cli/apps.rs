@@ -1,4 +1,4 @@
-//! `gnist apps`, `gnist workers`, `gnist status`: what a standing cluster knows.
+//! `gnist apps`, `gnist workers`, `gnist status`: the applications and workers of a standing cluster.
 
 use clap::Args;
 use comfy_table::{Table, presets};
@@ -25,7 +25,7 @@ pub(super) struct ListArgs {
 /// Arguments of `gnist status`.
 #[derive(Args)]
 pub(super) struct StatusArgs {
-    /// The application, such as `app-7`.
+    /// Id of the application, such as `app-7`; `gnist apps` lists them.
     application: ApplicationId,
     #[command(flatten)]
     standing: StandingArgs,

@@ -22,13 +22,14 @@ use crate::machine;
 /// Arguments of `gnist cluster-manager`.
 #[derive(Args)]
 pub(super) struct ManagerArgs {
-    /// Where workers and drivers reach it; port 0 takes a free one.
+    /// Address for workers and drivers; port 0 takes a free one.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:7077")]
     listen: String,
-    /// Where it serves `/api/v1` as JSON; port 0 takes a free one.
+    /// Address of the JSON interface `/api/v1`; port 0 takes a free one.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8080")]
     ui: String,
-    /// What must outlive it [default: $XDG_STATE_HOME/gnist, else ~/.local/state/gnist].
+    /// Directory for state that survives a restart [default: $XDG_STATE_HOME/gnist, else
+    /// ~/.local/state/gnist].
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
     #[command(flatten)]
@@ -38,19 +39,20 @@ pub(super) struct ManagerArgs {
 /// Arguments of `gnist worker`.
 #[derive(Args)]
 pub(super) struct WorkerArgs {
-    /// The cluster it works for: `gnist://HOST:PORT[,HOST:PORT...]`.
+    /// Cluster to work for: `gnist://HOST:PORT[,HOST:PORT...]`
+    /// [default: GNIST_MASTER, else gnist.toml, else gnist://127.0.0.1:7077].
     #[arg(long, value_name = "URL")]
     master: Option<MasterUrl>,
-    /// Where other workers fetch blocks; port 0 takes a free one.
+    /// Address at which other workers fetch blocks; port 0 takes a free one.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:0")]
     listen: String,
-    /// Tasks it runs at once [default: the CPUs that affinity and cgroup allow].
+    /// Number of tasks that run at once [default: the CPUs that affinity and cgroup allow].
     #[arg(long, value_name = "N")]
     slots: Option<NonZeroU32>,
     /// Memory budget, such as `4GiB` [default: 60 % of RAM or cgroup limit].
     #[arg(long, value_name = "SIZE", value_parser = parse_memory)]
     memory: Option<ByteSize>,
-    /// Where it spills [default: $TMPDIR/gnist].
+    /// Directory for spilled blocks [default: $TMPDIR/gnist].
     #[arg(long, value_name = "DIR")]
     work_dir: Option<PathBuf>,
     #[command(flatten)]

@@ -54,7 +54,7 @@ impl Engine {
         self.session.context()
     }
 
-    /// How values are shown as text: `datafusion.format.*` as the session has it.
+    /// The session's `datafusion.format.*`: the form of values as text.
     pub(crate) fn format_options(&self) -> FormatOptions {
         self.context().state_ref().read().config_options().format.clone()
     }
@@ -64,7 +64,7 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// It can't be planned or submitted.
+    /// The statement can't be planned or submitted.
     pub(crate) async fn start(&self, statement: Statement) -> Result<ResultStream, SessionError> {
         let plan = self.context().state().statement_to_plan(statement).await?;
         self.session.execute_plan(plan).await
@@ -74,7 +74,7 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// It can't be planned, or it failed.
+    /// The query can't be planned, or it failed.
     pub(crate) async fn rows(&self, sql: &str) -> Result<Vec<RecordBatch>, CliError> {
         let mut rows = self.start(statement(sql)?).await.map_err(Failure::from)?;
         Ok(rows.collect().await?)

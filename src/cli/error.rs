@@ -1,4 +1,4 @@
-//! What a command failed with, and how it is told: what, where, the root cause, what to do.
+//! The failure of a command, and its report: what, where, the root cause, what to do.
 //!
 //! ```text
 //! error: column 'l_shipmod' not found
@@ -20,11 +20,11 @@ use super::sql_error::SqlError;
 /// A command's failure.
 #[derive(Debug)]
 pub(crate) enum CliError {
-    /// What the command line and config alone show.
+    /// A fault that the command line and config alone show.
     Usage {
-        /// What is wrong.
+        /// The fault.
         message: String,
-        /// What to do.
+        /// The next step.
         help: Option<String>,
     },
     /// A failure of the engine.
@@ -33,22 +33,22 @@ pub(crate) enum CliError {
     Sql(Box<SqlError>),
     /// The system refused.
     Io {
-        /// What was being done.
+        /// The action that failed.
         doing: &'static str,
-        /// Why it went wrong.
+        /// The system's reason.
         source: io::Error,
     },
     /// The reader of stdout is gone: nobody wants more.
     StdoutClosed,
     /// Ended by a signal, or after a report of its own.
     Stopped {
-        /// How.
+        /// The end.
         exit: Exit,
     },
 }
 
 impl CliError {
-    /// What went wrong in a line; nothing for who was stopped.
+    /// The fault in a line; none for a command that was stopped.
     pub(crate) fn message(&self) -> Option<String> {
         match self {
             Self::Usage { message, .. } => Some(message.clone()),
@@ -84,7 +84,7 @@ impl CliError {
         }
     }
 
-    /// How the process ends with this error.
+    /// The end of the process with this error.
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::Usage { .. } => Exit::Usage,

@@ -1,4 +1,4 @@
-//! How a command can end, as other programs see it.
+//! The ways in which a command can end, as other programs see them.
 
 use std::process::ExitCode;
 
@@ -9,7 +9,7 @@ pub(crate) enum Exit {
     Success,
     /// Something met on the way: a missing path, no such master, a wrong query.
     Failed,
-    /// What the command line and config alone show to be wrong.
+    /// A fault that the command line and config alone show.
     Usage,
     /// Ctrl-C.
     Interrupted,

@@ -15,7 +15,7 @@ use super::standing::StandingArgs;
 /// Arguments of `gnist kill`.
 #[derive(Args)]
 pub(super) struct KillArgs {
-    /// The application's id, such as `app-7`; `gnist apps` lists them.
+    /// Id of the application, such as `app-7`; `gnist apps` lists them.
     application: ApplicationId,
     #[command(flatten)]
     standing: StandingArgs,

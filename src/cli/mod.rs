@@ -34,7 +34,7 @@ pub(crate) use script::statement;
 pub(crate) use settings::{SessionArgs, Settings};
 pub(crate) use signals::{block_on, interruptible};
 
-/// A distributed batch and stream dataflow engine.
+/// A distributed dataflow engine: SQL in one process and on clusters.
 #[derive(Parser)]
 #[command(name = "gnist", version, propagate_version = true)]
 struct Cli {

@@ -31,7 +31,7 @@ pub(crate) enum Shown {
 }
 
 impl Shown {
-    /// What stderr can show.
+    /// The form that stderr can show.
     pub(crate) fn on_stderr() -> Self {
         if io::stderr().is_terminal() { Self::InPlace } else { Self::Lines }
     }
@@ -44,7 +44,7 @@ pub(crate) struct ProgressLine {
 }
 
 struct State {
-    /// Whether a line stands on the terminal.
+    /// A line stands on the terminal.
     drawn: bool,
     /// Lines of a statement that may be over before anybody wants to know; none once it is not.
     held: Option<Vec<String>>,
@@ -149,7 +149,7 @@ impl JobObserver for ProgressLine {
     }
 }
 
-/// What the loss of workers cost.
+/// The cost of lost workers, in recomputed partitions.
 pub(crate) fn recomputed(stats: &JobStats) -> String {
     format!("recomputed {} of {} partitions", stats.recomputed, stats.tasks)
 }
@@ -232,6 +232,7 @@ mod tests {
             bytes: Vec::new(),
             rows: Vec::new(),
             metrics: TaskMetrics::default(),
+            operators: Vec::new(),
             winners: Vec::new(),
             run_us_min_median_max: (0, 0, 0),
         }

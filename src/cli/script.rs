@@ -38,7 +38,7 @@ impl Script {
 ///
 /// # Errors
 ///
-/// It is not one statement of SQL.
+/// The text is not one statement of SQL.
 pub(crate) fn statement(sql: &str) -> Result<Statement, CliError> {
     let script = Script::new("query", sql);
     let mut statements = script.statements().map_err(CliError::Sql)?;
@@ -48,7 +48,7 @@ pub(crate) fn statement(sql: &str) -> Result<Statement, CliError> {
     }
 }
 
-/// Whether a statement has rows to print.
+/// Tells whether a statement has rows to print.
 pub(crate) fn has_result(statement: &Statement) -> bool {
     match statement {
         Statement::Statement(statement) => matches!(

@@ -26,7 +26,7 @@ const MASTER_VARIABLE: &str = "GNIST_MASTER";
 /// Flags of every command that runs jobs.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct SessionArgs {
-    /// Where jobs run: `local`, `local[N]`, `local[*]`, `local-cluster[W,S,MEM]` or
+    /// Master that runs the jobs: `local`, `local[N]`, `local[*]`, `local-cluster[W,S,MEM]` or
     /// `gnist://HOST:PORT[,HOST:PORT...]` [default: GNIST_MASTER, else gnist.toml, else `local[*]`].
     #[arg(long, value_name = "URL")]
     pub(crate) master: Option<MasterUrl>,
@@ -40,15 +40,15 @@ pub(crate) struct SessionArgs {
 /// Config keys on the command line.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct ConfArgs {
-    /// A config key (see `gnist config-reference`); may be given many times.
+    /// Value of a config key (`gnist config-reference` lists them); may be given many times.
     #[arg(long, value_name = "KEY=VALUE")]
     conf: Vec<Pair>,
 }
 
-/// How results and lists are printed.
+/// Forms in which results and lists are printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// For people: aligned columns, every row.
+    /// Aligned columns, every row; null is `NULL`.
     #[default]
     Table,
     /// RFC 4180 with a header; null is empty, empty text is `""`.
@@ -85,10 +85,10 @@ pub(crate) fn parse_memory(text: &str) -> Result<ByteSize, String> {
     if size.0 == 0 { Err("memory must be above zero".to_owned()) } else { Ok(size) }
 }
 
-/// What the user wants, validated.
+/// The user's wishes, validated.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
-    /// Where jobs run.
+    /// Master that runs the jobs.
     pub(crate) master: MasterUrl,
     /// Memory budget of this process; none means the default share of what there is.
     pub(crate) memory: Option<ByteSize>,
@@ -144,7 +144,7 @@ fn config_of(args: &ConfArgs, file: File) -> Result<Config, CliError> {
     })
 }
 
-/// What `gnist.toml` says.
+/// The content of `gnist.toml`.
 #[derive(Debug, Default)]
 struct File {
     master: Option<String>,

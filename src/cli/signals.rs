@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::error::CliError;
 use super::exit::Exit;
 
-/// How long ended work may take to let go before the process ends anyway.
+/// Time that ended work may take to let go before the process ends anyway.
 const LINGER: Duration = Duration::from_millis(200);
 
 /// Runs a command to its end on a runtime of its own.

@@ -27,21 +27,23 @@ use super::sql_error::SqlError;
 /// Arguments of `gnist sql`.
 #[derive(Args)]
 pub(super) struct SqlArgs {
-    /// Statements to run, separated by `;`.
+    /// Statements to run, separated by `;`. Without `-e` and `-f` they are read from stdin.
     #[arg(short = 'e', long = "execute", value_name = "QUERY", conflicts_with = "file")]
     query: Option<String>,
-    /// A file of statements to run.
+    /// File of statements to run.
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
-    /// A table over a Parquet, NDJSON or CSV file, or a folder of them; may be given many times.
+    /// Table over a Parquet, NDJSON or CSV file, a folder of them, or a pattern such as
+    /// `logs/*.csv`; may be given many times. In SQL a quoted path stands for a table too:
+    /// `select * from 'logs/*.csv'`.
     #[arg(long, value_name = "NAME=PATH")]
     table: Vec<Pair>,
     #[command(flatten)]
     session: SessionArgs,
-    /// How results are printed.
+    /// Form in which results are printed.
     #[arg(long, value_enum, default_value_t)]
     format: Format,
-    /// Prints nothing but results and errors.
+    /// Print nothing but results and errors.
     #[arg(long)]
     quiet: bool,
 }
@@ -114,7 +116,7 @@ fn check_count(format: Format, statements: &[Statement]) -> Result<(), CliError>
     Err(CliError::usage(message).with_help("use `--format json` or run them one by one"))
 }
 
-/// What all statements of one run share.
+/// Values that all statements of one run share.
 struct Run<'a> {
     engine: &'a Engine,
     script: &'a Script,
@@ -122,7 +124,7 @@ struct Run<'a> {
     progress: &'a ProgressLine,
     /// Time that a statement runs before its progress is shown.
     progress_delay: Duration,
-    /// Whether the number of rows and the time follow each result.
+    /// The number of rows and the time follow each result.
     counts: bool,
 }
 

@@ -29,7 +29,7 @@ pub(crate) struct SqlError {
 }
 
 impl SqlError {
-    /// What is wrong, without its place.
+    /// The fault, without its place.
     pub(super) fn message(&self) -> &str {
         &self.message
     }
@@ -82,7 +82,7 @@ impl SqlError {
         }
     }
 
-    /// What, where with the span underlined, and what to do.
+    /// The report: the fault, its place with the span underlined, and the next step.
     pub(crate) fn render(&self) -> String {
         let mut out = format!("error: {}\n", self.message);
         if let Some(span) = self.span {

@@ -9,11 +9,11 @@ use super::settings::{Format, SessionArgs, Settings};
 /// Flags of every command that asks a standing cluster.
 #[derive(Args)]
 pub(super) struct StandingArgs {
-    /// The cluster: `gnist://HOST:PORT[,HOST:PORT...]`
+    /// Cluster to ask: `gnist://HOST:PORT[,HOST:PORT...]`
     /// [default: GNIST_MASTER, else gnist.toml, else gnist://127.0.0.1:7077].
     #[arg(long, value_name = "URL")]
     master: Option<MasterUrl>,
-    /// How the answer is printed.
+    /// Form in which the answer is printed.
     #[arg(long, value_parser = ["table", "json"], default_value = "table")]
     format: String,
 }

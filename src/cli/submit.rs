@@ -13,10 +13,10 @@ use super::exit::Exit;
 /// Arguments of `gnist submit`.
 #[derive(Args)]
 pub(super) struct SubmitArgs {
-    /// Where the application runs.
+    /// Master that runs the application.
     #[arg(long, value_name = "URL")]
     master: Option<MasterUrl>,
-    /// The application: a native job binary or a `.sql` file, and its arguments.
+    /// Native job binary or `.sql` file, and its arguments.
     #[arg(
         required = true,
         trailing_var_arg = true,
@@ -29,12 +29,12 @@ pub(super) struct SubmitArgs {
 /// Arguments of `gnist logs`.
 #[derive(Args)]
 pub(super) struct LogsArgs {
-    /// The application, such as `app-7`.
+    /// Id of the application, such as `app-7`.
     application: ApplicationId,
-    /// Goes on printing as more is logged.
+    /// Keep printing as more is logged.
     #[arg(short)]
     follow: bool,
-    /// The cluster that runs it.
+    /// Cluster that runs the application.
     #[arg(long, value_name = "URL")]
     master: Option<MasterUrl>,
 }

@@ -14,6 +14,7 @@ use gnist_common::protocol::INLINE_RESULT_BYTES_MAX;
 use gnist_common::task::{AttemptEnd, Launch, TaskMetrics, TaskOutput};
 use gnist_operators::block::{BlockCodec, encode_block};
 use gnist_operators::failure::{attempt_end_of, external};
+use gnist_operators::measured::measures;
 use gnist_operators::placement::{Placement, Placer};
 use gnist_operators::program::Instance;
 use gnist_operators::source::TaskSources;
@@ -172,7 +173,7 @@ async fn store(
     }
     let sealed = writer.seal()?;
     let metrics = TaskMetrics { spill_bytes: sealed.spill_bytes, ..TaskMetrics::default() };
-    Ok(TaskOutput { bytes: sealed.bytes, rows: sealed.rows, inline: None, metrics })
+    Ok(TaskOutput { bytes: sealed.bytes, rows: sealed.rows, metrics, ..TaskOutput::default() })
 }
 
 /// Rows of a placed batch: every output partition buffers up to that many, which nothing counts.
@@ -219,7 +220,7 @@ impl Measured<'_> {
             peak_memory_bytes: self.pool.peak_bytes(),
             run_us: u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX),
         };
-        TaskOutput { metrics, ..made }
+        TaskOutput { metrics, operators: measures(self.plan), ..made }
     }
 }
 

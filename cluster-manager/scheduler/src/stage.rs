@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use gnist_common::graph::Stage;
 use gnist_common::ids::{AttemptId, Generation, TaskId, WorkerId};
 use gnist_common::protocol::StageSummary;
-use gnist_common::task::{OutputLocation, TaskMetrics, TaskOutput};
+use gnist_common::task::{OperatorMetrics, OutputLocation, TaskMetrics, TaskOutput};
 use gnist_common::time::Time;
 
 use crate::sizes::Sizes;
@@ -219,6 +219,7 @@ impl StageRun {
             bytes: Sizes::encode(&output.bytes, partitions),
             rows: Sizes::encode(&output.rows, partitions),
             metrics: output.metrics,
+            operators: output.operators.into(),
             place,
         };
         self.won = self.won.saturating_add(1);
@@ -340,11 +341,13 @@ impl StageRun {
     pub(crate) fn summary(&self) -> StageSummary {
         assert!(self.is_complete(), "only complete stages are summed up");
         let mut metrics = TaskMetrics::default();
+        let mut operators = Vec::new();
         let mut winners = Vec::with_capacity(self.tasks.len());
         let mut run_us = Vec::with_capacity(self.tasks.len());
         for partition in 0..self.stage.tasks {
             let winner = self.winner(partition).expect("a complete stage has only winners");
             metrics.merge(&winner.metrics);
+            OperatorMetrics::merge(&mut operators, &winner.operators);
             winners.push(self.task_id(partition).attempt(winner.attempt));
             run_us.push(winner.metrics.run_us);
         }
@@ -355,6 +358,7 @@ impl StageRun {
             bytes: self.bytes(),
             rows: self.rows.clone(),
             metrics,
+            operators,
             winners,
             run_us_min_median_max: (first, run_us[run_us.len() / 2], last),
         }

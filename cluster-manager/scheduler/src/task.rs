@@ -1,7 +1,7 @@
 //! A task at run time: where it is in its life, and what its winner made.
 
 use gnist_common::ids::WorkerId;
-use gnist_common::task::TaskMetrics;
+use gnist_common::task::{OperatorMetrics, TaskMetrics};
 use gnist_common::time::Time;
 
 use crate::sizes::Sizes;
@@ -70,6 +70,7 @@ pub(crate) struct Winner {
     pub(crate) bytes: Sizes,
     pub(crate) rows: Sizes,
     pub(crate) metrics: TaskMetrics,
+    pub(crate) operators: Box<[OperatorMetrics]>,
     pub(crate) place: Place,
 }
 

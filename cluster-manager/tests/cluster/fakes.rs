@@ -107,6 +107,7 @@ pub(crate) fn done(launch: &Launch) -> AttemptEnd {
         rows: vec![1; partitions],
         inline: (launch.output == StageOutput::Result).then(|| partition.to_le_bytes().to_vec()),
         metrics: TaskMetrics { run_us: 7, output_rows: 1, ..TaskMetrics::default() },
+        operators: Vec::new(),
     })
 }
 

@@ -22,6 +22,8 @@ pub struct Bindings {
     pub seed: u64,
     /// What the program's leaves scan, by their ordinals.
     pub sources: Vec<Bound>,
+    /// Whether instances measure every operator, for `EXPLAIN ANALYZE`.
+    pub is_measured: bool,
 }
 
 /// [`Bindings`] on the wire.
@@ -36,6 +38,8 @@ struct BindingsMessage {
     seed: u64,
     #[prost(message, repeated, tag = "4")]
     sources: Vec<BoundMessage>,
+    #[prost(bool, tag = "5")]
+    is_measured: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -58,6 +62,7 @@ impl Bindings {
             settings: settings.map(|(key, value)| SettingMessage { key, value }).collect(),
             seed: self.seed,
             sources: self.sources.iter().map(BoundMessage::from).collect(),
+            is_measured: self.is_measured,
         };
         Ok(message.encode_to_vec().into())
     }
@@ -76,6 +81,7 @@ impl Bindings {
             settings: settings.map(|setting| (setting.key, setting.value)).collect(),
             seed: message.seed,
             sources: message.sources.into_iter().map(Bound::try_from).collect::<Result<_>>()?,
+            is_measured: message.is_measured,
         })
     }
 }
@@ -129,12 +135,14 @@ mod tests {
             settings: vec![("a.b".to_owned(), "c".to_owned())],
             seed: 11,
             sources: vec![Bound::Rows(rows), Bound::Files(files), Bound::Rows(vec![])],
+            is_measured: true,
         };
         let decoded = Bindings::decode(bindings.encode().unwrap()).unwrap();
         assert_eq!(decoded.values, bindings.values);
         assert_eq!(decoded.settings, bindings.settings);
         assert_eq!(decoded.seed, bindings.seed);
         assert_eq!(decoded.sources, bindings.sources);
+        assert!(decoded.is_measured);
         assert!(Bindings::decode(Bytes::from_static(b"x")).is_err());
     }
 }

@@ -46,11 +46,13 @@ pub(crate) struct OperatorMessage {
     pub(crate) union: Option<UnionMessage>,
 }
 
-/// A union: the number of partitions of each branch.
+/// A union: the number of partitions, and of operators, of each branch.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct UnionMessage {
     #[prost(uint32, repeated, tag = "1")]
     pub(crate) partitions: Vec<u32>,
+    #[prost(uint32, repeated, tag = "2")]
+    pub(crate) operators: Vec<u32>,
 }
 
 /// The codec of our operators. Functions travel by name and come from the executor's registry, but

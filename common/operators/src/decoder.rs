@@ -41,6 +41,7 @@ use crate::bindings::Bindings;
 use crate::codec::{OperatorMessage, UnionMessage};
 use crate::instance::cut_leaf;
 use crate::leaves;
+use crate::measured::{Measuring, operators_of};
 use crate::reader::StageReaderExec;
 use crate::recursive;
 use crate::source::Sources;
@@ -53,6 +54,8 @@ pub struct Decoder<'a> {
     sources: &'a dyn Sources,
     /// The only partition that is left of what is decoded next; none to decode all of them.
     task: Cell<Option<u32>>,
+    /// Hands out positions if every operator is measured.
+    measuring: RefCell<Option<Measuring>>,
     /// Expressions that occur more than once, by their identity in the encoded plan.
     shared: RefCell<BTreeMap<u64, Arc<dyn PhysicalExpr>>>,
 }
@@ -60,7 +63,8 @@ pub struct Decoder<'a> {
 impl<'a> Decoder<'a> {
     /// A decoder of partition `task` of a plan, or of all partitions.
     pub fn new(bindings: &'a Bindings, sources: &'a dyn Sources, task: Option<u32>) -> Self {
-        Self { bindings, sources, task: Cell::new(task), shared: RefCell::default() }
+        let measuring = RefCell::new(bindings.is_measured.then(Measuring::default));
+        Self { bindings, sources, task: Cell::new(task), measuring, shared: RefCell::default() }
     }
 
     pub(crate) fn sources(&self) -> &'a dyn Sources {
@@ -100,6 +104,21 @@ impl<'a> Decoder<'a> {
         decoded
     }
 
+    /// Decodes operators that are not measured on their own: a recursive query resets and shares
+    /// what is below it.
+    fn unmeasured(
+        &self,
+        decode: impl FnOnce() -> Result<Vec<Arc<dyn ExecutionPlan>>>,
+    ) -> Result<Vec<Arc<dyn ExecutionPlan>>> {
+        let measuring = self.measuring.take();
+        let decoded = decode();
+        if let (Some(measuring), Ok(plans)) = (&measuring, &decoded) {
+            measuring.skip(plans.iter().map(operators_of).sum());
+        }
+        self.measuring.replace(measuring);
+        decoded
+    }
+
     fn inputs(
         &self,
         node: &protobuf::PhysicalExtensionNode,
@@ -127,7 +146,7 @@ impl<'a> Decoder<'a> {
                 }))
             }
             OperatorMessage { recursive_query: Some(query), .. } => {
-                let terms = self.within(None, || self.inputs(node, context))?;
+                let terms = self.within(None, || self.unmeasured(|| self.inputs(node, context)))?;
                 Ok(Arc::new(recursive::decode_query(&query, &terms)?))
             }
             _ => {
@@ -148,14 +167,41 @@ impl<'a> Decoder<'a> {
             return UnionExec::try_new(self.inputs(node, context)?);
         };
         let mut first = 0;
-        for (branch, partitions) in node.inputs.iter().zip(&union.partitions) {
+        for (at, (branch, partitions)) in node.inputs.iter().zip(&union.partitions).enumerate() {
             if task < first + partitions {
                 let decode = || self.proto_to_execution_plan(branch, context);
-                return self.within(Some(task - first), decode);
+                let (before, after) = union.operators.split_at(at);
+                self.pass_over(before);
+                let decoded = self.within(Some(task - first), decode);
+                self.pass_over(after.get(1..).unwrap_or_default());
+                return decoded;
             }
             first += partitions;
         }
         internal_err!("task {task} of a union with {first} partitions")
+    }
+
+    /// Keeps count of operators that this task has no part in.
+    fn pass_over(&self, operators: &[u32]) {
+        if let Some(measuring) = &*self.measuring.borrow() {
+            measuring.skip(operators.iter().sum());
+        }
+    }
+
+    /// Decodes an operator and what is below it.
+    fn decoded(
+        &self,
+        proto: &protobuf::PhysicalPlanNode,
+        context: &PhysicalPlanDecodeContext<'_>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        if let Some(PhysicalPlanType::Extension(node)) = &proto.physical_plan_type {
+            return self.extension(node, context);
+        }
+        let plan = self.operator_from_proto(proto, context)?;
+        match self.task() {
+            Some(task) if plan.children().is_empty() => cut_leaf(plan, task),
+            _ => Ok(plan),
+        }
     }
 
     fn bound_value(&self, ordinal: u32) -> Result<Arc<dyn PhysicalExpr>> {
@@ -172,12 +218,10 @@ impl PhysicalProtoConverterExtension for Decoder<'_> {
         proto: &protobuf::PhysicalPlanNode,
         context: &PhysicalPlanDecodeContext<'_>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        if let Some(PhysicalPlanType::Extension(node)) = &proto.physical_plan_type {
-            return self.extension(node, context);
-        }
-        let plan = self.operator_from_proto(proto, context)?;
-        match self.task() {
-            Some(task) if plan.children().is_empty() => cut_leaf(plan, task),
+        let position = self.measuring.borrow().as_ref().map(Measuring::next);
+        let plan = self.decoded(proto, context)?;
+        match (position, &*self.measuring.borrow()) {
+            (Some(position), Some(measuring)) => Ok(measuring.wrap(plan, position)),
             _ => Ok(plan),
         }
     }

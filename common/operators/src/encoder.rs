@@ -27,6 +27,7 @@ use datafusion_proto::protobuf::physical_expr_node::ExprType;
 
 use crate::codec::{OperatorMessage, UnionMessage, extension, operator_message};
 use crate::leaves;
+use crate::measured::operators_of;
 use crate::source::{Place, Scanned};
 
 /// Encodes plans; knows which binding each scalar subquery of the query is.
@@ -123,7 +124,10 @@ impl Encoder {
         }
         self.program.borrow_mut().place = outer;
         let message = OperatorMessage {
-            union: Some(UnionMessage { partitions }),
+            union: Some(UnionMessage {
+                partitions,
+                operators: union.inputs().iter().map(operators_of).collect(),
+            }),
             ..OperatorMessage::default()
         };
         Ok(extension(&message, inputs))

@@ -15,6 +15,7 @@
 //! instance    cutting other leaves
 //! canonical   messages as bytes that depend on nothing but the message
 //! random      random() and uuid(), the same in every attempt
+//! measured    what every operator of a plan does, for EXPLAIN ANALYZE
 //! sample      SampleExec, the rows that split points are chosen from
 //! recursive   recursive queries on the wire
 //! block       Arrow batches <-> checksummed bytes
@@ -32,6 +33,8 @@ pub mod exchange;
 pub mod failure;
 mod instance;
 mod leaves;
+pub mod measured;
+mod measured_pool;
 pub mod placement;
 pub mod program;
 pub mod random;

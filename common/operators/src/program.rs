@@ -42,6 +42,7 @@ use crate::canonical;
 use crate::codec::GnistCodec;
 use crate::decoder::Decoder;
 use crate::encoder::Encoder;
+use crate::measured::measured;
 use crate::placement::{Placement, Ranges};
 use crate::random::TaskRandom;
 use crate::source::{Bound, Piece, PlaceMessage, Scanned, Sources};
@@ -217,7 +218,12 @@ impl Program {
         match self {
             Self::Empty => Ok(None),
             Self::Shared { plan } => {
-                Ok(Some(Instance { plan: Arc::clone(plan), placement: Placement::Single }))
+                let plan = if bindings.is_measured {
+                    measured(Arc::clone(plan))?
+                } else {
+                    Arc::clone(plan)
+                };
+                Ok(Some(Instance { plan, placement: Placement::Single }))
             }
             Self::Template(PlanTemplate { message, depth }) => on_stack_for(*depth, || {
                 instantiate(message, task, (bindings, sources), context).map(Some)

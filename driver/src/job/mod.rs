@@ -41,6 +41,8 @@ pub(crate) struct JobStart {
     pub(crate) settings: Vec<(String, String)>,
     /// Runs above which a sort is one of ranges.
     pub(crate) sort_threshold: ByteSize,
+    /// Whether every operator is measured.
+    pub(crate) is_measured: bool,
 }
 
 /// Runs a job; rows go to `rows`, in order within a partition. A job whose values came of rows
@@ -256,7 +258,8 @@ impl<'a> ClusterJob<'a> {
         let draft = &self.plan.drafts[at];
         let needed = &draft.values;
         let is_bound = !needed.is_empty() || !draft.scanned.is_empty() || draft.is_volatile;
-        if !is_bound && self.start.settings.is_empty() {
+        let is_measured = self.start.is_measured;
+        if !is_bound && self.start.settings.is_empty() && !is_measured {
             return Ok(None);
         }
         let value = |ordinal: usize| match needed.binary_search(&ordinal) {
@@ -272,7 +275,8 @@ impl<'a> ClusterJob<'a> {
         }
         // Without a use for it the seed would only keep equal bindings apart.
         let seed = if draft.is_volatile { self.seed } else { 0 };
-        let bindings = Bindings { values, settings: self.start.settings.clone(), seed, sources };
+        let settings = self.start.settings.clone();
+        let bindings = Bindings { values, settings, seed, sources, is_measured };
         let bytes = bindings.encode().map_err(|error| failure_of(&error))?;
         let put = contents.put(bytes).await?;
         let hash = put.hash;

@@ -242,6 +242,7 @@ impl From<StageSummary> for wire::StageSummary {
             bytes: summary.bytes,
             rows: summary.rows,
             metrics: Some(summary.metrics.into()),
+            operators: to_wire(summary.operators),
             winners: to_wire(summary.winners),
             run_us_min,
             run_us_median,
@@ -259,6 +260,7 @@ impl TryFrom<wire::StageSummary> for StageSummary {
             bytes: summary.bytes,
             rows: summary.rows,
             metrics: required(summary.metrics, "StageSummary.metrics")?.into(),
+            operators: from_wire(summary.operators),
             winners: from_wire(summary.winners),
             run_us_min_median_max: (summary.run_us_min, summary.run_us_median, summary.run_us_max),
         })

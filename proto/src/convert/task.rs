@@ -2,11 +2,11 @@
 
 use gnist_common::ids::{Generation, WorkerId};
 use gnist_common::task::{
-    AttemptEnd, Launch, LaunchInput, OutputLocation, TaskMetrics, TaskOutput,
+    AttemptEnd, Launch, LaunchInput, OperatorMetrics, OutputLocation, TaskMetrics, TaskOutput,
 };
 
 use super::ids::{hash_from_wire, hash_to_wire};
-use super::{ConvertError, required, to_wire, try_from_wire};
+use super::{ConvertError, from_wire, required, to_wire, try_from_wire};
 use crate::wire::control as wire;
 
 impl From<LaunchInput> for wire::LaunchInput {
@@ -110,6 +110,26 @@ impl From<wire::TaskMetrics> for TaskMetrics {
     }
 }
 
+impl From<OperatorMetrics> for wire::OperatorMetrics {
+    fn from(metrics: OperatorMetrics) -> Self {
+        let OperatorMetrics { position, output_rows, compute_us, peak_memory_bytes, spill_bytes } =
+            metrics;
+        Self { position, output_rows, compute_us, peak_memory_bytes, spill_bytes }
+    }
+}
+
+impl From<wire::OperatorMetrics> for OperatorMetrics {
+    fn from(metrics: wire::OperatorMetrics) -> Self {
+        Self {
+            position: metrics.position,
+            output_rows: metrics.output_rows,
+            compute_us: metrics.compute_us,
+            peak_memory_bytes: metrics.peak_memory_bytes,
+            spill_bytes: metrics.spill_bytes,
+        }
+    }
+}
+
 impl From<TaskOutput> for wire::TaskOutput {
     fn from(output: TaskOutput) -> Self {
         Self {
@@ -117,6 +137,7 @@ impl From<TaskOutput> for wire::TaskOutput {
             rows: output.rows,
             inline: output.inline.map(Into::into),
             metrics: Some(output.metrics.into()),
+            operators: to_wire(output.operators),
         }
     }
 }
@@ -130,6 +151,7 @@ impl TryFrom<wire::TaskOutput> for TaskOutput {
             rows: output.rows,
             inline: output.inline.map(Into::into),
             metrics: required(output.metrics, "TaskOutput.metrics")?.into(),
+            operators: from_wire(output.operators),
         })
     }
 }

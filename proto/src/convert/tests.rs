@@ -10,7 +10,8 @@ use gnist_common::protocol::{
     ResultLocation, StageProgress, StageSummary, WorkerToManager,
 };
 use gnist_common::task::{
-    AttemptEnd, Launch, LaunchInput, OutputLocation, OutputTable, TaskMetrics, TaskOutput,
+    AttemptEnd, Launch, LaunchInput, OperatorMetrics, OutputLocation, OutputTable, TaskMetrics,
+    TaskOutput,
 };
 use gnist_common::time::WallTime;
 use proptest::prelude::*;
@@ -142,6 +143,16 @@ fn stages_survive() {
     }
 }
 
+fn operator() -> OperatorMetrics {
+    OperatorMetrics {
+        position: 1,
+        output_rows: 2,
+        compute_us: 3,
+        peak_memory_bytes: 4,
+        spill_bytes: 5,
+    }
+}
+
 #[test]
 fn messages_of_workers_survive() {
     let output = TaskOutput {
@@ -149,6 +160,7 @@ fn messages_of_workers_survive() {
         rows: vec![0, 0, 9],
         inline: Some(vec![1, 2, 3]),
         metrics: metrics(),
+        operators: vec![operator()],
     };
     let ends = [
         AttemptEnd::Done(output),
@@ -222,6 +234,7 @@ fn messages_to_drivers_survive() {
         bytes: vec![1, 2],
         rows: vec![3, 4],
         metrics: metrics(),
+        operators: vec![operator()],
         winners: vec![attempt()],
         run_us_min_median_max: (1, 2, 3),
     };

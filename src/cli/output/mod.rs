@@ -37,7 +37,7 @@ pub(crate) trait ResultWriter {
     fn end(&mut self) -> Result<(), WriteError>;
 }
 
-/// Why a result was not written.
+/// The reason why a result was not written.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum WriteError {
     /// The stream refused.
@@ -91,7 +91,7 @@ fn arrow_options(options: &FormatOptions) -> Result<display::FormatOptions<'_>, 
     options.try_into().map_err(WriteError::Options)
 }
 
-/// Whether the format can hold several results one after another.
+/// Tells whether the format can hold several results one after another.
 pub(crate) fn takes_several(format: Format) -> bool {
     matches!(format, Format::Table | Format::Json)
 }

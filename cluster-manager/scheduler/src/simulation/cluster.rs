@@ -188,6 +188,7 @@ impl World {
                 run_us: 500 + 5_000 * u64::from(attempt.task.stage.ordinal % 2),
                 ..TaskMetrics::default()
             },
+            ..TaskOutput::default()
         })
     }
 

@@ -63,6 +63,7 @@ pub(super) fn done(partitions: u32) -> AttemptEnd {
         rows: vec![1; partitions],
         inline: None,
         metrics: TaskMetrics { run_us: 7_000, output_rows: 1, ..TaskMetrics::default() },
+        ..TaskOutput::default()
     })
 }
 
