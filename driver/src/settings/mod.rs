@@ -160,6 +160,7 @@ mod tests {
             ("datafusion.execution.max_spill_file_size_bytes", true, "batch"),
             ("datafusion.execution.parquet.compression", false, "writing"),
             ("datafusion.catalog.location", false, "opened"),
+            ("datafusion.sql_parser.dialect", false, "one dialect"),
             ("datafusion.execution.enable_file_stream_work_stealing", true, "twice"),
             ("scheduler.lease", true, "--conf scheduler.lease=VALUE"),
             ("datafusion.execution.batchsize", false, "datafusion.execution.batch_size"),

@@ -83,6 +83,11 @@ pub(super) static REFUSED: &[Refused] = &[
         None,
     ),
     idle(
+        &["datafusion.sql_parser.dialect", "datafusion.sql_parser.recursion_limit"],
+        "statements are parsed in one dialect, to any depth, and a script before it runs",
+        None,
+    ),
+    idle(
         &["datafusion.execution.max_spill_file_size_bytes"],
         "executors write a spill file per batch, whatever its size",
         None,
