@@ -55,6 +55,11 @@ fn reset_brings_back_the_opening() -> Result<(), Failed> {
         return Err(row.into());
     }
     // The default of DataFusion is the number of CPUs, not that of the master.
+    let row =
+        show(&format!("set {key} = 9; set datafusion.format.null = 'x'; reset all"), key, &more)?;
+    if row != format!("{key},123") {
+        return Err(row.into());
+    }
     let key = "datafusion.execution.target_partitions";
     let row = show(&format!("set {key} = 9; reset {key}"), key, &["--master", "local[3]"])?;
     if row == format!("{key},3") { Ok(()) } else { Err(row.into()) }

@@ -19,11 +19,29 @@ pub(crate) use own::OwnSettings;
 use crate::jobs::Jobs;
 use refused::refusal;
 
-/// Changes a setting of the session; without a value, to what it was when the session was opened.
+/// Changes a setting of the session; without a value, to what it was when the session was opened,
+/// and `all` stands for every setting then.
 ///
 /// # Errors
 /// An unknown key, one that would change nothing, or a value that does not fit.
 pub(crate) async fn set(
+    context: &SessionContext,
+    jobs: &Jobs,
+    key: &str,
+    value: Option<String>,
+) -> Result<(), DataFusionError> {
+    if key != "all" || value.is_some() {
+        return set_one(context, jobs, key, value).await;
+    }
+    let entries = context.state().config_options().entries().into_iter();
+    let changed = entries.filter(|entry| jobs.opened(&entry.key) != entry.value);
+    for entry in changed {
+        set_one(context, jobs, &entry.key, None).await?;
+    }
+    Ok(())
+}
+
+async fn set_one(
     context: &SessionContext,
     jobs: &Jobs,
     key: &str,
