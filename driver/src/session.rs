@@ -13,16 +13,14 @@ use datafusion::execution::cache::cache_manager::CacheManagerConfig;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::logical_expr::{DdlStatement, LogicalPlan};
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::prelude::{
-    CsvReadOptions, JsonReadOptions, ParquetReadOptions, SessionConfig, SessionContext,
-};
+use datafusion::prelude::{SessionConfig, SessionContext};
 use gnist_common::bytes::ByteSize;
 use gnist_common::error::Failure;
 use gnist_common::ids::ApplicationId;
 use gnist_common::time::WallTime;
 use gnist_operators::failure::failure_of;
 use gnist_proto::link::DriverLink;
-use gnist_storage::serve_paths;
+use gnist_storage::{FileFormat, open_as, serve_paths};
 
 use crate::connection::{Connection, JobObserver};
 use crate::error::{SessionError, not_yet};
@@ -134,28 +132,34 @@ impl Session {
         self.execute_plan(plan).await
     }
 
-    /// The rows of Parquet files, as a DataFrame.
+    /// The rows of Parquet files, as a DataFrame: of a file, a folder or a pattern such as
+    /// `data/*.parquet`.
     ///
     /// # Errors
-    /// When there is no such path, or no such file in it.
+    /// There is no such path, or a file of it is of another format.
     pub async fn read_parquet(&self, path: &str) -> Result<DataFrame, SessionError> {
-        Ok(self.context.read_parquet(path, ParquetReadOptions::default()).await?)
+        self.read(path, FileFormat::Parquet).await
     }
 
-    /// The rows of CSV files with a header, as a DataFrame.
+    /// The rows of CSV files with a header, as a DataFrame; of compressed ones too.
     ///
     /// # Errors
     /// As [`Session::read_parquet`].
     pub async fn read_csv(&self, path: &str) -> Result<DataFrame, SessionError> {
-        Ok(self.context.read_csv(path, CsvReadOptions::default()).await?)
+        self.read(path, FileFormat::Csv).await
     }
 
-    /// The rows of files of a JSON object per line, as a DataFrame.
+    /// The rows of files of a JSON object per line, as a DataFrame; of compressed ones too.
     ///
     /// # Errors
     /// As [`Session::read_parquet`].
     pub async fn read_json(&self, path: &str) -> Result<DataFrame, SessionError> {
-        Ok(self.context.read_json(path, JsonReadOptions::default()).await?)
+        self.read(path, FileFormat::Json).await
+    }
+
+    async fn read(&self, path: &str, format: FileFormat) -> Result<DataFrame, SessionError> {
+        let table = open_as(&self.context.state(), path, format).await?;
+        Ok(self.context.read_table(table)?)
     }
 
     /// A table of the catalog, as a DataFrame.

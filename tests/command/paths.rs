@@ -150,6 +150,18 @@ fn the_library_reads_paths_too() -> Result<(), Failed> {
             let query = format!("select count(*) from '{root}/orders.csv'");
             let rows =
                 session.sql(&query).await.map_err(|error| error.failure())?.collect().await?;
+            let read = session.read_csv(&format!("{root}/orders.csv")).await;
+            let read = read.map_err(|error| error.failure())?.count().await?;
+            let refused = session.read_csv(&format!("{root}/items.ndjson")).await;
+            let refused = refused.expect_err("not CSV").failure().to_string();
+            if read != 3 || !refused.contains("items.ndjson` is JSON, not CSV") {
+                return Err(format!("{read} {refused}").into());
+            }
+            let missing = session.read_parquet("no/such.parquet").await;
+            let missing = missing.expect_err("missing").failure().to_string();
+            if !missing.starts_with("no such file or folder: `no/such.parquet`") {
+                return Err(missing.into());
+            }
             let frame = session.table(format!("\"{root}/orders.csv\"").as_str()).await;
             let frame = frame.map_err(|error| error.failure())?;
             let counted = frame.count().await?;

@@ -170,10 +170,11 @@ impl<'a> Decoder<'a> {
         for (at, (branch, partitions)) in node.inputs.iter().zip(&union.partitions).enumerate() {
             if task < first + partitions {
                 let decode = || self.proto_to_execution_plan(branch, context);
-                let (before, after) = union.operators.split_at(at);
+                let before = union.operators.get(..at).unwrap_or_default();
+                let after = union.operators.get(at + 1..).unwrap_or_default();
                 self.pass_over(before);
                 let decoded = self.within(Some(task - first), decode);
-                self.pass_over(after.get(1..).unwrap_or_default());
+                self.pass_over(after);
                 return decoded;
             }
             first += partitions;

@@ -21,4 +21,4 @@ pub use format::FileFormat;
 pub use listing::Listing;
 pub use paths::{is_path, serve_paths};
 pub use refusal::ListingError;
-pub use table::{open_path, register_path};
+pub use table::{open_as, open_path, register_path};

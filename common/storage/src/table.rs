@@ -51,10 +51,35 @@ pub async fn open_path(
     state: &SessionState,
     path: &str,
 ) -> Result<Arc<dyn TableProvider>, Failure> {
+    open_listing(state, &Listing::of(path)?).await
+}
+
+/// As [`open_path`], of files of this format.
+///
+/// # Errors
+///
+/// As [`open_path`], or the files are of another format.
+pub async fn open_as(
+    state: &SessionState,
+    path: &str,
+    format: FileFormat,
+) -> Result<Arc<dyn TableProvider>, Failure> {
     let listing = Listing::of(path)?;
-    match open(state, &listing, listing.files()).await {
+    if listing.format() == format {
+        return open_listing(state, &listing).await;
+    }
+    let (file, found) = (listing.files()[0].display(), listing.format());
+    let failure = Failure::new(ErrorKind::User, format!("`{file}` is {found}, not {format}"));
+    Err(failure.with_help(format!("read it as {found}")))
+}
+
+async fn open_listing(
+    state: &SessionState,
+    listing: &Listing,
+) -> Result<Arc<dyn TableProvider>, Failure> {
+    match open(state, listing, listing.files()).await {
         Ok(table) => Ok(Arc::new(table)),
-        Err(error) => Err(blame_file(state, &listing, &error).await),
+        Err(error) => Err(blame_file(state, listing, &error).await),
     }
 }
 
