@@ -12,6 +12,8 @@ pub mod cli;
 pub mod cluster;
 #[cfg(feature = "bench")]
 pub mod demo;
+#[cfg(feature = "bench")]
+pub mod differential;
 mod local;
 mod machine;
 mod run;

@@ -11,6 +11,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("gnist-storage", &["gnist-common"]),
     ("gnist-operators", &["gnist-common", "gnist-storage"]),
     ("gnist-proto", &["gnist-common"]),
+    ("gnist-differential", &[]),
     ("gnist-scheduler", &["gnist-common"]),
     ("gnist-cluster-manager", &["gnist-common", "gnist-proto", "gnist-scheduler"]),
     ("gnist-driver", &["gnist-common", "gnist-storage", "gnist-operators", "gnist-proto"]),
@@ -99,7 +100,7 @@ fn dependencies_go_one_way(metadata: &Metadata) -> Result<(), Failed> {
 }
 
 fn pure_crates_stay_pure(metadata: &Metadata) -> Result<(), Failed> {
-    for name in ["gnist-common", "gnist-scheduler"] {
+    for name in ["gnist-common", "gnist-scheduler", "gnist-differential"] {
         none_of(metadata, name, IMPURE)?;
     }
     Ok(())

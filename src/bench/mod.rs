@@ -5,11 +5,13 @@
 //! tpch       the 22 queries against plain DataFusion in a process of its own
 //! latency    the price of a job that does nothing
 //! tasks      the price of a task that does nothing
+//! differential   generated statements on every master, plain DataFusion and an oracle
 //! ```
 
 mod baseline;
 mod compare;
 mod data;
+mod differential;
 mod generate;
 mod latency;
 mod machine;
@@ -48,6 +50,8 @@ enum Bench {
     Latency(RunArgs),
     /// Tasks that do nothing, per second.
     Tasks(RunArgs),
+    /// Generated statements on every master, plain DataFusion and an oracle.
+    Differential(differential::DifferentialArgs),
 }
 
 /// Flags of every benchmark that runs jobs.
@@ -66,5 +70,6 @@ pub(crate) fn run(args: BenchArgs) -> Result<Exit, CliError> {
         Bench::Tpch(args) => tpch::run(&args),
         Bench::Latency(args) => latency::run(&args),
         Bench::Tasks(args) => tasks::run(&args),
+        Bench::Differential(args) => differential::run(args),
     }
 }

@@ -1,0 +1,74 @@
+//! Predicates: comparisons, tests, lists, patterns, and their combinations.
+
+use super::{Generator, Source};
+use crate::tree::Expr;
+use crate::types::{Kind, Type};
+
+impl Generator<'_> {
+    /// A WHERE clause, perhaps; with subqueries where they may stand.
+    pub(super) fn filter(&mut self, source: &Source, depth: usize) -> Option<Expr> {
+        if !self.dice.percent(60) {
+            return None;
+        }
+        if depth == 0 || !self.dice.percent(35) {
+            return Some(self.predicate(source, 2));
+        }
+        let subquery = self.subquery_predicate(source);
+        Some(match self.dice.below(6) {
+            0 | 1 => subquery,
+            2 => Expr::and(subquery, self.predicate(source, 1)),
+            3 => Expr::and(subquery, self.subquery_predicate(source)),
+            4 => Expr::Not(Box::new(subquery)),
+            _ => Expr::Or(Box::new(self.predicate(source, 1)), Box::new(subquery)),
+        })
+    }
+
+    pub(super) fn predicate(&mut self, source: &Source, depth: usize) -> Expr {
+        if depth > 0 && self.dice.percent(40) {
+            let left = Box::new(self.predicate(source, depth - 1));
+            let right = Box::new(self.predicate(source, depth - 1));
+            return match self.dice.below(4) {
+                0 => Expr::And(left, right),
+                1 | 2 => Expr::Or(left, right),
+                _ => Expr::Not(left),
+            };
+        }
+        let kind = self.kind();
+        let value = self.expr(source, kind, 0);
+        let other =
+            if self.dice.percent(50) { self.literal(kind) } else { self.expr(source, kind, 0) };
+        let negated = self.dice.percent(35);
+        match self.dice.below(12) {
+            0 => Expr::IsNull(Box::new(value), self.dice.percent(60)),
+            1 => {
+                let high = self.literal(kind);
+                Expr::Between(Box::new([value, other, high]), negated)
+            }
+            2 => {
+                let list = vec![other, self.literal(kind), self.literal(kind)];
+                Expr::InList(Box::new(value), list, negated)
+            }
+            3 => Expr::Distinct { left: Box::new(value), right: Box::new(other), negated },
+            4 if kind == Kind::Text => Expr::Like {
+                of: Box::new(value),
+                pattern: self.dice.pick(&["%b%", "a%", "_b%", "%", "ab", "%c", "ø_"]).to_owned(),
+                negated,
+                insensitive: self.dice.percent(25),
+            },
+            5 if kind == Kind::Bool => Expr::IsTruth {
+                of: Box::new(value),
+                truth: self.dice.pick(&[Some(true), Some(false), None]),
+                negated,
+            },
+            6 | 7 => Expr::compare("=", value, other),
+            _ => {
+                let operator = self.dice.pick(&["<", "<=", ">", ">=", "<>", "="]);
+                Expr::compare(operator, value, other)
+            }
+        }
+    }
+
+    pub(super) fn always(truth: bool) -> Expr {
+        Expr::Literal(crate::value::Value::Bool(truth), Type::Bool)
+    }
+}

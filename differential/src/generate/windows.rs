@@ -1,0 +1,215 @@
+//! Window functions, with every frame and option.
+
+use super::aggregates::sum_type;
+use super::{Generator, Source};
+use crate::tree::{Bound, Direction, Expr, Frame, FrameUnit, Query, Select, Window};
+use crate::types::{Kind, Type};
+
+impl Generator<'_> {
+    pub(super) fn windowed(&mut self, depth: usize) -> Query {
+        let source = if self.dice.percent(75) {
+            self.table()
+        } else {
+            let (left, right) = (self.table(), self.small_table());
+            let on = crate::tree::JoinOn::On(self.condition(&left, &right));
+            self.join(left, right, crate::tree::JoinKind::Inner, on)
+        };
+        let mut items: Vec<Expr> = source.ids.iter().map(|id| source.expr_of(*id)).collect();
+        for _ in 0..1 + self.dice.below(3) {
+            let partition = self.dice.percent(65).then(|| {
+                let kind = self.kind();
+                self.expr(&source, kind, 0)
+            });
+            let window = self.window_by(&source, partition);
+            items.push(window);
+        }
+        let mut select = Select::of(items, Some(source.from.clone()));
+        select.filter = self.filter(&source, depth);
+        if self.dice.percent(12) {
+            let rank = self.window_by(&source, None);
+            select.qualify = Some(Expr::IsNull(Box::new(rank), self.dice.percent(80)));
+        }
+        select.query()
+    }
+
+    pub(super) fn window_by(&mut self, source: &Source, partition: Option<Expr>) -> Expr {
+        let mut window = match self.dice.below(10) {
+            0..3 => self.ranking(source),
+            3..5 => self.shift(source),
+            5..7 => self.nth_of_frame(source),
+            _ => self.window_aggregate(source),
+        };
+        window.partition = partition.into_iter().collect();
+        Expr::Window(Box::new(window))
+    }
+
+    /// The rank of a row by a value.
+    pub(super) fn rank_by(&mut self, value: Expr) -> Expr {
+        let order = vec![(value, self.direction())];
+        let function = self.dice.pick(&["rank", "dense_rank"]);
+        Expr::Window(Box::new(window(function, Vec::new(), order, Type::I64)))
+    }
+
+    fn total_order(&mut self, source: &Source) -> Vec<(Expr, Direction)> {
+        let mut order = Vec::new();
+        if self.dice.percent(50) {
+            let kind = self.kind();
+            let key = self.column(source, kind);
+            order.extend(key.map(|key| (key, self.direction())));
+        }
+        for id in &source.ids {
+            order.push((source.expr_of(*id), self.direction()));
+        }
+        order
+    }
+
+    fn some_order(&mut self, source: &Source) -> Vec<(Expr, Direction)> {
+        let kind = self.kind();
+        let key = self.column(source, kind).unwrap_or_else(|| source.at(0));
+        vec![(key, self.direction())]
+    }
+
+    fn ranking(&mut self, source: &Source) -> Window {
+        match self.dice.below(6) {
+            0 | 1 => {
+                let order = self.total_order(source);
+                window("row_number", Vec::new(), order, Type::I64)
+            }
+            2 => {
+                let (order, tiles) = (self.total_order(source), 1 + self.dice.below(5));
+                window("ntile", vec![Expr::int(tiles as i64)], order, Type::I64)
+            }
+            3 => {
+                let order = self.some_order(source);
+                window(self.dice.pick(&["percent_rank", "cume_dist"]), Vec::new(), order, Type::F64)
+            }
+            _ => {
+                let order = self.some_order(source);
+                window(self.dice.pick(&["rank", "dense_rank"]), Vec::new(), order, Type::I64)
+            }
+        }
+    }
+
+    fn shift(&mut self, source: &Source) -> Window {
+        let kind = self.kind();
+        let value = self.expr(source, kind, 0);
+        let of = value.of_type();
+        let mut arguments = vec![value];
+        if self.dice.percent(50) {
+            arguments.push(Expr::int(self.dice.pick(&[1, 2, 3])));
+            if self.dice.percent(50) {
+                arguments.push(self.literal_of(&of));
+            }
+        }
+        let order = self.total_order(source);
+        let function = self.dice.pick(&["lag", "lead"]);
+        Window { ignores_nulls: self.dice.percent(30), ..window(function, arguments, order, of) }
+    }
+
+    fn nth_of_frame(&mut self, source: &Source) -> Window {
+        let kind = self.kind();
+        let value = self.expr(source, kind, 0);
+        let of = value.of_type();
+        let function = self.dice.pick(&["first_value", "last_value", "last_value", "nth_value"]);
+        let mut arguments = vec![value];
+        if function == "nth_value" {
+            arguments.push(Expr::int(1 + self.dice.below(3) as i64));
+        }
+        let order = self.total_order(source);
+        let mut made = window(function, arguments, order, of);
+        made.ignores_nulls = self.dice.percent(40);
+        made.frame = self.dice.percent(60).then(|| self.frame(FrameUnit::Rows));
+        made
+    }
+
+    fn window_aggregate(&mut self, source: &Source) -> Window {
+        let unit = self.dice.pick(&[
+            None,
+            None,
+            Some(FrameUnit::Rows),
+            Some(FrameUnit::Rows),
+            Some(FrameUnit::Range),
+            Some(FrameUnit::Groups),
+        ]);
+        let order = match unit {
+            Some(FrameUnit::Rows) => self.total_order(source),
+            Some(FrameUnit::Range) => self.range_order(source),
+            Some(FrameUnit::Groups) => self.some_order(source),
+            None if self.dice.percent(30) => Vec::new(),
+            None => self.some_order(source),
+        };
+        let kind = self.kind();
+        let value = self.expr(source, kind, 0);
+        let of = value.of_type();
+        let (function, arguments, of) = match kind {
+            Kind::Int => match self.dice.below(5) {
+                0 => ("count", Vec::new(), Type::I64),
+                1 => ("count", vec![value], Type::I64),
+                2 => ("avg", vec![value], Type::F64),
+                3 => (self.dice.pick(&["min", "max"]), vec![value], of),
+                _ => ("sum", vec![value], sum_type(&of)),
+            },
+            Kind::Float => match self.dice.below(3) {
+                0 => ("avg", vec![value], Type::F64),
+                1 => (self.dice.pick(&["min", "max"]), vec![value], of),
+                _ => ("sum", vec![value], Type::F64),
+            },
+            Kind::Decimal => ("sum", vec![value], sum_type(&of)),
+            Kind::Bool => (self.dice.pick(&["bool_and", "bool_or"]), vec![value], of),
+            _ => (self.dice.pick(&["min", "max"]), vec![value], of),
+        };
+        let mut made = window(function, arguments, order, of);
+        made.is_aggregate = true;
+        made.filter = self.dice.percent(30).then(|| self.predicate(source, 0));
+        made.frame = unit.map(|unit| self.frame(unit));
+        made
+    }
+
+    /// One key that a range can be counted in.
+    fn range_order(&mut self, source: &Source) -> Vec<(Expr, Direction)> {
+        let kind = self.dice.pick(&[Kind::Int, Kind::Int, Kind::Date, Kind::Timestamp]);
+        let keys = [Type::I64, Type::I32, Type::Date, Type::Timestamp];
+        let key = self.column(source, kind).filter(|key| keys.contains(&key.of_type()));
+        vec![(key.unwrap_or_else(|| source.at(0)), self.direction())]
+    }
+
+    fn frame(&mut self, unit: FrameUnit) -> Frame {
+        let bounds = [
+            Bound::UnboundedPreceding,
+            Bound::Preceding(1 + self.dice.below(4) as u32),
+            Bound::CurrentRow,
+            Bound::Following(1 + self.dice.below(4) as u32),
+            Bound::UnboundedFollowing,
+        ];
+        let start = self.dice.below(4);
+        let end = start.max(1) + self.dice.below(5 - start.max(1));
+        let (mut start, mut end) = (bounds[start], bounds[end]);
+        // Both bounds on one side are ordered by their distance.
+        if let (Bound::Preceding(far), Bound::Preceding(_)) = (start, end) {
+            end = Bound::Preceding(self.dice.below(far as usize + 1) as u32);
+        }
+        if let (Bound::Following(_), Bound::Following(far)) = (start, end) {
+            start = Bound::Following(self.dice.below(far as usize + 1) as u32);
+        }
+        Frame { unit, start, end }
+    }
+}
+
+fn window(
+    function: &'static str,
+    arguments: Vec<Expr>,
+    order: Vec<(Expr, Direction)>,
+    of: Type,
+) -> Window {
+    Window {
+        function,
+        arguments,
+        is_aggregate: false,
+        filter: None,
+        ignores_nulls: false,
+        partition: Vec::new(),
+        order,
+        frame: None,
+        of,
+    }
+}

@@ -1,0 +1,140 @@
+//! Aggregates over the rows of a group or of a window frame.
+
+use super::scope::{Scope, directed};
+use super::{Evaluated, Oracle, Stop, arithmetic};
+use crate::tree::Aggregate;
+use crate::types::Type;
+use crate::value::{Row, Value, compare_rows};
+
+impl Oracle<'_> {
+    /// An aggregate over the rows of the scope's group.
+    pub(crate) fn aggregate(
+        &mut self,
+        aggregate: &Aggregate,
+        scope: &Scope<'_>,
+    ) -> Evaluated<Value> {
+        let group = scope.group.ok_or(Stop::NotCovered("an aggregate outside of a group"))?;
+        let mut rows = Vec::new();
+        for row in &group.rows {
+            let scope = Scope::of(&group.columns, row, scope.outer);
+            if let Some(filter) = &aggregate.filter
+                && self.truth(filter, &scope)? != Some(true)
+            {
+                continue;
+            }
+            let arguments: Evaluated<Row> =
+                aggregate.arguments.iter().map(|of| self.expr(of, &scope)).collect();
+            let keys: Evaluated<Row> =
+                aggregate.order.iter().map(|(key, _)| self.expr(key, &scope)).collect();
+            rows.push((keys?, arguments?));
+        }
+        rows.sort_by(|(left, _), (right, _)| {
+            let keys = aggregate
+                .order
+                .iter()
+                .enumerate()
+                .map(|(at, (_, direction))| directed(&left[at], &right[at], *direction));
+            keys.fold(std::cmp::Ordering::Equal, std::cmp::Ordering::then)
+        });
+        let mut arguments: Vec<Row> = rows.into_iter().map(|(_, arguments)| arguments).collect();
+        if aggregate.distinct {
+            keep_first(&mut arguments);
+        }
+        fold(aggregate.function, &arguments, &aggregate.of)
+    }
+}
+
+fn keep_first(rows: &mut Vec<Row>) {
+    let mut kept: Vec<Row> = Vec::new();
+    for row in rows.drain(..) {
+        if !kept.iter().any(|other| compare_rows(other, &row).is_eq()) {
+            kept.push(row);
+        }
+    }
+    *rows = kept;
+}
+
+/// The aggregate of these arguments, in this order.
+pub(crate) fn fold(function: &str, rows: &[Row], of: &Type) -> Evaluated<Value> {
+    if rows.first().is_none_or(Vec::is_empty) && function == "count" {
+        return Ok(Value::Int(rows.len() as i128));
+    }
+    let all = || rows.iter().map(|row| &row[0]);
+    let known: Vec<&Value> = all().filter(|value| !value.is_null()).collect();
+    Ok(match function {
+        "count" => Value::Int(known.len() as i128),
+        "sum" => return sum(&known, of),
+        "avg" => return average(&known, of),
+        "min" => least(&known).cloned().unwrap_or(Value::Null),
+        "max" => greatest(&known).cloned().unwrap_or(Value::Null),
+        "bool_and" => folded(&known, |left, right| left && right),
+        "bool_or" => folded(&known, |left, right| left || right),
+        "first_value" => all().next().cloned().unwrap_or(Value::Null),
+        "last_value" => all().next_back().cloned().unwrap_or(Value::Null),
+        "array_agg" if rows.is_empty() => Value::Null,
+        "array_agg" => Value::List(all().cloned().collect()),
+        "string_agg" if known.is_empty() => Value::Null,
+        "string_agg" => {
+            let texts: Vec<String> = known.iter().map(|value| value.plain()).collect();
+            Value::text(&texts.join(&rows[0][1].plain()))
+        }
+        _ => return Err(Stop::NotCovered("this aggregate")),
+    })
+}
+
+fn least<'a>(known: &[&'a Value]) -> Option<&'a Value> {
+    known.iter().copied().min_by(|left, right| left.compare(right))
+}
+
+fn greatest<'a>(known: &[&'a Value]) -> Option<&'a Value> {
+    known.iter().copied().max_by(|left, right| left.compare(right))
+}
+
+fn folded(known: &[&Value], combine: impl Fn(bool, bool) -> bool) -> Value {
+    let truths = known.iter().filter_map(|value| match value {
+        Value::Bool(truth) => Some(*truth),
+        _ => None,
+    });
+    truths.reduce(combine).map_or(Value::Null, Value::Bool)
+}
+
+/// Exact where the whole sum fits, whatever the order of the rows.
+fn sum(known: &[&Value], of: &Type) -> Evaluated<Value> {
+    if known.is_empty() {
+        return Ok(Value::Null);
+    }
+    match of {
+        Type::F32 | Type::F64 => Ok(Value::Float(floats(known).sum())),
+        Type::Decimal(precision, scale) => {
+            let units = exact_sum(known);
+            arithmetic::decimal_in_range(units, *precision, *scale)
+        }
+        _ => arithmetic::in_range(exact_sum(known), of),
+    }
+}
+
+fn exact_sum(known: &[&Value]) -> Option<i128> {
+    let units = known.iter().map(|value| match value {
+        Value::Int(number) | Value::Decimal(number, _) => *number,
+        _ => 0,
+    });
+    units.into_iter().try_fold(0_i128, i128::checked_add)
+}
+
+fn floats<'a>(known: &'a [&Value]) -> impl Iterator<Item = f64> + 'a {
+    known.iter().map(|value| match value {
+        Value::Float(number) => *number,
+        Value::Int(number) => *number as f64,
+        _ => 0.0,
+    })
+}
+
+fn average(known: &[&Value], of: &Type) -> Evaluated<Value> {
+    if known.is_empty() {
+        return Ok(Value::Null);
+    }
+    match (of, known[0]) {
+        (Type::Decimal(..), _) => Err(Stop::NotCovered("an average of decimals")),
+        _ => Ok(Value::Float(floats(known).sum::<f64>() / known.len() as f64)),
+    }
+}

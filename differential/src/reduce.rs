@@ -1,0 +1,389 @@
+//! Smaller statements and tables, one edit away: delta debugging over the tree and the rows.
+//!
+//! Whoever finds a difference tries the candidates in order, goes on from the first that differs
+//! still, and ends when none does. An edit may leave columns without a relation; they become
+//! nulls.
+
+use std::collections::BTreeSet;
+
+use crate::script::used_columns;
+use crate::table::{Storage, Table, TableSet};
+use crate::tree::{
+    Body, ColumnId, Common, Expr, From, GroupingSets, JoinKind, JoinOn, Node, Query, Select,
+    Statement, walk,
+};
+use crate::types::Type;
+use crate::value::Value;
+
+/// Statements that are one edit smaller, the largest steps first.
+pub fn smaller_statements(statement: &Statement) -> Vec<Statement> {
+    let mut found = lifted(statement);
+    let mut nodes = 0;
+    walk(&mut statement.query.clone(), &mut |_| nodes += 1);
+    for node in 0..nodes {
+        let mut edit = 0;
+        loop {
+            let mut query = statement.query.clone();
+            if !edited(&mut query, node, edit) {
+                break;
+            }
+            edit += 1;
+            repair(&mut query);
+            found.push(Statement { query, errors: statement.errors });
+        }
+    }
+    found
+}
+
+/// Every query inside as a statement of its own.
+fn lifted(statement: &Statement) -> Vec<Statement> {
+    let mut commons: Vec<Common> = Vec::new();
+    let mut queries = Vec::new();
+    let mut is_first = true;
+    walk(&mut statement.query.clone(), &mut |node| {
+        if let Node::Query(query) = node {
+            commons.extend(query.with.iter().cloned());
+            if !std::mem::take(&mut is_first) {
+                queries.push(query.clone());
+            }
+        }
+    });
+    let lift = |mut query: Query| {
+        query.with = commons.clone();
+        repair(&mut query);
+        Statement { query, errors: statement.errors }
+    };
+    queries.into_iter().map(lift).collect()
+}
+
+/// Applies an edit at a node; false if the node has no such edit.
+fn edited(query: &mut Query, node: usize, edit: usize) -> bool {
+    let (mut at, mut applied) = (0, false);
+    walk(query, &mut |found| {
+        if at == node {
+            applied = match found {
+                Node::Query(query) => edit_query(query, edit, at == 0),
+                Node::Select(select) => edit_select(select, edit),
+                Node::From(from) => edit_from(from, edit),
+                Node::Expr(expr) => edit_expr(expr, edit),
+            };
+        }
+        at += 1;
+    });
+    applied
+}
+
+fn edit_query(query: &mut Query, edit: usize, is_top: bool) -> bool {
+    let mut edits: Vec<Query> = Vec::new();
+    let mut with = |change: &dyn Fn(&mut Query)| {
+        let mut changed = query.clone();
+        change(&mut changed);
+        edits.push(changed);
+    };
+    for common in 0..query.with.len() {
+        with(&|query| drop(query.with.remove(common)));
+    }
+    if query.limit.is_some() || query.offset.is_some() {
+        with(&|query| (query.limit, query.offset) = (None, None));
+        if query.offset.is_some() {
+            with(&|query| query.offset = None);
+        }
+    } else if !query.order.is_empty() {
+        with(&|query| query.order.clear());
+    }
+    match &query.body {
+        Body::Set { .. } => {
+            for side in [true, false] {
+                with(&|query| {
+                    if let Body::Set { left, right, .. } = &query.body {
+                        query.body = if side { left.body.clone() } else { right.body.clone() };
+                    }
+                });
+            }
+        }
+        Body::Select(select) if is_top && select.items.len() > 1 => {
+            for item in 0..select.items.len() {
+                with(&|query| {
+                    (query.limit, query.offset) = (None, None);
+                    query.order.clear();
+                    if let Body::Select(select) = &mut query.body {
+                        select.items.remove(item);
+                    }
+                });
+            }
+        }
+        Body::Values { rows, .. } if rows.len() > 1 => {
+            for row in 0..rows.len() {
+                with(&|query| {
+                    if let Body::Values { rows, .. } = &mut query.body {
+                        rows.remove(row);
+                    }
+                });
+            }
+        }
+        _ => {}
+    }
+    replace(query, edits, edit)
+}
+
+fn replace<T>(target: &mut T, edits: Vec<T>, edit: usize) -> bool {
+    match edits.into_iter().nth(edit) {
+        Some(changed) => {
+            *target = changed;
+            true
+        }
+        None => false,
+    }
+}
+
+fn edit_select(select: &mut Select, edit: usize) -> bool {
+    let mut edits: Vec<Select> = Vec::new();
+    let mut with = |when: bool, change: &dyn Fn(&mut Select)| {
+        if when {
+            let mut changed = select.clone();
+            change(&mut changed);
+            edits.push(changed);
+        }
+    };
+    with(select.filter.is_some(), &|select| select.filter = None);
+    with(select.having.is_some(), &|select| select.having = None);
+    with(select.qualify.is_some(), &|select| select.qualify = None);
+    with(select.distinct, &|select| select.distinct = false);
+    with(select.group.is_some(), &|select| select.group = None);
+    let has_sets = select.group.as_ref().is_some_and(|group| group.sets != GroupingSets::Plain);
+    with(has_sets, &|select| {
+        if let Some(group) = &mut select.group {
+            group.sets = GroupingSets::Plain;
+        }
+    });
+    with(select.from.is_some(), &|select| select.from = None);
+    replace(select, edits, edit)
+}
+
+fn edit_from(from: &mut From, edit: usize) -> bool {
+    let From::Join { kind, left, right, on } = from else { return false };
+    let mut edits = vec![(**left).clone(), (**right).clone()];
+    let mut with_kind = |kind: JoinKind, on: JoinOn| {
+        edits.push(From::Join { kind, left: left.clone(), right: right.clone(), on });
+    };
+    if !matches!(kind, JoinKind::Inner | JoinKind::Cross) {
+        with_kind(JoinKind::Inner, on.clone());
+    }
+    if *kind == JoinKind::Full {
+        with_kind(JoinKind::Left, on.clone());
+        with_kind(JoinKind::Right, on.clone());
+    }
+    if *kind == JoinKind::Inner && matches!(on, JoinOn::On(_)) {
+        with_kind(JoinKind::Cross, JoinOn::Nothing);
+    }
+    replace(from, edits, edit)
+}
+
+fn edit_expr(expr: &mut Expr, edit: usize) -> bool {
+    let of = expr.of_type();
+    let mut edits: Vec<Expr> = Vec::new();
+    if !matches!(expr, Expr::Literal(..)) {
+        let same = expr.children().into_iter().filter(|child| child.of_type() == of);
+        edits.extend(same.cloned());
+        edits.push(plain_literal(&of));
+        if of == Type::Bool {
+            edits.push(Expr::Literal(Value::Bool(false), of.clone()));
+        }
+        if !matches!(expr, Expr::Column(..) | Expr::Key(..)) {
+            edits.push(Expr::null(&of));
+        }
+    }
+    match expr {
+        Expr::Window(window) => {
+            let mut with = |when: bool, change: &dyn Fn(&mut crate::tree::Window)| {
+                if when {
+                    let mut changed = window.clone();
+                    change(&mut changed);
+                    edits.push(Expr::Window(changed));
+                }
+            };
+            with(window.filter.is_some(), &|window| window.filter = None);
+            with(window.ignores_nulls, &|window| window.ignores_nulls = false);
+            with(!window.partition.is_empty(), &|window| window.partition.clear());
+            with(window.frame.is_some(), &|window| window.frame = None);
+            with(window.order.len() > 1, &|window| drop(window.order.pop()));
+        }
+        Expr::Aggregate(aggregate) => {
+            let mut with = |when: bool, change: &dyn Fn(&mut crate::tree::Aggregate)| {
+                if when {
+                    let mut changed = aggregate.clone();
+                    change(&mut changed);
+                    edits.push(Expr::Aggregate(changed));
+                }
+            };
+            with(aggregate.filter.is_some(), &|aggregate| aggregate.filter = None);
+            with(aggregate.distinct, &|aggregate| aggregate.distinct = false);
+        }
+        Expr::InList(of, list, negated) if list.len() > 1 => {
+            for item in 0..list.len() {
+                let mut shorter = list.clone();
+                shorter.remove(item);
+                edits.push(Expr::InList(of.clone(), shorter, *negated));
+            }
+        }
+        _ => {}
+    }
+    replace(expr, edits, edit)
+}
+
+/// A simple constant of a type.
+fn plain_literal(of: &Type) -> Expr {
+    let value = match of {
+        Type::Bool => Value::Bool(true),
+        Type::Int { .. } => Value::Int(1),
+        Type::F32 | Type::F64 => Value::Float(1.0),
+        Type::Decimal(_, scale) => Value::Decimal(0, *scale),
+        Type::Text => Value::text("a"),
+        Type::Date => Value::Date(18_300),
+        Type::Bytes | Type::Timestamp | Type::Instant | Type::List(_) => Value::Null,
+    };
+    Expr::Literal(value, of.clone())
+}
+
+/// Turns columns and keys that nothing brings into scope any more into nulls.
+fn repair(query: &mut Query) {
+    let mut relations = BTreeSet::new();
+    let mut merged: BTreeSet<ColumnId> = BTreeSet::new();
+    walk(query, &mut |node| {
+        if let Node::From(from) = node {
+            match from {
+                From::Table { relation, .. }
+                | From::Common { relation, .. }
+                | From::Derived { relation, .. }
+                | From::Unnest { relation, .. }
+                | From::Series { relation, .. } => drop(relations.insert(*relation)),
+                From::Join { on: JoinOn::Using(keys) | JoinOn::Natural(keys), .. } => {
+                    merged.extend(keys.iter().map(|(left, ..)| *left));
+                }
+                From::Join { .. } => {}
+            }
+        }
+    });
+    walk(query, &mut |node| match node {
+        Node::Expr(expr) => {
+            if let Expr::Column(id, of) = expr {
+                if !relations.contains(&id.relation) {
+                    *expr = Expr::null(of);
+                } else if id.merged && !merged.contains(&ColumnId { merged: false, ..*id }) {
+                    id.merged = false;
+                }
+            }
+        }
+        Node::Select(select) if select.group.is_none() => {
+            for item in select.items.iter_mut().chain(&mut select.having).chain(&mut select.qualify)
+            {
+                without_keys(item);
+            }
+        }
+        _ => {}
+    });
+}
+
+fn without_keys(expr: &mut Expr) {
+    match expr {
+        Expr::Key(_, of) => *expr = Expr::null(of),
+        Expr::Grouping(_) => *expr = Expr::Literal(Value::Int(0), Type::I32),
+        other => other.children_mut().into_iter().for_each(without_keys),
+    }
+}
+
+/// Table sets that are one edit plainer for this statement: in memory, without a declared order,
+/// a time zone, or floats that are no numbers. Tried first: a plainer table can show no other fault
+/// than the one that was found.
+pub fn plainer_tables(tables: &TableSet, statement: &Statement) -> Vec<TableSet> {
+    let mut found = Vec::new();
+    for at in used_columns(&statement.query).into_keys() {
+        let table = &tables.tables[at];
+        let mut with = |table: Table| found.push(with_table(tables, at, table));
+        let is_special = |value: &Value| match value {
+            Value::Float(number) => {
+                !number.is_finite() || number.is_sign_negative() && *number == 0.0
+            }
+            _ => false,
+        };
+        if table.rows.iter().flatten().any(is_special) {
+            let mut plain = table.clone();
+            for value in plain.rows.iter_mut().flatten().filter(|value| is_special(value)) {
+                *value = Value::Float(1.0);
+            }
+            with(plain);
+        }
+        if !matches!(table.storage, Storage::Memory(_)) {
+            let storage = Storage::Memory(vec![vec![table.rows.len()]]);
+            with(Table { storage, ..table.clone() });
+        }
+        if table.sorted_by.is_some() {
+            with(Table { sorted_by: None, ..table.clone() });
+        }
+    }
+    if tables.zone_minutes != 0 {
+        found.push(TableSet { zone_minutes: 0, ..tables.clone() });
+    }
+    found
+}
+
+/// Table sets with fewer rows, for this statement.
+pub fn smaller_tables(tables: &TableSet, statement: &Statement) -> Vec<TableSet> {
+    let mut found = Vec::new();
+    for at in used_columns(&statement.query).into_keys() {
+        let table = &tables.tables[at];
+        let rows = table.rows.len();
+        let mut size = rows;
+        while size > 0 {
+            for start in (0..rows).step_by(size) {
+                let mut kept = table.rows.clone();
+                kept.drain(start..(start + size).min(rows));
+                found.push(with_table(tables, at, of_rows(table, kept)));
+            }
+            size /= 2;
+        }
+    }
+    found
+}
+
+fn with_table(tables: &TableSet, at: usize, table: Table) -> TableSet {
+    let mut changed = tables.clone();
+    changed.tables[at] = table;
+    changed
+}
+
+/// The table with these rows, in one partition or file more or less as before.
+fn of_rows(table: &Table, rows: Vec<Vec<Value>>) -> Table {
+    let count = rows.len();
+    let deal = |files: &[usize]| {
+        let mut left = count;
+        let mut files: Vec<usize> = files
+            .iter()
+            .map(|rows| {
+                let here = left.min(*rows);
+                left -= here;
+                here
+            })
+            .collect();
+        if let Some(last) = files.last_mut() {
+            *last += left;
+        }
+        files
+    };
+    let mut storage = table.storage.clone();
+    match &mut storage {
+        Storage::Memory(partitions) => {
+            let mut left = count;
+            for batch in partitions.iter_mut().flatten() {
+                *batch = left.min(*batch);
+                left -= *batch;
+            }
+        }
+        Storage::Csv { files, .. }
+        | Storage::Json { files, .. }
+        | Storage::Parquet { files, .. } => {
+            *files = deal(files);
+        }
+    }
+    Table { rows, storage, ..table.clone() }
+}

@@ -1,0 +1,133 @@
+//! The engines under comparison: plain DataFusion and sessions of Gnist, behind one face.
+
+use std::time::Duration;
+
+use datafusion::common::DataFusionError;
+use datafusion::prelude::{SessionConfig, SessionContext};
+use gnist_common::error::{ErrorKind, Failure};
+use gnist_differential::Row;
+use gnist_operators::failure::failure_of;
+
+use super::cells;
+use super::configurations::Configuration;
+use super::tables::Registered;
+use crate::session::Session;
+
+/// Time for one statement. An engine that takes longer hangs.
+const STATEMENT_TIME_MAX: Duration = Duration::from_secs(40);
+
+/// What an engine makes of a statement.
+pub(super) enum Reply {
+    /// Rows.
+    Rows(Vec<Row>),
+    /// An error.
+    Failed(Failure),
+    /// Nothing in time.
+    Hangs,
+}
+
+/// A session, with the tables of a round.
+pub(super) struct Gnist {
+    pub(super) configuration: &'static Configuration,
+    session: Session,
+    tables: Vec<String>,
+}
+
+impl Gnist {
+    /// Opens a session without tables.
+    pub(super) async fn connect(configuration: &'static Configuration) -> Result<Self, Failure> {
+        let session = configuration.connect().await?;
+        Ok(Self { configuration, session, tables: Vec::new() })
+    }
+
+    /// Replaces the tables of the round before, and sets the time zone.
+    pub(super) async fn register(
+        &mut self,
+        tables: &[Registered],
+        zone: &str,
+    ) -> Result<(), Failure> {
+        for name in self.tables.drain(..) {
+            let gone = self.session.context().deregister_table(name);
+            gone.map_err(|error| failure_of(&error))?;
+        }
+        for table in tables {
+            match table {
+                Registered::Memory { name, table } => {
+                    let context = self.session.context();
+                    let registered = context.register_table(name.as_str(), table.clone());
+                    registered.map_err(|error| failure_of(&error))?;
+                }
+                Registered::Files { create, .. } => self.statement(create).await?,
+            }
+            self.tables.push(table.name().to_owned());
+        }
+        self.statement(&format!("set datafusion.execution.time_zone = '{zone}'")).await
+    }
+
+    async fn statement(&self, sql: &str) -> Result<(), Failure> {
+        let started = self.session.sql(sql).await;
+        started.map(drop).map_err(|error| {
+            let failure = error.failure();
+            Failure { message: format!("{} (in `{sql}`)", failure.message), ..failure }
+        })
+    }
+
+    /// The rows of a statement.
+    pub(super) async fn answer(&self, sql: &str) -> Reply {
+        let rows = async {
+            let mut result = self.session.sql(sql).await.map_err(|error| error.failure())?;
+            let batches = result.collect().await?;
+            cells::rows(&batches).map_err(|error| failure_of(&error))
+        };
+        in_time(rows).await
+    }
+
+    /// Ends the session.
+    pub(super) async fn close(self) {
+        self.session.close().await;
+    }
+}
+
+/// A context of plain DataFusion with the tables of a round.
+pub(super) async fn plain(
+    tables: &[Registered],
+    zone: &str,
+) -> Result<SessionContext, DataFusionError> {
+    let mut config = SessionConfig::new().with_target_partitions(2);
+    config.options_mut().execution.time_zone = Some(zone.to_owned());
+    let context = SessionContext::new_with_config(config);
+    for table in tables {
+        match table {
+            Registered::Memory { name, table } => {
+                context.register_table(name.as_str(), table.clone())?;
+            }
+            Registered::Files { create, .. } => drop(context.sql(create).await?),
+        }
+    }
+    // Again as a statement: it reaches the functions that were made with the context.
+    context.sql(&format!("set datafusion.execution.time_zone = '{zone}'")).await?;
+    Ok(context)
+}
+
+/// The rows of a statement on plain DataFusion.
+pub(super) async fn plain_answer(context: &SessionContext, sql: &str) -> Reply {
+    let rows = async {
+        let collected = async { context.sql(sql).await?.collect().await };
+        let batches = collected.await.map_err(|error| failure_of(&error))?;
+        cells::rows(&batches).map_err(|error| failure_of(&error))
+    };
+    in_time(rows).await
+}
+
+async fn in_time(rows: impl Future<Output = Result<Vec<Row>, Failure>>) -> Reply {
+    match tokio::time::timeout(STATEMENT_TIME_MAX, rows).await {
+        Ok(Ok(rows)) => Reply::Rows(rows),
+        Ok(Err(failure)) => Reply::Failed(failure),
+        Err(_) => Reply::Hangs,
+    }
+}
+
+/// Whether an error is never an answer: a fault of the engine whatever the statement.
+pub(super) fn is_fault(failure: &Failure) -> bool {
+    matches!(failure.kind, ErrorKind::Internal | ErrorKind::Panic | ErrorKind::Cluster)
+}
