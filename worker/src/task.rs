@@ -15,7 +15,7 @@ use gnist_common::task::{AttemptEnd, Launch, TaskMetrics, TaskOutput};
 use gnist_operators::block::{BlockCodec, encode_block};
 use gnist_operators::failure::{attempt_end_of, external};
 use gnist_operators::measured::measures;
-use gnist_operators::placement::{Placement, Placer};
+use gnist_operators::placement::{BatchLimit, Placement, Placer};
 use gnist_operators::program::Instance;
 use gnist_operators::source::TaskSources;
 
@@ -26,10 +26,6 @@ use crate::memory::{AttemptPool, Refusal};
 use crate::panics;
 use crate::programs::TaskRows;
 use crate::results::{ResultClosed, ResultWriter};
-
-/// Output partitions that may buffer a whole batch each; more share the same bytes.
-const WHOLE_BATCHES_MAX: usize = 16;
-const PLACED_ROWS_MIN: usize = 512;
 
 /// Runs an attempt to its end, whatever that is. Dropped, it stops all that it started.
 pub(crate) async fn run(executor: &Executor, launch: Launch) -> AttemptEnd {
@@ -158,14 +154,17 @@ async fn store(
     if partitions != output.partitions() as usize {
         return internal_err!("a program places rows into {partitions} partitions of {output:?}");
     }
-    let placed_rows = placed_rows(executor.batch_rows, partitions);
-    let mut placer = Placer::new(placement, &schema, attempt.task.partition, placed_rows)?;
+    let limit = batch_limit(executor);
+    let mut placer = Placer::new(placement, &schema, attempt.task.partition, limit)?;
     let mut writer = executor.store.writer(attempt, Arc::clone(&schema), partitions);
     while let Some(batch) = rows.next().await {
-        placer.push(batch?, |partition, batch| writer.push(partition, &batch))?;
+        placer.push(batch?, |partition, batch| writer.push(partition, batch))?;
+        if !writer.reserve_unplaced(placer.buffered_bytes() as u64)? {
+            placer.flush(|partition, batch| writer.push(partition, batch))?;
+        }
     }
     drop(rows);
-    placer.finish(|partition, batch| writer.push(partition, &batch))?;
+    placer.flush(|partition, batch| writer.push(partition, batch))?;
     if output.is_for_driver()
         && let Some(small) = small_result(&writer)?
     {
@@ -176,12 +175,13 @@ async fn store(
     Ok(TaskOutput { bytes: sealed.bytes, rows: sealed.rows, metrics, ..TaskOutput::default() })
 }
 
-/// Rows of a placed batch: every output partition buffers up to that many, which nothing counts.
-fn placed_rows(batch_rows: usize, partitions: usize) -> usize {
-    if partitions <= WHOLE_BATCHES_MAX {
-        return batch_rows;
-    }
-    (batch_rows * WHOLE_BATCHES_MAX / partitions).max(PLACED_ROWS_MIN.min(batch_rows))
+/// The batches of a stage's output: small enough that a merge of many runs fits the budget.
+fn batch_limit(executor: &Executor) -> BatchLimit {
+    const PART_OF_BUDGET: u64 = 512;
+    const BYTES_MIN: u64 = 64 << 10;
+    const BYTES_MAX: u64 = 1 << 20;
+    let bytes = (executor.budget.limit_bytes() / PART_OF_BUDGET).clamp(BYTES_MIN, BYTES_MAX);
+    BatchLimit { rows: executor.batch_rows, bytes: usize::try_from(bytes).unwrap_or(usize::MAX) }
 }
 
 /// A result that is small enough to travel with the attempt's end.

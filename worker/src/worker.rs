@@ -95,7 +95,8 @@ impl Worker {
         let store = BlockStore::new(work_dir.segments(), Arc::clone(&budget));
         let tables = Tables::new(Arc::clone(&link.content));
         let io = Handle::current();
-        let inputs = InputSource::new(config.worker, Arc::clone(&store), budget, tables, io);
+        let (own_store, own_budget) = (Arc::clone(&store), Arc::clone(&budget));
+        let inputs = InputSource::new(config.worker, own_store, own_budget, tables, io);
         let executor = Executor::new(&config, work_dir, inputs, programs, results)?;
         let runner = Runner::new(Arc::new(executor), cpu.handle().clone());
         let address = address(&config, listener.as_ref());
@@ -108,7 +109,8 @@ impl Worker {
             reconnect_for: config.reconnect_for,
         };
         // Served before it is registered: peers may ask as soon as they know of it.
-        let data_plane = listener.map(|listener| data_plane::serve(listener, config.worker, store));
+        let data_plane =
+            listener.map(|listener| data_plane::serve(listener, config.worker, store, budget));
         let running = Running { runner, data_plane, _cpu: cpu };
         let heartbeat = conversation.register(&mut link).await?;
         tracing::info!(worker = %config.worker, address, "registered");

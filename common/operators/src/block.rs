@@ -11,11 +11,13 @@
 use arrow_ipc::CompressionType;
 use arrow_ipc::reader::StreamDecoder;
 use arrow_ipc::writer::{IpcWriteOptions, StreamWriter};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::buffer::Buffer;
 use datafusion::arrow::datatypes::Schema;
 use datafusion::arrow::error::ArrowError;
+
+use crate::size::rows_bytes;
 
 const MAGIC: &[u8; 4] = b"GNB1";
 const HEADER_BYTES: usize = 16;
@@ -57,8 +59,7 @@ pub fn encode_block(
         BlockCodec::Lz4 => Some(CompressionType::LZ4_FRAME),
     };
     let options = IpcWriteOptions::default().try_with_compression(compression)?;
-    let size_hint: usize = batches.iter().map(RecordBatch::get_array_memory_size).sum();
-    let mut out = Vec::with_capacity(HEADER_BYTES + size_hint / 2 + 1024);
+    let mut out = Vec::with_capacity(capacity(schema, batches, codec));
     out.resize(HEADER_BYTES, 0);
     let mut writer = StreamWriter::try_new_with_options(&mut out, schema, options)?;
     for batch in batches {
@@ -72,6 +73,17 @@ pub fn encode_block(
     out[4..8].copy_from_slice(&crc.to_le_bytes());
     out[8..16].copy_from_slice(&length.to_le_bytes());
     Ok(out.into())
+}
+
+/// Bytes that a block will have about: enough for plain ones, which then are written once.
+fn capacity(schema: &Schema, batches: &[RecordBatch], codec: BlockCodec) -> usize {
+    const BYTES_OF_FIELD: usize = 384;
+    let rows: usize = batches.iter().map(rows_bytes).sum();
+    let rows = match codec {
+        BlockCodec::Plain => rows,
+        BlockCodec::Lz4 => rows / 2,
+    };
+    HEADER_BYTES + 512 + rows + schema.fields().len() * BYTES_OF_FIELD * (1 + batches.len())
 }
 
 /// Checks that bytes are one whole, undamaged block.
@@ -120,19 +132,6 @@ fn whole_length(bytes: &[u8]) -> usize {
     let Some(header) = bytes.get(..HEADER_BYTES) else { return bytes.len() };
     let body = u64::from_le_bytes(header[8..16].try_into().expect("eight bytes"));
     usize::try_from(body).unwrap_or(usize::MAX).saturating_add(HEADER_BYTES)
-}
-
-/// Splits the first whole block off a stream of blocks, nothing while it is incomplete.
-///
-/// # Errors
-/// `Damaged` when what comes first is not the beginning of a block.
-pub fn split_first_block(stream: &mut BytesMut) -> Result<Option<Bytes>, BlockError> {
-    let Some(header) = stream.get(..HEADER_BYTES) else { return Ok(None) };
-    if &header[..4] != MAGIC {
-        return Err(BlockError::Damaged { reason: "it does not begin as a block does" });
-    }
-    let whole = whole_length(header);
-    Ok((stream.len() >= whole).then(|| stream.split_to(whole).freeze()))
 }
 
 fn decode_body(bytes: &Bytes) -> Result<Vec<RecordBatch>, BlockError> {
@@ -193,23 +192,25 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_of_blocks_splits_at_their_ends_wherever_it_is_cut() {
-        let blocks: Vec<Bytes> = (1..4)
-            .map(|n| {
-                encode_block(&batch(n).schema(), &[batch(n)], BlockCodec::Plain).expect("encodes")
-            })
-            .collect();
-        let (mut stream, mut split) = (BytesMut::new(), Vec::new());
-        for chunk in blocks.concat().chunks(100) {
-            stream.extend_from_slice(chunk);
-            while let Some(block) = split_first_block(&mut stream).expect("undamaged") {
-                split.push(block);
+    fn blocks_one_after_another_are_decoded_in_order() {
+        let encode = |batch: &RecordBatch| {
+            encode_block(&batch.schema(), std::slice::from_ref(batch), BlockCodec::Plain)
+        };
+        let batches = [batch(1), batch(2), batch(3)];
+        let blocks: Vec<Bytes> = batches.iter().map(|batch| encode(batch).expect("ok")).collect();
+        assert_eq!(decode_block(&blocks.concat().into()).expect("decodes"), batches);
+    }
+
+    #[test]
+    fn a_block_in_an_allocation_of_its_own_is_not_copied() {
+        let block = encode_block(&batch(100).schema(), &[batch(100)], BlockCodec::Plain);
+        let bytes = Bytes::from(block.expect("encodes").to_vec());
+        let decoded = decode_block(&bytes).expect("decodes");
+        let within = bytes.as_ptr_range();
+        for column in decoded[0].columns() {
+            for buffer in column.to_data().buffers() {
+                assert!(within.contains(&buffer.as_ptr()), "{}", column.data_type());
             }
         }
-        assert_eq!(split, blocks);
-        let whole = decode_block(&blocks.concat().into()).expect("decodes");
-        assert_eq!(whole, [batch(1), batch(2), batch(3)]);
-        assert!(stream.is_empty());
-        assert!(split_first_block(&mut BytesMut::from(&[0_u8; 20][..])).is_err());
     }
 }

@@ -6,6 +6,8 @@
 //! exchange    what a program reads: StageInputs, installed by the worker
 //! reader      StageReaderExec, the leaf that stands for another stage
 //! placement   where the rows of a stage go: hash, range, round robin, single
+//! coalesce    rows that wait for a full batch of their output partition
+//! size        the bytes that rows need
 //! program     program = plan + placement, encoded once per stage; instance = one task's copy
 //! bindings    what changes from run to run of a program
 //! encoder     plans as messages, without what changes from run to run
@@ -26,6 +28,7 @@
 pub mod bindings;
 pub mod block;
 mod canonical;
+mod coalesce;
 pub mod codec;
 pub mod decoder;
 pub mod encoder;
@@ -41,5 +44,6 @@ pub mod random;
 pub mod reader;
 mod recursive;
 pub mod sample;
+pub mod size;
 pub mod source;
 pub mod tree;

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::compute::{BatchCoalescer, SortOptions};
+use datafusion::arrow::compute::SortOptions;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::utils::bisect;
 use datafusion::common::{Result, ScalarValue, internal_datafusion_err};
@@ -18,6 +18,9 @@ use datafusion::physical_expr_common::utils::evaluate_expressions_to_arrays;
 use datafusion::physical_plan::Partitioning;
 use datafusion::physical_plan::metrics::Time;
 use datafusion::physical_plan::repartition::BatchPartitioner;
+
+pub use crate::coalesce::BatchLimit;
+use crate::coalesce::Coalescers;
 
 /// Rows that stay together when rows are dealt out by position.
 const ROUND_ROBIN_RUN_ROWS: usize = 1024;
@@ -55,10 +58,11 @@ impl Placement {
 }
 
 /// Applies a [`Placement`] to the batches of one task: rows in, full batches per output partition
-/// out, in the order the rows came. Copies every row once, so that outputs share no buffers.
+/// out, in the order the rows came. Copies every row at least once, but for batches that are large
+/// enough and stay together.
 pub struct Placer {
     rule: Rule,
-    coalescers: Vec<BatchCoalescer>,
+    coalescers: Coalescers,
 }
 
 enum Rule {
@@ -69,7 +73,7 @@ enum Rule {
 }
 
 impl Placer {
-    /// A placer for task number `task`; batches out have `batch_rows` rows, but for the last.
+    /// A placer for task number `task`; batches out are as large as `limit` says, but for the last.
     ///
     /// # Errors
     /// When the partitioning is not one that DataFusion can compute.
@@ -77,7 +81,7 @@ impl Placer {
         placement: &Placement,
         schema: &SchemaRef,
         task: u32,
-        batch_rows: usize,
+        limit: BatchLimit,
     ) -> Result<Self> {
         let rule = match placement {
             Placement::Single => Rule::Single,
@@ -91,12 +95,12 @@ impl Placer {
                 Rule::Computed(Box::new(partitioner))
             }
         };
-        let coalescer = || {
-            BatchCoalescer::new(schema.clone(), batch_rows)
-                .with_biggest_coalesce_batch_size(Some(batch_rows / 2))
-        };
-        let coalescers = (0..placement.partitions()).map(|_| coalescer()).collect();
-        Ok(Self { rule, coalescers })
+        Ok(Self { rule, coalescers: Coalescers::new(schema, placement.partitions(), limit) })
+    }
+
+    /// Bytes of the rows that wait for a full batch.
+    pub fn buffered_bytes(&self) -> usize {
+        self.coalescers.bytes()
     }
 
     /// Places the rows of one batch and hands full batches to `emit`.
@@ -109,10 +113,8 @@ impl Placer {
         mut emit: impl FnMut(u32, RecordBatch) -> Result<()>,
     ) -> Result<()> {
         let coalescers = &mut self.coalescers;
-        let mut place = |partition: usize, rows: RecordBatch| {
-            coalescers[partition].push_batch(rows)?;
-            drain(&mut coalescers[partition], partition, &mut emit)
-        };
+        let mut place =
+            |partition: usize, rows: RecordBatch| coalescers.push(partition, rows, &mut emit);
         match &mut self.rule {
             Rule::Single => place(0, batch),
             Rule::Computed(partitioner) => partitioner.partition(batch, place),
@@ -125,14 +127,13 @@ impl Placer {
                 Ok(())
             }
             Rule::RoundRobin { row } => {
-                let partitions = self.coalescers.len();
+                let partitions = coalescers.partitions();
                 let mut start = 0;
                 while start < batch.num_rows() {
                     let run_left = ROUND_ROBIN_RUN_ROWS - *row % ROUND_ROBIN_RUN_ROWS;
                     let length = run_left.min(batch.num_rows() - start);
                     let partition = *row / ROUND_ROBIN_RUN_ROWS % partitions;
-                    self.coalescers[partition].push_batch(batch.slice(start, length))?;
-                    drain(&mut self.coalescers[partition], partition, &mut emit)?;
+                    coalescers.push(partition, batch.slice(start, length), &mut emit)?;
                     *row += length;
                     start += length;
                 }
@@ -141,16 +142,12 @@ impl Placer {
         }
     }
 
-    /// Hands out what is left.
+    /// Hands out what waits, full or not.
     ///
     /// # Errors
     /// When `emit` fails.
-    pub fn finish(mut self, mut emit: impl FnMut(u32, RecordBatch) -> Result<()>) -> Result<()> {
-        for (partition, coalescer) in self.coalescers.iter_mut().enumerate() {
-            coalescer.finish_buffered_batch()?;
-            drain(coalescer, partition, &mut emit)?;
-        }
-        Ok(())
+    pub fn flush(&mut self, mut emit: impl FnMut(u32, RecordBatch) -> Result<()>) -> Result<()> {
+        self.coalescers.flush_all(&mut emit)
     }
 }
 
@@ -189,17 +186,6 @@ impl BoundRanges {
     }
 }
 
-fn drain(
-    coalescer: &mut BatchCoalescer,
-    partition: usize,
-    emit: &mut impl FnMut(u32, RecordBatch) -> Result<()>,
-) -> Result<()> {
-    while let Some(full) = coalescer.next_completed_batch() {
-        emit(u32::try_from(partition).expect("partition counts are u32"), full)?;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use datafusion::arrow::array::{AsArray, Int64Array};
@@ -211,7 +197,8 @@ mod tests {
 
     fn place(placement: &Placement, batch_lengths: &[usize]) -> Vec<Vec<i64>> {
         let schema = Arc::new(Schema::new(vec![Field::new("k", DataType::Int64, false)]));
-        let mut placer = Placer::new(placement, &schema, 0, 100).expect("a placement");
+        let limit = BatchLimit { rows: 100, bytes: 1 << 20 };
+        let mut placer = Placer::new(placement, &schema, 0, limit).expect("a placement");
         let mut out = vec![Vec::new(); placement.partitions()];
         let mut emit = |partition: u32, batch: RecordBatch| {
             let values = batch.column(0).as_primitive::<Int64Type>().values();
@@ -226,7 +213,8 @@ mod tests {
             placer.push(batch, &mut emit).expect("placed");
             next = end;
         }
-        placer.finish(&mut emit).expect("finished");
+        placer.flush(&mut emit).expect("flushed");
+        assert_eq!(placer.buffered_bytes(), 0);
         out
     }
 

@@ -13,7 +13,7 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bytes::Bytes;
 use datafusion::arrow::array::RecordBatch;
@@ -38,6 +38,8 @@ pub struct Segment {
     path: PathBuf,
     /// Frames by output partition.
     frames: Vec<Vec<FrameAt>>,
+    /// Open while anybody reads: once for all readers, who may be as many as there are consumers.
+    file: Mutex<Weak<File>>,
 }
 
 impl Segment {
@@ -46,8 +48,18 @@ impl Segment {
     /// # Errors
     /// When the file is gone.
     pub fn open(self: &Arc<Self>, partition: u32) -> io::Result<SegmentReader> {
-        let file = File::open(&self.path)?;
+        let file = self.file()?;
         Ok(SegmentReader { segment: Arc::clone(self), file, partition, next: 0 })
+    }
+
+    fn file(&self) -> io::Result<Arc<File>> {
+        let mut open = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(file) = open.upgrade() {
+            return Ok(file);
+        }
+        let file = Arc::new(File::open(&self.path)?);
+        *open = Arc::downgrade(&file);
+        Ok(file)
     }
 
     /// The number of its output partitions.
@@ -73,7 +85,7 @@ impl Drop for Segment {
 #[derive(Debug)]
 pub struct SegmentReader {
     segment: Arc<Segment>,
-    file: File,
+    file: Arc<File>,
     partition: u32,
     next: usize,
 }
@@ -84,13 +96,22 @@ impl SegmentReader {
     /// # Errors
     /// When the file can't be read to the frame's end.
     pub fn next_frame(&mut self) -> io::Result<Option<Bytes>> {
-        let Some(at) = self.segment.frames[self.partition as usize].get(self.next) else {
+        let frame = self.frame(self.next)?;
+        self.next += usize::from(frame.is_some());
+        Ok(frame)
+    }
+
+    /// A frame by its number, nothing after the last; does not move the next one.
+    ///
+    /// # Errors
+    /// When the file can't be read to the frame's end.
+    pub fn frame(&self, number: usize) -> io::Result<Option<Bytes>> {
+        let Some(at) = self.segment.frames[self.partition as usize].get(number) else {
             return Ok(None);
         };
         let length = usize::try_from(at.length).map_err(io::Error::other)?;
         let mut frame = vec![0; length];
         self.file.read_exact_at(&mut frame, at.offset)?;
-        self.next += 1;
         Ok(Some(frame.into()))
     }
 }
@@ -148,6 +169,7 @@ impl SegmentWriter {
         Ok(Segment {
             path: std::mem::take(&mut self.path),
             frames: std::mem::take(&mut self.frames),
+            file: Mutex::new(Weak::new()),
         })
     }
 }

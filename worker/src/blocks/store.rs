@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::{DataFusionError, Result};
@@ -26,8 +26,8 @@ pub struct BlockStore {
     folder: PathBuf,
     budget: Arc<MemoryBudget>,
     state: Mutex<State>,
-    /// Held by whoever writes outputs to disk for want of memory.
-    evicting: Mutex<()>,
+    /// Some output has been written to disk, or could not be.
+    evicted: Condvar,
     evicted_bytes: AtomicU64,
 }
 
@@ -37,6 +37,8 @@ struct State {
     /// Outputs in memory, oldest first.
     in_memory: BTreeMap<u64, AttemptId>,
     next_age: u64,
+    /// Outputs that are being written to disk for want of memory, each by the thread that needs it.
+    being_evicted: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -51,6 +53,14 @@ enum Kept {
     Disk(Arc<Segment>),
 }
 
+/// The oldest output in memory, on its way to disk.
+struct Oldest {
+    age: u64,
+    attempt: AttemptId,
+    schema: SchemaRef,
+    blocks: Arc<[Arc<HeldBlock>]>,
+}
+
 impl BlockStore {
     /// An empty store that spills to `folder`, and makes room in `budget` when asked.
     pub fn new(folder: PathBuf, budget: Arc<MemoryBudget>) -> Arc<Self> {
@@ -58,7 +68,7 @@ impl BlockStore {
             folder,
             budget,
             state: Mutex::default(),
-            evicting: Mutex::new(()),
+            evicted: Condvar::new(),
             evicted_bytes: AtomicU64::new(0),
         });
         let evict: Arc<dyn Evict> = store.clone();
@@ -116,7 +126,7 @@ impl BlockStore {
         self.evicted_bytes.load(Ordering::Relaxed)
     }
 
-    pub(super) fn budget(&self) -> &Arc<MemoryBudget> {
+    pub(crate) fn budget(&self) -> &Arc<MemoryBudget> {
         &self.budget
     }
 
@@ -151,21 +161,38 @@ impl BlockStore {
 
     /// Writes the oldest output in memory to disk; returns its bytes, nothing when none is left.
     fn evict_oldest(&self) -> io::Result<Option<u64>> {
-        let Some((age, attempt, output)) = self.state().take_oldest() else { return Ok(None) };
-        let Kept::Memory { blocks, .. } = &output.kept else { return Ok(Some(0)) };
-        let bytes = blocks.iter().map(|block| block.grant.bytes()).sum();
-        let segment = match self.write_segment(attempt, &output.schema, blocks) {
-            Ok(segment) => Arc::new(segment),
+        let Some(oldest) = self.state().take_oldest() else { return Ok(None) };
+        let written = self.write_segment(oldest.attempt, &oldest.schema, &oldest.blocks);
+        let bytes = oldest.blocks.iter().map(|block| block.grant.bytes()).sum();
+        let mut state = self.state();
+        state.being_evicted -= 1;
+        let written = match written {
+            Ok(segment) => Ok(state.replace(oldest.attempt, Kept::Disk(Arc::new(segment)))),
             Err(error) => {
-                self.state().in_memory.insert(age, attempt);
-                return Err(as_io(error));
+                state.put_back(oldest.age, oldest.attempt);
+                Err(as_io(error))
             }
         };
-        let replaced = self.state().replace(attempt, Kept::Disk(segment));
-        drop(replaced);
-        self.evicted_bytes.fetch_add(bytes, Ordering::Relaxed);
+        drop(state);
+        let attempt = oldest.attempt;
+        // The memory is free before others are told, and not freed under the lock.
+        drop(oldest);
+        let written = written.map(drop);
+        self.evicted_bytes.fetch_add(if written.is_ok() { bytes } else { 0 }, Ordering::Relaxed);
+        self.evicted.notify_all();
+        written?;
         tracing::debug!(%attempt, bytes, "stored output went to disk for want of memory");
         Ok(Some(bytes))
+    }
+
+    /// Waits until one of the outputs that others write is on disk; returns the bytes that went.
+    fn wait_for_others(&self) -> u64 {
+        let before = self.evicted_bytes();
+        let mut state = self.state();
+        while state.being_evicted > 0 && self.evicted_bytes() == before {
+            state = self.evicted.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        self.evicted_bytes() - before
     }
 
     fn write_segment(
@@ -197,10 +224,24 @@ impl State {
         Some(output)
     }
 
-    fn take_oldest(&mut self) -> Option<(u64, AttemptId, Output)> {
+    fn take_oldest(&mut self) -> Option<Oldest> {
         let (age, attempt) = self.in_memory.pop_first()?;
-        let output = self.outputs.get(&attempt).expect("what is in memory is stored").clone();
-        Some((age, attempt, output))
+        let output = self.outputs.get(&attempt).expect("what is in memory is stored");
+        let Kept::Memory { blocks, .. } = &output.kept else { unreachable!("it is in memory") };
+        self.being_evicted += 1;
+        Some(Oldest {
+            age,
+            attempt,
+            schema: Arc::clone(&output.schema),
+            blocks: Arc::clone(blocks),
+        })
+    }
+
+    /// It stays in memory after all, unless it was dropped meanwhile.
+    fn put_back(&mut self, age: u64, attempt: AttemptId) {
+        if self.outputs.contains_key(&attempt) {
+            self.in_memory.insert(age, attempt);
+        }
     }
 
     /// Gives back what was there, or the new form when the attempt was dropped meanwhile.
@@ -213,13 +254,8 @@ impl State {
 }
 
 impl Evict for BlockStore {
+    /// Every thread that needs room writes an output of its own: none waits while another encodes.
     fn evict(&self, bytes: u64) -> io::Result<u64> {
-        let before = self.evicted_bytes();
-        let _turn = self.evicting.lock().unwrap_or_else(PoisonError::into_inner);
-        let by_others = self.evicted_bytes() - before;
-        if by_others > 0 {
-            return Ok(by_others);
-        }
         let mut evicted = 0;
         while evicted < bytes {
             match self.evict_oldest()? {
@@ -227,7 +263,7 @@ impl Evict for BlockStore {
                 None => break,
             }
         }
-        Ok(evicted)
+        Ok(if evicted > 0 { evicted } else { self.wait_for_others() })
     }
 }
 
@@ -235,5 +271,44 @@ fn as_io(error: DataFusionError) -> io::Error {
     match error {
         DataFusionError::IoError(error) => error,
         other => io::Error::other(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::arrow::datatypes::Schema;
+    use gnist_common::ids::ApplicationId;
+
+    use super::*;
+
+    fn attempt(task: u32) -> AttemptId {
+        ApplicationId(1).job(0).stage(0).task(task).attempt(0)
+    }
+
+    fn state(tasks: u32) -> State {
+        let mut state = State::default();
+        for task in 0..tasks {
+            let kept = Kept::Memory { age: u64::from(task), blocks: Vec::new().into() };
+            state.in_memory.insert(u64::from(task), attempt(task));
+            state.outputs.insert(attempt(task), Output { schema: Schema::empty().into(), kept });
+        }
+        state
+    }
+
+    #[test]
+    fn an_output_that_was_dropped_while_the_disk_refused_it_is_not_put_back() {
+        let mut state = state(2);
+        let oldest = state.take_oldest().unwrap();
+        state.remove(oldest.attempt).unwrap();
+        state.put_back(oldest.age, oldest.attempt);
+        assert_eq!(state.take_oldest().unwrap().attempt, attempt(1));
+    }
+
+    #[test]
+    fn an_output_that_the_disk_refused_is_the_oldest_again() {
+        let mut state = state(2);
+        let oldest = state.take_oldest().unwrap();
+        state.put_back(oldest.age, oldest.attempt);
+        assert_eq!(state.take_oldest().unwrap().attempt, attempt(0));
     }
 }

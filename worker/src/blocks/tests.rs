@@ -4,11 +4,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use datafusion::arrow::array::{AsArray, Int64Array, RecordBatch, StringViewArray};
 use datafusion::arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
+use datafusion::physical_plan::Partitioning;
 use gnist_common::ids::{ApplicationId, AttemptId};
 use gnist_operators::block::decode_block;
+use gnist_operators::placement::{BatchLimit, Placement, Placer};
 
 use super::*;
-use crate::memory::{Class, MemoryBudget};
+use crate::memory::{Class, Evict, MemoryBudget};
 
 fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![
@@ -47,7 +49,7 @@ fn write(store: &Arc<BlockStore>, task: u32, rounds: i64) -> Sealed {
     for round in 0..rounds {
         for partition in 0..3_u32 {
             let from = round * 1000 + i64::from(partition) * 1_000_000;
-            writer.push(partition, &batch(from, 1000)).unwrap();
+            writer.push(partition, batch(from, 1000)).unwrap();
         }
     }
     writer.seal().unwrap()
@@ -130,7 +132,7 @@ fn a_writer_that_is_dropped_leaves_nothing() {
     let fixture = fixture(1 << 20);
     let mut writer = fixture.store.writer(attempt(0), schema(), 1);
     for round in 0..40 {
-        writer.push(0, &batch(round * 1000, 1000)).unwrap();
+        writer.push(0, batch(round * 1000, 1000)).unwrap();
     }
     assert_eq!(files(&fixture).len(), 1);
     drop(writer);
@@ -164,7 +166,7 @@ fn slices_of_one_buffer_are_counted_once_and_hold_no_foreign_text() {
     let whole = batch(0, 10_000);
     let mut writer = fixture.store.writer(attempt(0), schema(), 1);
     for slice in 0..100 {
-        writer.push(0, &whole.slice(slice * 100, 100)).unwrap();
+        writer.push(0, whole.slice(slice * 100, 100)).unwrap();
     }
     let sealed = writer.seal().unwrap();
     let held = sealed.bytes[0];
@@ -179,7 +181,81 @@ fn rows_without_columns_are_not_taken_for_nothing() {
     let options = datafusion::arrow::array::RecordBatchOptions::new().with_row_count(Some(7));
     let batch = RecordBatch::try_new_with_options(schema.clone(), vec![], &options).unwrap();
     let mut writer = fixture.store.writer(attempt(0), schema, 1);
-    writer.push(0, &batch).unwrap();
+    writer.push(0, batch).unwrap();
     let sealed = writer.seal().unwrap();
     assert_eq!((sealed.rows, sealed.bytes), (vec![7], vec![1]));
+}
+
+#[test]
+fn a_thousand_rows_in_a_thousand_blocks_hold_what_they_need() {
+    let fixture = fixture(64 << 20);
+    let fields = ["k", "v"].map(|name| Field::new(name, DataType::Int64, true));
+    let schema = Arc::new(Schema::new(fields.to_vec()));
+    let key = datafusion::physical_expr::expressions::col("k", &schema).unwrap();
+    let hash = Placement::Partitioned(Partitioning::Hash(vec![key], 1000));
+    let limit = BatchLimit { rows: 8192, bytes: 1 << 20 };
+    let mut placer = Placer::new(&hash, &schema, 0, limit).unwrap();
+    let mut writer = fixture.store.writer(attempt(0), schema.clone(), 1000);
+    let numbers = Arc::new(Int64Array::from_iter_values(0..1000));
+    let rows = RecordBatch::try_new(schema, vec![numbers.clone(), numbers]).unwrap();
+    placer.push(rows, |partition, batch| writer.push(partition, batch)).unwrap();
+    assert!(placer.buffered_bytes() >= 16_000);
+    placer.flush(|partition, batch| writer.push(partition, batch)).unwrap();
+    let sealed = writer.seal().unwrap();
+    assert_eq!(sealed.rows.iter().sum::<u64>(), 1000);
+    let held = fixture.budget.used_bytes();
+    assert!(held < 1 << 20, "{held}");
+    assert_eq!(sealed.bytes.iter().sum::<u64>(), held);
+}
+
+#[test]
+fn rows_that_wait_for_a_full_batch_are_counted() {
+    let fixture = fixture(1 << 20);
+    let mut writer = fixture.store.writer(attempt(0), schema(), 1);
+    assert!(writer.reserve_unplaced(300 << 10).unwrap());
+    assert_eq!(fixture.budget.used_bytes(), 512 << 10);
+    assert!(!writer.reserve_unplaced(1100 << 10).unwrap(), "they must be pushed");
+    assert!(writer.reserve_unplaced(0).unwrap());
+    assert_eq!(fixture.budget.used_bytes(), 0);
+}
+
+#[test]
+fn two_threads_that_need_room_write_an_output_each() {
+    let fixture = fixture(8 << 20);
+    (0..4).for_each(|task| drop(write(&fixture.store, task, 4)));
+    let held = fixture.budget.used_bytes();
+    std::thread::scope(|scope| {
+        let evict = || Evict::evict(&*fixture.store, held / 4).unwrap();
+        let threads = [scope.spawn(evict), scope.spawn(evict)];
+        let evicted = threads.map(|thread| thread.join().unwrap());
+        assert!(evicted.iter().all(|bytes| *bytes >= held / 4 - 1), "{evicted:?}");
+    });
+    assert!(fixture.budget.used_bytes() <= held / 2 + 2);
+    for task in 0..4 {
+        assert_eq!(numbers(&fixture.store, task, 1), (1_000_000..1_004_000).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn all_readers_of_a_segment_share_an_open_file() {
+    let fixture = fixture(1 << 20);
+    write(&fixture.store, 0, 40);
+    let open = || {
+        fs::read_dir("/proc/self/fd")
+            .unwrap()
+            .filter_map(|entry| {
+                let target = fs::read_link(entry.unwrap().path()).ok()?;
+                target.starts_with(fixture.folder.path()).then_some(())
+            })
+            .count()
+    };
+    let reader = |partition: u32| {
+        let stored = fixture.store.block(attempt(0).block(partition)).unwrap();
+        let Block::OnDisk(segment, partition) = stored.block else { panic!("it is on disk") };
+        segment.open(partition).unwrap()
+    };
+    let readers = [reader(0), reader(1), reader(2)];
+    assert_eq!(open(), 1);
+    drop(readers);
+    assert_eq!(open(), 0);
 }

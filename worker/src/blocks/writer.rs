@@ -5,11 +5,12 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use datafusion::arrow::datatypes::{ByteViewType, DataType, SchemaRef};
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::Result;
 use datafusion::common::utils::memory::RecordBatchMemoryCounter;
 use gnist_common::ids::AttemptId;
+use gnist_operators::size::compacted;
 
 use super::HeldBlock;
 use super::segment::SegmentWriter;
@@ -43,6 +44,8 @@ pub struct OutputWriter {
     schema: SchemaRef,
     partitions: Vec<Partition>,
     grant: Grant,
+    /// Of rows that have a partition and wait for a full batch.
+    unplaced: Grant,
     /// Batches cut from one buffer hold it together: it is counted once.
     counter: RecordBatchMemoryCounter,
     segment: Option<SegmentWriter>,
@@ -56,20 +59,21 @@ impl OutputWriter {
         partitions: usize,
     ) -> Self {
         let grant = Grant::empty(store.budget(), Class::Spillable);
+        let unplaced = Grant::empty(store.budget(), Class::Fixed);
         let partitions = (0..partitions).map(|_| Partition::default()).collect();
         let counter = RecordBatchMemoryCounter::new();
-        Self { store, attempt, schema, partitions, grant, counter, segment: None }
+        Self { store, attempt, schema, partitions, grant, unplaced, counter, segment: None }
     }
 
     /// Takes rows of an output partition.
     ///
     /// # Errors
     /// When they must go to disk and the disk refuses.
-    pub fn push(&mut self, partition: u32, batch: &RecordBatch) -> Result<()> {
+    pub fn push(&mut self, partition: u32, batch: RecordBatch) -> Result<()> {
         if batch.num_rows() == 0 {
             return Ok(());
         }
-        let batch = without_slack(batch)?;
+        let batch = compacted(batch)?;
         let bytes = self.counter.count_batch(&batch) as u64;
         let is_full = match self.grant.try_grow(bytes) {
             Ok(()) => false,
@@ -86,6 +90,27 @@ impl OutputWriter {
         into.held_bytes += bytes;
         into.batches.push(batch);
         if is_full { self.spill() } else { Ok(()) }
+    }
+
+    /// Reserves the bytes of rows that are not yet pushed; false when the budget has no room for
+    /// them: they must be pushed, and may go to disk then.
+    ///
+    /// # Errors
+    /// When making room for them needs the disk and it refuses.
+    pub fn reserve_unplaced(&mut self, bytes: u64) -> Result<bool> {
+        /// Changes below are not worth asking for.
+        const STEP_BYTES: u64 = 256 << 10;
+        let wanted = bytes.next_multiple_of(STEP_BYTES);
+        let held = self.unplaced.bytes();
+        if wanted <= held {
+            self.unplaced.shrink(held - wanted);
+            return Ok(true);
+        }
+        match self.unplaced.try_grow(wanted - held) {
+            Ok(()) => Ok(true),
+            Err(Refused::Full { .. }) => Ok(false),
+            Err(Refused::Disk(error)) => Err(error.into()),
+        }
     }
 
     /// Stores what was written under its attempt.
@@ -158,39 +183,5 @@ impl OutputWriter {
         self.counter = RecordBatchMemoryCounter::new();
         self.grant.clear();
         Ok(())
-    }
-}
-
-/// The same rows without the text that only other rows of its buffers used: a filter of a text
-/// column keeps all text alive otherwise, in memory and on the wire.
-fn without_slack(batch: &RecordBatch) -> Result<RecordBatch> {
-    if batch.columns().iter().all(|column| !has_slack(column)) {
-        return Ok(batch.clone());
-    }
-    let columns = batch.columns().iter().map(compacted).collect();
-    Ok(RecordBatch::try_new(batch.schema(), columns)?)
-}
-
-fn has_slack(column: &ArrayRef) -> bool {
-    match column.data_type() {
-        DataType::Utf8View => wastes(column.as_string_view()),
-        DataType::BinaryView => wastes(column.as_binary_view()),
-        _ => false,
-    }
-}
-
-fn wastes<T: ByteViewType + ?Sized>(
-    array: &datafusion::arrow::array::GenericByteViewArray<T>,
-) -> bool {
-    let held: usize = array.data_buffers().iter().map(|buffer| buffer.capacity()).sum();
-    // Small buffers are not worth a pass over the views.
-    held > 16 << 10 && held > 2 * array.total_buffer_bytes_used()
-}
-
-fn compacted(column: &ArrayRef) -> ArrayRef {
-    match column.data_type() {
-        DataType::Utf8View if has_slack(column) => Arc::new(column.as_string_view().gc()),
-        DataType::BinaryView if has_slack(column) => Arc::new(column.as_binary_view().gc()),
-        _ => Arc::clone(column),
     }
 }

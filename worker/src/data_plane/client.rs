@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures::{Stream, stream};
 use gnist_common::error::{ErrorKind, Failure};
 use gnist_common::ids::BlockId;
 use gnist_proto::connect::{connect, data_client};
-use gnist_proto::wire::data::{FetchChunk, FetchRequest};
-use tokio::sync::OnceCell;
+use gnist_proto::wire::data::{FetchChunk, FetchRequest, ReadRequest};
+use tokio::sync::{OnceCell, watch};
 use tonic::transport::Channel;
 use tonic::{Status, Streaming};
 
@@ -18,20 +19,24 @@ pub(crate) struct DataPlaneClient {
 }
 
 impl DataPlaneClient {
-    /// Begins to fetch blocks from a peer at `HOST:PORT`, in this order.
+    /// Begins to read blocks of a peer at `HOST:PORT`, in this order, without the first frames of
+    /// the first block, as far as `allowed` goes.
     ///
     /// # Errors
     /// `Transient` when it can't be reached or does not answer.
-    pub(crate) async fn fetch(
+    pub(crate) async fn read(
         &self,
         address: &str,
         blocks: &[BlockId],
+        skip_frames: u64,
+        allowed: Allowed,
     ) -> Result<Streaming<FetchChunk>, Failure> {
         let channel = self.channel(address);
         let channel = channel.get_or_try_init(|| connect(address)).await?.clone();
         let blocks = blocks.iter().map(|block| (*block).into()).collect();
-        let request = FetchRequest { ticket: bytes::Bytes::new(), blocks };
-        let response = data_client(channel).fetch(request).await;
+        let fetch = FetchRequest { ticket: bytes::Bytes::new(), blocks };
+        let first = ReadRequest { fetch: Some(fetch), skip_frames, credit_bytes: 0 };
+        let response = data_client(channel).read(allowed.into_requests(first)).await;
         let response = response.map_err(|status| {
             self.forget(address);
             trouble(address, &status)
@@ -50,6 +55,26 @@ impl DataPlaneClient {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<OnceCell<Channel>>>> {
         self.channels.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The bytes of frames that a peer may send: cumulative, so that a slow connection merges changes.
+pub(crate) struct Allowed {
+    pub(crate) bytes: watch::Receiver<u64>,
+    /// Allowed before this conversation, and used.
+    pub(crate) told_bytes: u64,
+}
+
+impl Allowed {
+    /// The first request, and another one whenever more is allowed.
+    fn into_requests(mut self, first: ReadRequest) -> impl Stream<Item = ReadRequest> {
+        self.bytes.mark_changed();
+        stream::unfold((self, first), |(mut allowed, request)| async move {
+            allowed.bytes.changed().await.ok()?;
+            let bytes = *allowed.bytes.borrow_and_update();
+            let credit_bytes = bytes - std::mem::replace(&mut allowed.told_bytes, bytes);
+            Some((ReadRequest { credit_bytes, ..request }, (allowed, ReadRequest::default())))
+        })
     }
 }
 

@@ -5,8 +5,39 @@
 //! where they are decoded, so damage on the disk and on the way is the same to a reader.
 
 mod client;
+mod cursor;
 mod server;
 
-pub(crate) use client::DataPlaneClient;
-pub(crate) use client::trouble;
+use bytes::Bytes;
+use gnist_common::ids::BlockId;
+use gnist_operators::block::{BlockCodec, BlockError};
+
+pub(crate) use client::{Allowed, DataPlaneClient, trouble};
 pub(crate) use server::serve;
+
+/// The blocks that a data plane serves.
+pub(crate) trait Blocks: Send + Sync + 'static {
+    /// A block, if it is here. Opened again and again while it is sent, so that what goes to disk
+    /// meanwhile is freed.
+    fn open(&self, block: BlockId) -> Option<Box<dyn Frames>>;
+}
+
+/// One block, as the sequence of its frames: the same ones whether it is in memory or on disk.
+pub(crate) trait Frames: Send {
+    /// A frame by its number, nothing after the last.
+    ///
+    /// # Errors
+    /// When it can't be read or encoded.
+    fn frame(&mut self, number: usize, codec: BlockCodec) -> Result<Option<Bytes>, FrameError>;
+}
+
+/// Why a frame can't be sent.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FrameError {
+    /// Unreadable is as good as not there: the block is recomputed.
+    #[error("reading a block")]
+    Unreadable(#[source] std::io::Error),
+    /// Arrow refused a batch.
+    #[error("encoding a block")]
+    Encoding(#[source] BlockError),
+}

@@ -1,33 +1,45 @@
 //! Serves blocks.
 //!
-//! Encoding is CPU work and reading a segment blocks: both happen on blocking threads, one per
-//! request, held back by a bounded channel. The threads of the IO runtime only move bytes.
+//! Encoding is CPU work and reading a segment blocks: both happen on a few blocking threads, one
+//! piece at a time. A reader that gives no credit, or is slow to take what it asked for, holds none
+//! of them. The threads of the IO runtime only move bytes.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use gnist_common::ids::{BlockId, WorkerId};
 use gnist_operators::block::{BlockCodec, encode_block};
-use gnist_proto::connect::{CHUNK_BYTES, Listener, data_server};
+use gnist_proto::connect::{Listener, data_server};
 use gnist_proto::wire::data::data_server::Data;
-use gnist_proto::wire::data::{FetchChunk, FetchRequest};
-use tokio::sync::mpsc;
+use gnist_proto::wire::data::{FetchChunk, FetchRequest, ReadRequest};
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
-use crate::blocks::{Block, BlockStore, StoredBlock};
+use super::cursor::{Cursor, Pause};
+use super::{Blocks, FrameError, Frames};
+use crate::blocks::{Block, BlockStore, SegmentReader, StoredBlock};
+use crate::memory::MemoryBudget;
 
-/// Chunks that wait for a slow reader.
-const CHUNKS_WAITING_MAX: usize = 4;
+/// Chunks that wait for the connection.
+const CHUNKS_WAITING_MAX: usize = 2;
 
-/// Serves the store on the runtime this is called on, until the handle is aborted.
+/// Pieces that are made at once.
+fn makers() -> usize {
+    2 * std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Serves these blocks on the runtime this is called on, until the handle is aborted.
 pub(crate) fn serve(
     listener: Listener,
     worker: WorkerId,
-    store: Arc<BlockStore>,
+    source: Arc<dyn Blocks>,
+    budget: Arc<MemoryBudget>,
 ) -> JoinHandle<()> {
-    let server = gnist_proto::connect::server().add_service(data_server(DataPlane { store }));
+    let service =
+        data_server(DataPlane { source, budget, makers: Arc::new(Semaphore::new(makers())) });
+    let server = gnist_proto::connect::server().add_service(service);
     tokio::spawn(async move {
         if let Err(error) = server.serve_with_incoming(listener.into_incoming()).await {
             tracing::error!(%worker, %error, "the data plane stopped");
@@ -36,98 +48,153 @@ pub(crate) fn serve(
 }
 
 struct DataPlane {
-    store: Arc<BlockStore>,
+    source: Arc<dyn Blocks>,
+    budget: Arc<MemoryBudget>,
+    makers: Arc<Semaphore>,
 }
+
+impl DataPlane {
+    fn cursor(&self, is_near: bool, request: FetchRequest, skip_frames: u64) -> Cursor {
+        // lz4 costs more than the loopback device does.
+        let codec = if is_near { BlockCodec::Plain } else { BlockCodec::Lz4 };
+        let blocks = request.blocks.into_iter().map(BlockId::from).collect();
+        let (source, budget) = (Arc::clone(&self.source), Arc::clone(&self.budget));
+        Cursor::new(source, budget, codec, blocks, skip_frames)
+    }
+
+    fn send(&self, cursor: Cursor, credit: Credit) -> Chunks {
+        let (chunks, stream) = mpsc::channel(CHUNKS_WAITING_MAX);
+        tokio::spawn(send_all(Arc::clone(&self.makers), cursor, credit, chunks));
+        ReceiverStream::new(stream)
+    }
+}
+
+fn is_near<T>(request: &Request<T>) -> bool {
+    request.remote_addr().is_some_and(|peer| peer.ip().is_loopback())
+}
+
+type Chunks = ReceiverStream<Result<FetchChunk, Status>>;
 
 #[tonic::async_trait]
 impl Data for DataPlane {
-    type FetchStream = ReceiverStream<Result<FetchChunk, Status>>;
+    type FetchStream = Chunks;
+    type ReadStream = Chunks;
 
-    async fn fetch(
+    async fn fetch(&self, request: Request<FetchRequest>) -> Result<Response<Chunks>, Status> {
+        let cursor = self.cursor(is_near(&request), request.into_inner(), 0);
+        Ok(Response::new(self.send(cursor, Credit { bytes: u64::MAX, requests: None })))
+    }
+
+    async fn read(
         &self,
-        request: Request<FetchRequest>,
-    ) -> Result<Response<Self::FetchStream>, Status> {
-        let is_near = request.remote_addr().is_some_and(|peer| peer.ip().is_loopback());
-        // lz4 costs more than the loopback device does.
-        let codec = if is_near { BlockCodec::Plain } else { BlockCodec::Lz4 };
-        let ids = request.into_inner().blocks.into_iter().map(BlockId::from).collect();
-        let (chunks, stream) = mpsc::channel(CHUNKS_WAITING_MAX);
-        let sending = Sending { store: Arc::clone(&self.store), codec, chunks };
-        tokio::task::spawn_blocking(move || sending.send_all(ids));
-        Ok(Response::new(ReceiverStream::new(stream)))
-    }
-}
-
-/// The reader is gone: nobody is left to tell.
-struct ReaderGone;
-
-struct Sending {
-    store: Arc<BlockStore>,
-    codec: BlockCodec,
-    chunks: mpsc::Sender<Result<FetchChunk, Status>>,
-}
-
-impl Sending {
-    fn send_all(self, ids: Vec<BlockId>) {
-        let blocks: Vec<_> = ids.iter().map(|id| self.store.block(*id)).collect();
-        let missing = (0_u32..).zip(&blocks).filter(|(_, block)| block.is_none());
-        for (index, _) in missing {
-            if self.send_missing(index).is_err() {
-                return;
-            }
-        }
-        for (index, block) in (0_u32..).zip(blocks) {
-            let Some(block) = block else { continue };
-            if self.send_block(index, &block).is_err() {
-                return;
-            }
-        }
-    }
-
-    fn send_block(&self, index: u32, stored: &StoredBlock) -> Result<(), ReaderGone> {
-        let sent = match &stored.block {
-            Block::Held(held) => held.batches.iter().try_for_each(|batch| {
-                let batch = std::slice::from_ref(batch);
-                match encode_block(&stored.schema, batch, self.codec) {
-                    Ok(frame) => self.send_frame(index, &frame),
-                    Err(error) => self.fail(&error.to_string()),
-                }
-            }),
-            Block::OnDisk(segment, partition) => match segment.open(*partition) {
-                Ok(mut reader) => loop {
-                    match reader.next_frame() {
-                        Ok(Some(frame)) => self.send_frame(index, &frame)?,
-                        Ok(None) => break Ok(()),
-                        // Unreadable is as good as not there: it is recomputed.
-                        Err(_) => return self.send_missing(index),
-                    }
-                },
-                Err(_) => return self.send_missing(index),
-            },
+        request: Request<Streaming<ReadRequest>>,
+    ) -> Result<Response<Chunks>, Status> {
+        let is_near = is_near(&request);
+        let mut requests = request.into_inner();
+        let first = requests.message().await?;
+        let Some(ReadRequest { fetch: Some(fetch), skip_frames, credit_bytes }) = first else {
+            return Err(Status::invalid_argument("the first message names no blocks"));
         };
-        sent?;
-        self.send(FetchChunk { index, data: Bytes::new(), last: true, missing: false })
+        let cursor = self.cursor(is_near, fetch, skip_frames);
+        let credit = Credit { bytes: credit_bytes, requests: Some(requests) };
+        Ok(Response::new(self.send(cursor, credit)))
     }
+}
 
-    fn send_frame(&self, index: u32, frame: &Bytes) -> Result<(), ReaderGone> {
-        for start in (0..frame.len()).step_by(CHUNK_BYTES) {
-            let data = frame.slice(start..frame.len().min(start + CHUNK_BYTES));
-            self.send(FetchChunk { index, data, last: false, missing: false })?;
+/// What a reader still allows.
+struct Credit {
+    bytes: u64,
+    requests: Option<Streaming<ReadRequest>>,
+}
+
+impl Credit {
+    /// Waits until the reader allows more; false when it is gone.
+    async fn wait(&mut self) -> bool {
+        let Some(requests) = &mut self.requests else { return false };
+        match requests.message().await {
+            Ok(Some(more)) => {
+                self.bytes = self.bytes.saturating_add(more.credit_bytes);
+                true
+            }
+            Ok(None) | Err(_) => false,
         }
-        Ok(())
     }
+}
 
-    fn send_missing(&self, index: u32) -> Result<(), ReaderGone> {
-        self.send(FetchChunk { index, data: Bytes::new(), last: true, missing: true })
+/// Sends until all is sent or the reader is gone.
+async fn send_all(
+    makers: Arc<Semaphore>,
+    mut cursor: Cursor,
+    mut credit: Credit,
+    to_reader: mpsc::Sender<Result<FetchChunk, Status>>,
+) {
+    loop {
+        let bytes = credit.bytes;
+        let Ok(making) = Arc::clone(&makers).acquire_owned().await else { return };
+        let piece = tokio::task::spawn_blocking(move || {
+            let piece = cursor.next_piece(bytes);
+            drop(making);
+            (cursor, piece)
+        });
+        // Its runtime ends.
+        let Ok((back, piece)) = piece.await else { return };
+        cursor = back;
+        let (chunks, pause) = match piece {
+            Ok(piece) => piece,
+            Err(error) => {
+                let _gone = to_reader.send(Err(failed(&error))).await;
+                return;
+            }
+        };
+        for chunk in chunks {
+            credit.bytes -= chunk.data.len() as u64;
+            if to_reader.send(Ok(chunk)).await.is_err() {
+                return;
+            }
+        }
+        match pause {
+            Pause::Piece => {}
+            Pause::Credit if credit.wait().await => {}
+            Pause::Credit | Pause::End => return,
+        }
     }
+}
 
-    fn send(&self, chunk: FetchChunk) -> Result<(), ReaderGone> {
-        self.chunks.blocking_send(Ok(chunk)).map_err(|_| ReaderGone)
+fn failed(error: &FrameError) -> Status {
+    let cause = std::error::Error::source(error).map(ToString::to_string);
+    Status::internal(format!("{error}: {}", cause.unwrap_or_default()))
+}
+
+impl Blocks for BlockStore {
+    fn open(&self, block: BlockId) -> Option<Box<dyn Frames>> {
+        let stored = self.block(block)?;
+        Some(Box::new(StoredFrames { stored, reader: None }))
     }
+}
 
-    fn fail(&self, reason: &str) -> Result<(), ReaderGone> {
-        let status = Status::internal(format!("encoding a block: {reason}"));
-        let _gone = self.chunks.blocking_send(Err(status));
-        Err(ReaderGone)
+/// A block of the store.
+struct StoredFrames {
+    stored: StoredBlock,
+    /// Opened when first needed.
+    reader: Option<SegmentReader>,
+}
+
+impl Frames for StoredFrames {
+    fn frame(&mut self, number: usize, codec: BlockCodec) -> Result<Option<Bytes>, FrameError> {
+        match &self.stored.block {
+            Block::Held(held) => {
+                let Some(batch) = held.batches.get(number) else { return Ok(None) };
+                let batch = std::slice::from_ref(batch);
+                let frame = encode_block(&self.stored.schema, batch, codec);
+                frame.map(Some).map_err(FrameError::Encoding)
+            }
+            Block::OnDisk(segment, partition) => {
+                let reader = match &mut self.reader {
+                    Some(reader) => reader,
+                    none => none.insert(segment.open(*partition).map_err(FrameError::Unreadable)?),
+                };
+                reader.frame(number).map_err(FrameError::Unreadable)
+            }
+        }
     }
 }

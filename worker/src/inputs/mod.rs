@@ -13,6 +13,7 @@
 //! second attempt sees the same rows in the same order.
 
 mod broadcast;
+mod credit;
 mod ordered;
 mod remote;
 mod tables;
@@ -34,8 +35,9 @@ use tokio::runtime::Handle;
 
 use crate::blocks::BlockStore;
 use crate::data_plane::DataPlaneClient;
-use crate::memory::MemoryBudget;
+use crate::memory::{Evict, MemoryBudget};
 use broadcast::Broadcasts;
+use credit::ReadAhead;
 use ordered::OrderedBlocks;
 pub use tables::Tables;
 
@@ -48,7 +50,8 @@ pub struct InputSource {
     pub(crate) client: Arc<DataPlaneClient>,
     /// Where fetches run.
     pub(crate) io: Handle,
-    broadcasts: Broadcasts,
+    ahead: Arc<ReadAhead>,
+    broadcasts: Arc<Broadcasts>,
 }
 
 impl InputSource {
@@ -61,15 +64,11 @@ impl InputSource {
         io: Handle,
     ) -> Arc<Self> {
         let client = Arc::default();
-        Arc::new(Self {
-            worker,
-            store,
-            budget,
-            tables,
-            client,
-            io,
-            broadcasts: Broadcasts::default(),
-        })
+        let ahead = ReadAhead::new(&budget);
+        let broadcasts = Arc::<Broadcasts>::default();
+        let evict: Arc<dyn Evict> = broadcasts.clone();
+        budget.evict_with(Arc::downgrade(&evict));
+        Arc::new(Self { worker, store, budget, tables, client, io, ahead, broadcasts })
     }
 
     /// Forgets tables and broadcasts of a job.
@@ -228,5 +227,7 @@ fn select(table: &OutputTable, selection: BlockSelection) -> Result<Vec<Wanted>>
     Ok(wanted)
 }
 
+#[cfg(test)]
+mod many_runs;
 #[cfg(test)]
 mod tests;

@@ -13,7 +13,8 @@ use gnist_operators::block::decode_block;
 use gnist_operators::exchange::FetchError;
 
 use super::broadcast::SharedBlocks;
-use super::remote::{RemoteBlocks, Window};
+use super::credit::Credit;
+use super::remote::RemoteBlocks;
 use super::{InputSource, ReadCounts, Wanted};
 use crate::blocks::{Block, HeldBlock, SegmentReader};
 
@@ -120,8 +121,8 @@ impl OrderedBlocks {
                 let remote = remote.expect("asked for before any block was opened");
                 let frame = remote.next_frame().await?;
                 let batches = frame.map(|frame| {
-                    self.counts.add_fetched(frame.bytes.len() as u64);
-                    decode_block(&frame.bytes).map_err(|_| missing(id))
+                    self.counts.add_fetched(frame.len() as u64);
+                    decode_block(&frame).map_err(|_| missing(id))
                 });
                 Ok(self.take(batches.transpose()?, || Reading::Remote(worker)))
             }
@@ -166,16 +167,17 @@ impl OrderedBlocks {
     fn start_remote(&mut self) -> Result<()> {
         let mut remote = HashMap::new();
         if self.shared.is_none() {
-            let wanted = self.remote_wanted();
-            let bytes = wanted.iter().map(|block| block.bytes).sum();
-            let mut by_worker: HashMap<WorkerId, Vec<BlockId>> = HashMap::new();
-            for block in wanted {
-                by_worker.entry(block.worker).or_default().push(block.id);
+            let mut by_worker: HashMap<WorkerId, (Vec<BlockId>, u64)> = HashMap::new();
+            for block in self.remote_wanted() {
+                let (blocks, bytes) = by_worker.entry(block.worker).or_default();
+                blocks.push(block.id);
+                *bytes += block.bytes;
             }
-            let window = Window::new(&self.source.budget, bytes, by_worker.len());
-            for (worker, blocks) in by_worker {
+            let peers = by_worker.len();
+            for (worker, (blocks, bytes)) in by_worker {
                 let address = self.address(worker)?;
-                let blocks = RemoteBlocks::fetch(&self.source, worker, address, blocks, &window);
+                let credit = Credit::new(&self.source.ahead, bytes, peers);
+                let blocks = RemoteBlocks::fetch(&self.source, worker, address, blocks, credit);
                 remote.insert(worker, blocks);
             }
         }

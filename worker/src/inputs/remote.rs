@@ -1,69 +1,43 @@
-//! The blocks that one reader wants of one other worker: one request, prefetched within a window
-//! of bytes, tried again where it broke off.
+//! The blocks that one reader wants of one other worker: one conversation, as far ahead as its
+//! credit goes, tried again where it broke off.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use datafusion::common::{Result, internal_datafusion_err};
-use gnist_common::error::Failure;
+use bytes::Bytes;
+use datafusion::common::{DataFusionError, Result, internal_datafusion_err};
+use gnist_common::bytes::ByteSize;
+use gnist_common::error::{ErrorKind, Failure};
 use gnist_common::ids::{BlockId, WorkerId};
-use gnist_operators::block::split_first_block;
 use gnist_operators::exchange::FetchError;
 use gnist_proto::wire::data::FetchChunk;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use tonic::Streaming;
 
 use super::InputSource;
-use crate::data_plane::{DataPlaneClient, trouble};
-use crate::memory::{Class, Grant, MemoryBudget};
+use super::credit::Credit;
+use crate::data_plane::{Allowed, DataPlaneClient, trouble};
+use crate::memory::Refused;
 
-/// Bytes on their way to one reader.
-const WINDOW_BYTES_MAX: u64 = 32 << 20;
-const WINDOW_BYTES_MIN: u64 = 1 << 20;
-/// Frames on their way from one worker; most are small.
-const FRAMES_MAX: usize = 256;
 /// Waits before trying again; after the last the worker is said to be unreachable.
 const RETRY_AFTER: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(200)];
 
-/// What the fetches of one reader may hold together. Reserved by the reader, on its own thread:
-/// making room writes to disk, which the threads that move bytes must not wait for.
-pub(super) struct Window {
-    grant: Arc<Grant>,
-    /// Share of each worker, in KiB.
-    share_kib: u32,
-}
-
-impl Window {
-    /// A window for so many bytes in all, from so many workers.
-    pub(super) fn new(budget: &Arc<MemoryBudget>, bytes: u64, workers: usize) -> Self {
-        let most = (budget.limit_bytes() / 16).clamp(WINDOW_BYTES_MIN, WINDOW_BYTES_MAX);
-        let window = bytes.min(most);
-        let mut grant = Grant::empty(budget, Class::Fixed);
-        grant.grow(window);
-        let share = window.max(WINDOW_BYTES_MIN) / (workers.max(1) as u64);
-        let share_kib = u32::try_from(share >> 10).unwrap_or(u32::MAX).max(64);
-        Self { grant: Arc::new(grant), share_kib }
-    }
-}
-
-/// One frame, and its part of the window.
-pub(super) struct Frame {
-    pub(super) bytes: Bytes,
-    _permit: OwnedSemaphorePermit,
-}
-
 enum Item {
-    Frame(Frame),
+    Frame(Bytes),
     BlockEnd,
+    /// A frame of this length is next, and the credit does not cover it.
+    FrameWaits(u64),
 }
 
 /// Frames of the blocks asked for, as they come. Dropping it ends the fetch.
 pub(super) struct RemoteBlocks {
-    items: mpsc::Receiver<Result<Item, FetchError>>,
+    /// Bounded by the credit, and by the number of blocks: the sender must never wait.
+    items: mpsc::UnboundedReceiver<Result<Item, FetchError>>,
+    credit: Credit,
+    allowed: watch::Sender<u64>,
+    blocks_left: usize,
     fetching: AbortHandle,
-    _window: Arc<Grant>,
 }
 
 impl RemoteBlocks {
@@ -73,38 +47,77 @@ impl RemoteBlocks {
         worker: WorkerId,
         address: String,
         blocks: Vec<BlockId>,
-        window: &Window,
+        credit: Credit,
     ) -> Self {
-        let (sender, items) = mpsc::channel(FRAMES_MAX);
+        let (sender, items) = mpsc::unbounded_channel();
+        let (allowed, to_fetch) = watch::channel(credit.allowed());
+        let blocks_left = blocks.len();
         let fetch = Fetch {
             client: Arc::clone(&source.client),
             worker,
             address,
             blocks,
-            share_kib: window.share_kib,
-            window: Arc::new(Semaphore::new(window.share_kib as usize)),
+            allowed: to_fetch,
             sender,
             next_block: 0,
             frames_of_block: 0,
+            handed_on_bytes: 0,
         };
         let fetching = source.io.spawn(fetch.run()).abort_handle();
-        Self { items, fetching, _window: Arc::clone(&window.grant) }
+        Self { items, credit, allowed, blocks_left, fetching }
     }
 
     /// The next frame of the current block; nothing at its end.
-    pub(super) async fn next_frame(&mut self) -> Result<Option<Frame>> {
-        match self.items.recv().await {
-            Some(Ok(Item::Frame(frame))) => Ok(Some(frame)),
-            Some(Ok(Item::BlockEnd)) => Ok(None),
-            Some(Err(error)) => Err(error.into()),
-            None => Err(internal_datafusion_err!("a fetch ended before its blocks did")),
+    pub(super) async fn next_frame(&mut self) -> Result<Option<Bytes>> {
+        loop {
+            match self.items.recv().await {
+                Some(Ok(Item::Frame(frame))) => {
+                    self.credit.took(frame.len() as u64);
+                    self.tell();
+                    return Ok(Some(frame));
+                }
+                Some(Ok(Item::BlockEnd)) => {
+                    self.blocks_left -= 1;
+                    if self.blocks_left == 0 {
+                        self.credit.end();
+                    }
+                    return Ok(None);
+                }
+                Some(Ok(Item::FrameWaits(bytes))) => {
+                    self.credit.cover(bytes).map_err(|refused| refusal(bytes, refused))?;
+                    self.tell();
+                }
+                Some(Err(error)) => return Err(error.into()),
+                None => {
+                    return Err(internal_datafusion_err!("a fetch ended before its blocks did"));
+                }
+            }
         }
+    }
+
+    fn tell(&self) {
+        let allowed = self.credit.allowed();
+        self.allowed.send_if_modified(|told| std::mem::replace(told, allowed) != allowed);
     }
 }
 
 impl Drop for RemoteBlocks {
     fn drop(&mut self) {
         self.fetching.abort();
+    }
+}
+
+fn refusal(frame_bytes: u64, refused: Refused) -> DataFusionError {
+    match refused {
+        Refused::Full { free_bytes, limit_bytes } => {
+            let (frame, free, limit) =
+                (ByteSize(frame_bytes), ByteSize(free_bytes), ByteSize(limit_bytes));
+            DataFusionError::ResourcesExhausted(format!(
+                "reading a row of another stage needs {frame}, but only {free} of the memory budget \
+                 of {limit} is left for it (a peak of {frame} in one piece)"
+            ))
+        }
+        Refused::Disk(error) => DataFusionError::IoError(error),
     }
 }
 
@@ -123,12 +136,14 @@ struct Fetch {
     worker: WorkerId,
     address: String,
     blocks: Vec<BlockId>,
-    share_kib: u32,
-    window: Arc<Semaphore>,
-    sender: mpsc::Sender<Result<Item, FetchError>>,
+    /// Bytes of frames that the reader has allowed since the beginning.
+    allowed: watch::Receiver<u64>,
+    sender: mpsc::UnboundedSender<Result<Item, FetchError>>,
     /// The first block that is not complete, and how many of its frames were handed on.
     next_block: usize,
-    frames_of_block: usize,
+    frames_of_block: u64,
+    /// Bytes of all frames that were handed on.
+    handed_on_bytes: u64,
 }
 
 impl Fetch {
@@ -138,9 +153,7 @@ impl Fetch {
             let before = (self.next_block, self.frames_of_block);
             let failure = match self.converse().await {
                 Ok(()) | Err(Stop::ReaderGone) => return,
-                Err(Stop::Missing(blocks)) => {
-                    return self.fail(FetchError::Missing { blocks }).await;
-                }
+                Err(Stop::Missing(blocks)) => return self.fail(FetchError::Missing { blocks }),
                 Err(Stop::Trouble(failure)) => failure,
             };
             self.client.forget(&self.address);
@@ -148,24 +161,26 @@ impl Fetch {
                 tries = 0;
             }
             let Some(wait) = RETRY_AFTER.get(tries) else {
-                let worker = self.worker;
-                return self.fail(FetchError::Unreachable { worker, failure }).await;
+                return self.fail(FetchError::Unreachable { worker: self.worker, failure });
             };
             tries += 1;
             tokio::time::sleep(*wait).await;
         }
     }
 
-    async fn fail(&self, error: FetchError) {
-        let _gone = self.sender.send(Err(error)).await;
+    fn fail(&self, error: FetchError) {
+        let _gone = self.sender.send(Err(error));
     }
 
     /// Asks for what is left and hands it on.
     async fn converse(&mut self) -> Result<(), Stop> {
         let asked = self.next_block;
         let left = &self.blocks[asked..];
-        let mut chunks = self.client.fetch(&self.address, left).await.map_err(Stop::Trouble)?;
-        let mut partial = Partial { bytes: BytesMut::new(), skip: self.frames_of_block };
+        let allowed = Allowed { bytes: self.allowed.clone(), told_bytes: self.handed_on_bytes };
+        let chunks = self.client.read(&self.address, left, self.frames_of_block, allowed).await;
+        let mut chunks = chunks.map_err(Stop::Trouble)?;
+        let mut partial = Vec::new();
+        let mut frame_bytes = 0;
         while self.next_block < self.blocks.len() {
             let chunk = self.next_chunk(&mut chunks).await?;
             if chunk.missing {
@@ -173,55 +188,64 @@ impl Fetch {
                 return Err(Stop::Missing(missing));
             }
             if asked + chunk.index as usize != self.next_block {
-                return Err(Stop::Trouble(self.confused()));
+                return Err(self.confused());
             }
-            self.take(chunk, &mut partial).await?;
+            if chunk.frame_bytes > 0 {
+                frame_bytes = self.begin_frame(&chunk, &mut partial)?;
+            }
+            self.take(&chunk, &mut partial, frame_bytes)?;
         }
         Ok(())
     }
 
-    async fn take(&mut self, chunk: FetchChunk, partial: &mut Partial) -> Result<(), Stop> {
-        partial.bytes.extend_from_slice(&chunk.data);
-        loop {
-            let frame = match split_first_block(&mut partial.bytes) {
-                Ok(Some(frame)) => frame,
-                Ok(None) => break,
-                Err(_) => return Err(Stop::Missing(vec![self.blocks[self.next_block]])),
-            };
-            if partial.skip > 0 {
-                partial.skip -= 1;
-                continue;
-            }
-            self.hand_on(frame).await?;
+    /// Makes room for a frame, aligned as Arrow needs it: an allocation of its own.
+    fn begin_frame(&self, chunk: &FetchChunk, partial: &mut Vec<u8>) -> Result<usize, Stop> {
+        if chunk.data.is_empty() {
+            self.send(Item::FrameWaits(chunk.frame_bytes))?;
+            return Ok(0);
+        }
+        let is_covered = self.handed_on_bytes + chunk.frame_bytes <= *self.allowed.borrow();
+        let frame_bytes = usize::try_from(chunk.frame_bytes).ok().filter(|_| is_covered);
+        let frame_bytes = frame_bytes.filter(|_| partial.is_empty());
+        let frame_bytes = frame_bytes.ok_or_else(|| self.confused())?;
+        partial.reserve_exact(frame_bytes);
+        Ok(frame_bytes)
+    }
+
+    fn take(
+        &mut self,
+        chunk: &FetchChunk,
+        partial: &mut Vec<u8>,
+        frame_bytes: usize,
+    ) -> Result<(), Stop> {
+        if partial.len() + chunk.data.len() > frame_bytes {
+            return Err(self.confused());
+        }
+        partial.extend_from_slice(&chunk.data);
+        if !chunk.data.is_empty() && partial.len() == frame_bytes {
+            self.handed_on_bytes += frame_bytes as u64;
             self.frames_of_block += 1;
+            self.send(Item::Frame(std::mem::take(partial).into()))?;
         }
         if chunk.last {
-            if !partial.bytes.is_empty() {
-                return Err(Stop::Missing(vec![self.blocks[self.next_block]]));
+            if !partial.is_empty() {
+                return Err(self.confused());
             }
-            partial.skip = 0;
-            self.send(Item::BlockEnd).await?;
+            self.send(Item::BlockEnd)?;
             self.next_block += 1;
             self.frames_of_block = 0;
         }
         Ok(())
     }
 
-    async fn hand_on(&self, bytes: Bytes) -> Result<(), Stop> {
-        let kib = u32::try_from(bytes.len() >> 10).unwrap_or(u32::MAX).clamp(1, self.share_kib);
-        let permit = Arc::clone(&self.window).acquire_many_owned(kib).await;
-        let permit = permit.map_err(|_| Stop::ReaderGone)?;
-        self.send(Item::Frame(Frame { bytes, _permit: permit })).await
-    }
-
-    async fn send(&self, item: Item) -> Result<(), Stop> {
-        self.sender.send(Ok(item)).await.map_err(|_| Stop::ReaderGone)
+    fn send(&self, item: Item) -> Result<(), Stop> {
+        self.sender.send(Ok(item)).map_err(|_| Stop::ReaderGone)
     }
 
     async fn next_chunk(&self, chunks: &mut Streaming<FetchChunk>) -> Result<FetchChunk, Stop> {
         match chunks.message().await {
             Ok(Some(chunk)) => Ok(chunk),
-            Ok(None) => Err(Stop::Trouble(self.confused())),
+            Ok(None) => Err(self.confused()),
             Err(status) => Err(Stop::Trouble(trouble(&self.address, &status))),
         }
     }
@@ -243,15 +267,8 @@ impl Fetch {
         missing.into_iter().filter_map(block).collect()
     }
 
-    fn confused(&self) -> Failure {
-        let kind = gnist_common::error::ErrorKind::Transient;
-        Failure::new(kind, format!("fetching from `{}`: it broke off", self.address))
+    fn confused(&self) -> Stop {
+        let message = format!("fetching from `{}`: it broke off", self.address);
+        Stop::Trouble(Failure::new(ErrorKind::Transient, message))
     }
-}
-
-/// A frame of which not all chunks have come.
-struct Partial {
-    bytes: BytesMut,
-    /// Frames of the first block that were handed on before the conversation broke.
-    skip: usize,
 }

@@ -17,13 +17,14 @@ use tokio::runtime::Runtime;
 
 use super::*;
 use crate::data_plane::serve;
+use crate::memory::{Class, Grant};
 
 const STAGE: u32 = 3;
 const PARTITIONS: u32 = 2;
 const BATCHES: i64 = 5;
 const BATCH_ROWS: i64 = 20_000;
 
-fn stage() -> StageId {
+pub(super) fn stage() -> StageId {
     ApplicationId(1).job(0).stage(STAGE)
 }
 
@@ -42,7 +43,7 @@ fn rows_of(task: u32, partition: u32) -> impl Iterator<Item = i64> {
 }
 
 /// A worker's store and data plane, on a runtime of its own that can be killed.
-struct Peer {
+pub(super) struct Peer {
     id: WorkerId,
     address: String,
     store: Arc<BlockStore>,
@@ -51,16 +52,16 @@ struct Peer {
 }
 
 impl Peer {
-    fn start(id: u64, memory_bytes: u64) -> Self {
+    pub(super) fn start(id: u64, memory_bytes: u64) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let budget = MemoryBudget::new(memory_bytes);
-        let store = BlockStore::new(folder.path().to_owned(), budget);
+        let store = BlockStore::new(folder.path().to_owned(), Arc::clone(&budget));
         let runtime = Runtime::new().unwrap();
         let listener = runtime.block_on(listen("127.0.0.1:0")).unwrap();
         let address = listener.address.to_string();
         let id = WorkerId(id);
         let serving = Arc::clone(&store);
-        runtime.block_on(async move { drop(serve(listener, id, serving)) });
+        runtime.block_on(async move { drop(serve(listener, id, serving, budget)) });
         Self { id, address, store, runtime: Some(runtime), _folder: folder }
     }
 
@@ -73,7 +74,7 @@ impl Peer {
             for rows in rows.chunks(BATCH_ROWS as usize) {
                 let column = Arc::new(Int64Array::from(rows.to_vec()));
                 writer
-                    .push(partition, &RecordBatch::try_new(schema(), vec![column]).unwrap())
+                    .push(partition, RecordBatch::try_new(schema(), vec![column]).unwrap())
                     .unwrap();
             }
         }
@@ -112,7 +113,7 @@ impl ContentSource for Known {
     }
 }
 
-struct Reader {
+pub(super) struct Reader {
     known: Arc<Known>,
     source: Arc<InputSource>,
 }
@@ -121,17 +122,41 @@ impl Reader {
     /// Reads as a task that runs where `here` is, of outputs that are at these peers.
     fn new(here: &Peer, peers: &[&Peer], outputs: Vec<OutputLocation>) -> Self {
         let workers = peers.iter().map(|peer| (peer.id, peer.address.clone())).collect();
+        Self::of_workers(here, workers, outputs, 256 << 20)
+    }
+
+    /// Reads outputs that are all at one address.
+    pub(super) fn with_budget(
+        here: &Peer,
+        there: WorkerId,
+        address: String,
+        outputs: Vec<OutputLocation>,
+        budget_bytes: u64,
+    ) -> Self {
+        Self::of_workers(here, vec![(there, address)], outputs, budget_bytes)
+    }
+
+    fn of_workers(
+        here: &Peer,
+        workers: Vec<(WorkerId, String)>,
+        outputs: Vec<OutputLocation>,
+        budget_bytes: u64,
+    ) -> Self {
         let table = OutputTable { stage: stage(), version: 1, outputs, workers };
         let known = Arc::new(Known::default());
         known.tables.lock().unwrap().insert(stage(), Arc::new(table));
-        let budget = MemoryBudget::new(256 << 20);
+        let budget = MemoryBudget::new(budget_bytes);
         let tables = Tables::new(Arc::clone(&known) as _);
         let io = Handle::current();
         let source = InputSource::new(here.id, Arc::clone(&here.store), budget, tables, io);
         Self { known, source }
     }
 
-    fn task(&self, mode: InputMode, tasks: u32) -> TaskReader {
+    pub(super) fn budget(&self) -> &Arc<MemoryBudget> {
+        &self.source.budget
+    }
+
+    pub(super) fn task(&self, mode: InputMode, tasks: u32) -> TaskReader {
         let input = LaunchInput { input: StageInput { stage: stage(), mode }, version: 1 };
         TaskReader::new(Arc::clone(&self.source), vec![input], tasks)
     }
@@ -144,7 +169,7 @@ async fn read(task: &TaskReader, selection: BlockSelection) -> Result<Vec<i64>> 
     Ok(batches.iter().flat_map(column).collect())
 }
 
-fn on_io<T>(test: impl Future<Output = T>) -> T {
+pub(super) fn on_io<T>(test: impl Future<Output = T>) -> T {
     Runtime::new().unwrap().block_on(test)
 }
 
@@ -187,6 +212,55 @@ fn a_broadcast_is_fetched_once_and_forgotten_with_its_job() {
         assert!(reader.source.budget.used_bytes() > 0);
         reader.source.drop_job(stage().job);
         assert_eq!(reader.source.budget.used_bytes(), 0);
+    });
+}
+
+#[test]
+fn a_broadcast_that_nobody_reads_gives_way_and_is_fetched_again() {
+    let (here, far) = (Peer::start(1, 64 << 20), Peer::start(2, 64 << 20));
+    let outputs = vec![far.run(0), here.run(1)];
+    on_io(async {
+        let reader = Reader::new(&here, &[&here, &far], outputs);
+        let budget = reader.budget();
+        let first = reader.task(InputMode::All, 4);
+        let mut rows = first.read(0, BlockSelection::All, schema()).unwrap();
+        let batch = rows.next().await.unwrap().unwrap();
+        let kept = budget.used_bytes();
+        let sent = first.counts().fetched_bytes();
+        assert!(kept.abs_diff(sent) < sent / 8, "{kept} reserved of {sent}");
+        let mut join = Grant::empty(budget, Class::Fixed);
+        assert!(join.try_grow(budget.limit_bytes() - kept + 1).is_err(), "it is being read");
+        drop((rows, batch));
+        join.try_grow(budget.limit_bytes()).unwrap();
+        assert_eq!(budget.used_bytes(), budget.limit_bytes());
+        drop(join);
+        let second = reader.task(InputMode::All, 4);
+        assert_eq!(read(&second, BlockSelection::All).await.unwrap().len(), 400_000);
+        assert!(second.counts().fetched_bytes() > 0);
+    });
+}
+
+#[test]
+fn a_block_whose_reader_stalls_is_freed_when_it_goes_to_disk() {
+    let (here, far) = (Peer::start(1, 64 << 20), Peer::start(2, 64 << 20));
+    let outputs = vec![far.run(0)];
+    on_io(async {
+        let frame_bytes = 8 * BATCH_ROWS as u64;
+        // A budget so small that nothing is read ahead.
+        let reader = Reader::with_budget(&here, far.id, far.address.clone(), outputs, 1 << 20);
+        let task = reader.task(InputMode::Partition, 2);
+        let mut rows = task.read(0, BlockSelection::Partition(0), schema()).unwrap();
+        let first = rows.next().await.unwrap().unwrap();
+        let budget = far.store.budget();
+        let mut join = Grant::empty(budget, Class::Fixed);
+        join.try_grow(budget.limit_bytes() - 2 * frame_bytes).unwrap();
+        assert!(far.store.evicted_bytes() > 0);
+        assert!(budget.used_bytes() <= budget.limit_bytes(), "the reader holds no block");
+        let rest: Vec<RecordBatch> = rows.try_collect().await.unwrap();
+        let batches = std::iter::once(&first).chain(&rest);
+        let numbers =
+            batches.flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values());
+        assert!(numbers.copied().eq(rows_of(0, 0)));
     });
 }
 

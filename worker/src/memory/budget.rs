@@ -8,7 +8,7 @@
 //! in any case, since an operator that holds nothing has nothing to spill.
 
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// How often one request makes room before it is refused: another one may take what it freed.
 const EVICTIONS_MAX: u32 = 8;
@@ -38,9 +38,9 @@ pub enum Class {
     Blocks,
 }
 
-/// Makes room by writing stored output to disk.
+/// Makes room by writing stored output to disk, or by dropping what can be fetched again.
 pub trait Evict: Send + Sync {
-    /// Writes at least so many bytes to disk if it has them; returns how many it wrote.
+    /// Frees at least so many bytes if it has them; returns how many it freed.
     ///
     /// # Errors
     /// When the disk refuses.
@@ -121,9 +121,8 @@ impl Held {
 pub struct MemoryBudget {
     limit: u64,
     held: Mutex<Held>,
-    /// Gives up what is kept only because it may be wanted again.
-    evict_first: OnceLock<Weak<dyn Evict>>,
-    evict: OnceLock<Weak<dyn Evict>>,
+    /// Those that make room, in the order in which they are asked.
+    evict: Mutex<Vec<Weak<dyn Evict>>>,
 }
 
 impl std::fmt::Debug for MemoryBudget {
@@ -138,23 +137,17 @@ impl std::fmt::Debug for MemoryBudget {
 impl MemoryBudget {
     /// A budget of so many bytes, all free.
     pub fn new(limit_bytes: u64) -> Arc<Self> {
-        Arc::new(Self {
-            limit: limit_bytes,
-            held: Mutex::default(),
-            evict_first: OnceLock::new(),
-            evict: OnceLock::new(),
-        })
+        Arc::new(Self { limit: limit_bytes, held: Mutex::default(), evict: Mutex::default() })
     }
 
-    /// Names whoever makes room. Only the first call counts.
+    /// Names one more that makes room, asked after those that were named before.
     pub fn evict_with(&self, evict: Weak<dyn Evict>) {
-        let _already = self.evict.set(evict);
+        self.evict.lock().unwrap_or_else(PoisonError::into_inner).push(evict);
     }
 
-    /// Names whoever makes room at no cost, before anything is written to disk. Only the first
-    /// call counts.
+    /// Names one that makes room at no cost, asked before those that write to disk.
     pub fn evict_first_with(&self, evict: Weak<dyn Evict>) {
-        let _already = self.evict_first.set(evict);
+        self.evict.lock().unwrap_or_else(PoisonError::into_inner).insert(0, evict);
     }
 
     /// The whole budget.
@@ -251,6 +244,16 @@ impl MemoryBudget {
         self.held().add(class, bytes);
     }
 
+    /// Adds bytes if they are free already, and an eighth of the budget stays so.
+    fn add_if_free(&self, class: Class, bytes: u64) -> bool {
+        let mut held = self.held();
+        let is_free = held.total() + bytes <= self.limit - self.limit / KEPT_BACK;
+        if is_free {
+            held.add(class, bytes);
+        }
+        is_free
+    }
+
     pub(super) fn remove(&self, class: Class, bytes: u64) {
         let mut held = self.held();
         let of = held.of(class);
@@ -258,15 +261,14 @@ impl MemoryBudget {
     }
 
     fn make_room(&self, bytes: u64) -> io::Result<u64> {
-        let evict = |evict: &OnceLock<Weak<dyn Evict>>, bytes| {
-            let evict = evict.get().and_then(Weak::upgrade);
-            evict.map_or(Ok(0), |evict| evict.evict(bytes))
-        };
-        let given_up = evict(&self.evict_first, bytes)?;
-        if given_up >= bytes {
-            return Ok(given_up);
+        let evict = self.evict.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut freed = 0;
+        for evict in evict.iter().filter_map(Weak::upgrade) {
+            if freed < bytes {
+                freed += evict.evict(bytes - freed)?;
+            }
         }
-        Ok(given_up + evict(&self.evict, bytes - given_up)?)
+        Ok(freed)
     }
 
     fn full(&self, free_bytes: u64) -> Refused {
@@ -317,6 +319,22 @@ impl Grant {
     pub fn grow(&mut self, bytes: u64) {
         self.budget.add(self.class, bytes);
         self.bytes += bytes;
+    }
+
+    /// Takes more if it is free, without making room: for what can be done without.
+    #[must_use]
+    pub fn grow_if_free(&mut self, bytes: u64) -> bool {
+        let is_free = self.budget.add_if_free(self.class, bytes);
+        if is_free {
+            self.bytes += bytes;
+        }
+        is_free
+    }
+
+    /// Gives some back, no more than is held.
+    pub fn shrink(&mut self, bytes: u64) {
+        self.budget.remove(self.class, bytes);
+        self.bytes -= bytes;
     }
 
     /// Gives everything back.
