@@ -113,7 +113,11 @@ impl Jobs {
                 let inbox = connection.open_job();
                 tokio::spawn(async move {
                     let outcome = job::run(&connection, inbox, &start, &sender).await;
+                    drop(start);
                     conclude(outcome, &sender, &ended).await;
+                    drop(sender);
+                    // Nobody waits for this.
+                    connection.release_unused().await;
                 });
             }
         }

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use datafusion::arrow::array::RecordBatch;
+use futures::stream::{self, StreamExt, TryStreamExt};
 use gnist_common::bytes::ByteSize;
 use gnist_common::error::{ErrorKind, Failure};
 use gnist_common::graph::{ContentHash, ProgramRef};
@@ -32,6 +33,9 @@ const KEPT_PART: u64 = 4;
 /// Most that is kept of programs and bindings, which are many and small.
 const SMALL_ENTRIES_MAX: usize = 512;
 const SMALL_BYTES_MAX: u64 = 32 << 20;
+
+/// Blocks of rows that one task pulls at once.
+const PULLS_MAX: usize = 4;
 
 /// A decoded program takes about so many times the bytes of the encoded one.
 const DECODED_PER_ENCODED: u64 = 4;
@@ -204,9 +208,13 @@ impl ProgramSource for PulledPrograms {
     ) -> Result<TaskRows, Failure> {
         let mut of_task = TaskRows::default();
         for (at, pieces) in program.rows_of(task, bindings) {
-            let mut rows = Vec::new();
+            let mut pulls = Vec::with_capacity(pieces.len());
             for piece in pieces {
-                let piece = self.piece(piece).await?;
+                pulls.push(self.piece(piece));
+            }
+            let mut pulled = stream::iter(pulls).buffered(PULLS_MAX);
+            let mut rows = Vec::new();
+            while let Some(piece) = pulled.try_next().await? {
                 rows.extend_from_slice(&piece);
                 of_task.held.push(piece);
             }

@@ -53,17 +53,6 @@ pub(crate) struct JobStart {
 /// The job's failure. A receiver of `rows` that is gone cancels the job.
 pub(crate) async fn run(
     connection: &Connection,
-    inbox: JobInbox,
-    start: &JobStart,
-    rows: &mpsc::Sender<Result<RecordBatch, Failure>>,
-) -> Result<JobReport, Failure> {
-    let outcome = run_until_held(connection, inbox, start, rows).await;
-    connection.release_unused().await;
-    outcome
-}
-
-async fn run_until_held(
-    connection: &Connection,
     mut inbox: JobInbox,
     start: &JobStart,
     rows: &mpsc::Sender<Result<RecordBatch, Failure>>,
