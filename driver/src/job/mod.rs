@@ -213,11 +213,12 @@ impl<'a> ClusterJob<'a> {
     /// Puts a draft's program and bindings, and gives it its id.
     async fn publish(&mut self, at: usize) -> Result<Stage, Failure> {
         let id = self.inbox.job.stage(self.submitted);
-        let bindings = self.put_bindings(at).await?;
         let draft = &self.plan.drafts[at];
-        let program = self.connection.contents().put(draft.program.clone()).await?;
+        let program = self.connection.contents().put(draft.program.clone());
+        let (program, (bindings, used)) = tokio::try_join!(program, self.put_bindings(at))?;
         let hash = program.hash;
         self.content.push(program);
+        self.content.extend(used);
         let inputs = draft.inputs.iter().map(|(input, mode)| StageInput {
             stage: self.stages[*input].expect("inputs are submitted first"),
             mode: *mode,
@@ -242,25 +243,28 @@ impl<'a> ClusterJob<'a> {
         Ok(stage)
     }
 
-    /// Puts the bindings of a draft, if it has any, and the rows that they name.
-    async fn put_bindings(&mut self, at: usize) -> Result<Option<ContentHash>, Failure> {
+    /// Puts the bindings of a draft, if it has any, and the rows that they name. Returns the name
+    /// of the bindings, and all that has to stay.
+    async fn put_bindings(
+        &self,
+        at: usize,
+    ) -> Result<(Option<ContentHash>, Vec<Arc<Put>>), Failure> {
         let draft = &self.plan.drafts[at];
         let needed = &draft.values;
         let is_bound = !needed.is_empty() || !draft.scanned.is_empty() || draft.is_volatile;
         let is_measured = self.start.is_measured;
         if !is_bound && self.start.settings.is_empty() && !is_measured {
-            return Ok(None);
+            return Ok((None, Vec::new()));
         }
         let value = |ordinal: usize| match needed.binary_search(&ordinal) {
             Ok(_) => self.values[ordinal].clone().expect("a ready draft's values are known"),
             Err(_) => ScalarValue::Null,
         };
         let values = (0..self.plan.bindings).map(value).collect();
-        let mut sources = Vec::with_capacity(draft.scanned.len());
+        let (mut sources, mut used) = (Vec::with_capacity(draft.scanned.len()), Vec::new());
         let contents = self.connection.contents();
         for scanned in &draft.scanned {
-            let tables = self.connection.tables();
-            sources.push(tables.bind(scanned, contents, &mut self.content).await?);
+            sources.push(self.connection.tables().bind(scanned, contents, &mut used).await?);
         }
         // Without a use for it the seed would only keep equal bindings apart.
         let seed = if draft.is_volatile { self.seed } else { 0 };
@@ -269,8 +273,8 @@ impl<'a> ClusterJob<'a> {
         let bytes = bindings.encode().map_err(|error| failure_of(&error))?;
         let put = contents.put(bytes).await?;
         let hash = put.hash;
-        self.content.push(put);
-        Ok(Some(hash))
+        used.push(put);
+        Ok((Some(hash), used))
     }
 }
 
