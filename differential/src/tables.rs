@@ -94,13 +94,13 @@ fn table(
         })
         .collect();
     let mut made: Vec<Row> = (0..rows).map(|id| values.row(dice, id, &columns)).collect();
-    let sorted_by = (!is_edge && dice.percent(40)).then(|| dice.pick(&[0, 0, 1, 2, 3, 4]));
+    let sorted_by = (!is_edge && dice.percent(50)).then(|| dice.pick(&[0, 0, 1, 2, 3, 4]));
     if let Some(column) = sorted_by {
         made.sort_by(|left, right| left[column].compare(&right[column]));
     } else if dice.percent(50) {
         made.reverse();
     }
-    let storage = cut(dice, storage, rows, sorted_by.is_some());
+    let storage = cut(dice, storage, rows);
     Table { name: name.to_owned(), columns, rows: made, storage, sorted_by, is_edge }
 }
 
@@ -225,10 +225,8 @@ fn storage(dice: &mut Dice, is_edge: bool) -> Storage {
     }
 }
 
-/// Deals the rows out to partitions and batches, or files. The files of a declared order hold it
-/// one by one; a table in memory whose order is declared is one partition of one batch after the
-/// other.
-fn cut(dice: &mut Dice, storage: Storage, rows: usize, is_sorted: bool) -> Storage {
+/// Deals the rows out to partitions and batches, or files. A declared order holds in each.
+fn cut(dice: &mut Dice, storage: Storage, rows: usize) -> Storage {
     let mut parts = |count: usize| {
         let mut left = rows;
         let mut parts: Vec<usize> = (1..count)
@@ -243,7 +241,7 @@ fn cut(dice: &mut Dice, storage: Storage, rows: usize, is_sorted: bool) -> Stora
     };
     match storage {
         Storage::Memory(_) => {
-            let partitions = parts(if is_sorted { 1 } else { 3 });
+            let partitions = parts(3);
             let halves = |rows: usize| vec![rows / 2, rows - rows / 2];
             Storage::Memory(partitions.into_iter().map(halves).collect())
         }

@@ -16,6 +16,8 @@ mod predicate;
 mod scope;
 mod select;
 mod sets;
+#[cfg(test)]
+mod tests;
 mod window;
 
 use std::collections::{BTreeSet, HashMap};

@@ -4,6 +4,7 @@
 //! reducer cuts it down. A column is named by the relation that brings it into scope, and every
 //! relation of a statement has a number of its own, so that no name is ever ambiguous.
 
+mod children;
 mod expr;
 mod walk;
 
