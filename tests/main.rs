@@ -21,6 +21,7 @@ mod slt;
 mod standing;
 mod starved;
 mod traps;
+mod wire;
 
 use std::process::ExitCode;
 
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
     trials.extend(slt::trials());
     trials.extend(generated::trials());
     trials.extend(traps::trials());
+    trials.extend(wire::trials());
     trials.extend(explain::trials());
     trials.extend(starved::trials());
     trials.extend(loss::trials());

@@ -1,5 +1,6 @@
 //! Jobs out of physical plans: what a session and the frames made from it share.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
@@ -13,13 +14,15 @@ use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion::prelude::SessionConfig;
 use gnist_common::bytes::ByteSize;
 use gnist_common::error::Failure;
+use gnist_operators::contexts::Contexts;
+use gnist_operators::wire::filtered::filters_as_arguments;
 use tokio::sync::mpsc;
 
 use crate::connection::Connection;
 use crate::explain::{self, Shown};
 use crate::in_process::{self, InProcess};
 use crate::job::{self, JobStart};
-use crate::planner::{input_bytes, partitions_for, plan_job};
+use crate::planner::{input_bytes, partitions_for, plan_job, refuse_unknown};
 use crate::result::{BATCHES_WAITING_MAX, JobReport, ResultStream};
 use crate::settings::OwnSettings;
 
@@ -31,6 +34,8 @@ pub(crate) struct Jobs {
     pub(crate) partitions: Option<usize>,
     /// Every setting as it was when the session was opened.
     pub(crate) opened_with: BTreeMap<String, Option<String>>,
+    /// What executors decode plans in.
+    pub(crate) contexts: Contexts,
 }
 
 impl Jobs {
@@ -45,7 +50,14 @@ impl Jobs {
         session: &dyn Session,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let planner = DefaultPhysicalPlanner::default();
-        let plan = planner.create_physical_plan(query, session).await?;
+        let query = match self.in_process {
+            Some(_) => Cow::Borrowed(query),
+            None => filters_as_arguments(query)?,
+        };
+        let plan = planner.create_physical_plan(&query, session).await?;
+        if self.in_process.is_none() {
+            refuse_unknown(&query, &plan)?;
+        }
         let partitions = partitions_for(self.connection.slots(), input_bytes(&plan)) as usize;
         let own = OwnSettings::of(session.config_options());
         let is_free = self.in_process.is_none()
@@ -57,7 +69,7 @@ impl Jobs {
         };
         let mut state = state.clone();
         state.config_mut().options_mut().execution.target_partitions = partitions;
-        planner.create_physical_plan(query, &state).await
+        planner.create_physical_plan(&query, &state).await
     }
 
     /// Starts the job of a physical plan, with the settings of `config`.
@@ -107,7 +119,7 @@ impl Jobs {
                 });
             }
             None => {
-                let plan = plan_job(plan)?;
+                let plan = plan_job(plan, &self.contexts.of(&settings)?)?;
                 let sort_threshold = sort_threshold(config);
                 let start = JobStart { plan, settings, sort_threshold, is_measured };
                 let inbox = connection.open_job();
@@ -138,7 +150,8 @@ impl Jobs {
         Ok(match self.in_process {
             Some(_) => explain::one_stage(plan.as_ref(), self.connection.slots(), shown, report),
             None => {
-                let job = plan_job(plan)?;
+                let settings = self.changed_settings(config);
+                let job = plan_job(plan, &self.contexts.of(&settings)?)?;
                 explain::stage_graph(&job, sort_threshold(config), shown, report)
             }
         })
@@ -149,12 +162,13 @@ impl Jobs {
         self.opened_with.get(key)?.clone()
     }
 
-    /// What the user set since the session was opened and operators look at as they run.
+    /// Settings that the user changed since the session was opened and that executors know. An
+    /// extension's settings that executors lack are read while a statement is planned.
     fn changed_settings(&self, config: &SessionConfig) -> Vec<(String, String)> {
         let entries = config.options().entries().into_iter();
         let changed = entries.filter(|entry| {
-            entry.key.starts_with("datafusion.execution.")
-                && self.opened_with.get(&entry.key).is_none_or(|value| *value != entry.value)
+            self.opened_with.get(&entry.key).is_none_or(|value| *value != entry.value)
+                && self.contexts.knows(&entry.key)
         });
         changed.filter_map(|entry| Some((entry.key, entry.value?))).collect()
     }

@@ -18,6 +18,7 @@ use gnist_common::bytes::ByteSize;
 use gnist_common::error::Failure;
 use gnist_common::ids::ApplicationId;
 use gnist_common::time::WallTime;
+use gnist_operators::contexts::Contexts;
 use gnist_operators::failure::failure_of;
 use gnist_proto::link::DriverLink;
 use gnist_storage::{FileFormat, open_as, serve_paths};
@@ -90,18 +91,20 @@ impl Session {
             plan_for_tasks(&mut config, parts.broadcast_threshold);
         }
         let entries = config.options().entries().into_iter();
+        // Files that others put into a folder are seen by the next query: it lists again.
+        let caches = CacheManagerConfig::default().with_list_files_cache_limit(0);
+        let runtime = RuntimeEnvBuilder::new().with_cache_manager(caches).build_arc();
+        let runtime = runtime.map_err(|error| failure_of(&error))?;
         let jobs = Arc::new(Jobs {
             connection: Arc::new(connection),
             in_process,
             partitions: parts.shuffle_partitions.is_none().then_some(target_partitions),
             opened_with: entries.map(|entry| (entry.key, entry.value)).collect(),
+            contexts: Contexts::of_executors(Arc::clone(&runtime)),
         });
-        // Files that others put into a folder are seen by the next query: it lists again.
-        let caches = CacheManagerConfig::default().with_list_files_cache_limit(0);
-        let runtime = RuntimeEnvBuilder::new().with_cache_manager(caches).build_arc();
         let state = SessionStateBuilder::new()
             .with_config(config)
-            .with_runtime_env(runtime.map_err(|error| failure_of(&error))?)
+            .with_runtime_env(runtime)
             .with_default_features()
             .with_physical_optimizer_rule(Arc::new(CooperativeJoins))
             .with_query_planner(Arc::new(FramePlanner::new(&jobs)))

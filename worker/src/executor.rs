@@ -1,14 +1,16 @@
 //! What all attempts of a worker share, and the context that each runs in.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use datafusion::common::config::{ConfigNonZeroUsize, SpillCompression};
+use datafusion::common::config::{ConfigNonZeroUsize, ConfigOptions, SpillCompression};
 use datafusion::execution::TaskContext;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
-use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion::prelude::SessionConfig;
 use gnist_common::error::Failure;
 use gnist_common::ids::{AttemptId, JobId, WorkerId};
+use gnist_operators::contexts::{Contexts, Settings};
 use gnist_operators::exchange::TaskInputs;
 use gnist_operators::failure::failure_of;
 
@@ -38,10 +40,9 @@ pub(crate) struct Executor {
     pub(crate) programs: Arc<dyn ProgramSource>,
     pub(crate) results: Option<Arc<dyn ResultSink>>,
     pub(crate) batch_rows: usize,
-    session_config: SessionConfig,
-    /// Knows the functions.
-    functions: Arc<TaskContext>,
-    runtime: RuntimeEnv,
+    /// What programs are decoded in, by settings.
+    contexts: Contexts,
+    runtime: Arc<RuntimeEnv>,
     /// Deleted when the last attempt is gone.
     _work_dir: Arc<WorkDir>,
 }
@@ -54,10 +55,6 @@ impl Executor {
         programs: Arc<dyn ProgramSource>,
         results: Option<Arc<dyn ResultSink>>,
     ) -> Result<Self, Failure> {
-        let functions = match &config.functions {
-            Some(session) => session.task_ctx(),
-            None => SessionContext::new().task_ctx(),
-        };
         let spill = DiskManagerBuilder::default()
             .with_mode(DiskManagerMode::Directories(vec![work_dir.spill()]))
             .with_max_temp_directory_size(SPILL_BYTES_MAX);
@@ -65,6 +62,13 @@ impl Executor {
         if let Some(stores) = &config.object_stores {
             runtime = runtime.with_object_store_registry(Arc::clone(stores));
         }
+        let runtime = Arc::new(runtime.build().map_err(|error| failure_of(&error))?);
+        let contexts = Contexts::new(
+            session_config(config),
+            one_batch_per_spill_file,
+            config.functions.as_ref(),
+            Arc::clone(&runtime),
+        );
         Ok(Self {
             worker: config.worker,
             budget: Arc::clone(&inputs.budget),
@@ -73,43 +77,43 @@ impl Executor {
             programs,
             results,
             batch_rows: config.batch_rows,
-            session_config: session_config(config),
-            functions,
-            runtime: runtime.build().map_err(|error| failure_of(&error))?,
+            contexts,
+            runtime,
             _work_dir: work_dir,
         })
     }
 
-    /// The context of one attempt; `settings` is what the user changed.
+    /// The context that programs of a job with these settings are decoded in.
     ///
     /// # Errors
     /// When a setting is not known here.
-    pub(crate) fn context(
+    pub(crate) fn decoding(
+        &self,
+        settings: &Settings,
+    ) -> datafusion::common::Result<Arc<TaskContext>> {
+        self.contexts.of(settings)
+    }
+
+    /// The context that one attempt runs in. The functions are in its plan already.
+    pub(crate) fn running(
         &self,
         attempt: AttemptId,
-        settings: &[(String, String)],
+        decoding: &TaskContext,
         pool: Arc<AttemptPool>,
         inputs: Arc<TaskReader>,
-    ) -> datafusion::common::Result<Arc<TaskContext>> {
-        let mut config = self.session_config.clone();
-        for (key, value) in settings {
-            config.options_mut().set(key, value)?;
-        }
-        // Whatever was set: with more than one batch a file, two inputs that spill at once can wait
-        // for each other for ever (apache/datafusion#24883, mended after 55.2).
-        config.options_mut().execution.max_spill_file_size_bytes =
-            ConfigNonZeroUsize::try_new(ONE_BATCH_PER_SPILL_FILE)?;
-        let runtime = RuntimeEnv { memory_pool: pool, ..self.runtime.clone() };
-        Ok(Arc::new(TaskContext::new(
+    ) -> Arc<TaskContext> {
+        let config = decoding.session_config().clone();
+        let runtime = RuntimeEnv { memory_pool: pool, ..self.runtime.as_ref().clone() };
+        Arc::new(TaskContext::new(
             Some(attempt.to_string()),
             attempt.task.stage.job.to_string(),
             config.with_extension(Arc::new(TaskInputs(inputs))),
-            self.functions.scalar_functions().clone(),
-            self.functions.higher_order_functions().clone(),
-            self.functions.aggregate_functions().clone(),
-            self.functions.window_functions().clone(),
+            HashMap::new(),
+            HashMap::new(),
+            HashMap::new(),
+            HashMap::new(),
             Arc::new(runtime),
-        )))
+        ))
     }
 
     /// Forgets everything of a job.
@@ -127,4 +131,12 @@ fn session_config(config: &WorkerConfig) -> SessionConfig {
         .with_target_partitions(1)
         .with_spill_compression(SpillCompression::Lz4Frame)
         .with_sort_spill_reservation_bytes(reservation)
+}
+
+/// Whatever was set: with more than one batch a file, two inputs that spill at once can wait for
+/// each other for ever (apache/datafusion#24883, mended after 55.2).
+fn one_batch_per_spill_file(options: &mut ConfigOptions) -> datafusion::common::Result<()> {
+    options.execution.max_spill_file_size_bytes =
+        ConfigNonZeroUsize::try_new(ONE_BATCH_PER_SPILL_FILE)?;
+    Ok(())
 }

@@ -97,13 +97,14 @@ async fn execute(
     // Its run time tells how long a task takes, not how early it was launched.
     let started = started + waiting.elapsed();
     let counts = reader.counts();
-    let context = executor.context(attempt, &bindings.settings, Arc::clone(&pool), reader)?;
     let task = attempt.task;
     let rows = executor.programs.rows(&program, &bindings, task.partition).await;
     let TaskRows { rows, held: _held } = rows.map_err(external)?;
     let sources = TaskSources { bound: &bindings.sources, rows };
-    let instance = program.instantiate(task, &bindings, &sources, &context)?;
+    let decoding = executor.decoding(&bindings.settings)?;
+    let instance = program.instantiate(task, &bindings, &sources, &decoding)?;
     drop(sources);
+    let context = executor.running(attempt, &decoding, Arc::clone(&pool), reader);
     let Some(Instance { plan, placement }) = instance else { return Ok(empty_output(output)) };
     let rows = execute_stream(Arc::clone(&plan), context)?;
     let made = match open_result(executor, attempt, output, &rows) {

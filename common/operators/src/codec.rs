@@ -6,11 +6,14 @@
 //!   and constant folding see a value;
 //! - shared expressions: a dynamic filter that a join fills and a scan reads must stay one object.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use datafusion::common::{DataFusionError, Result, internal_datafusion_err, internal_err};
 use datafusion::execution::TaskContext;
-use datafusion::logical_expr::ScalarUDF;
+use datafusion::logical_expr::{AggregateUDF, HigherOrderUDF, ScalarUDF, WindowUDF};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr_common::physical_expr::proto_decode::PhysicalExprDecodeCtx;
+use datafusion::physical_expr_common::physical_expr::proto_encode::PhysicalExprEncodeCtx;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::recursive_query::RecursiveQueryExec;
 use datafusion::physical_plan::work_table::WorkTableExec;
@@ -27,6 +30,7 @@ use crate::random::{self, TaskRandom};
 use crate::reader::{StageReaderExec, StageReaderMessage};
 use crate::recursive::{self, RecursiveQueryMessage, WorkTableMessage};
 use crate::sample::{SampleExec, SampleMessage};
+use crate::wire::{CarriedExpr, CarriedOperator, filtered, functions};
 
 /// One of our operators on the wire.
 #[derive(Clone, PartialEq, Message)]
@@ -44,6 +48,9 @@ pub(crate) struct OperatorMessage {
     /// The branches of a union travel as its children.
     #[prost(message, optional, tag = "6")]
     pub(crate) union: Option<UnionMessage>,
+    /// What DataFusion's encoding of an operator, which travels as the only child, has lost.
+    #[prost(message, optional, tag = "7")]
+    pub(crate) carried: Option<CarriedOperator>,
 }
 
 /// A union: the number of partitions, and of operators, of each branch.
@@ -59,18 +66,44 @@ pub(crate) struct UnionMessage {
 /// for those that are bound to the rows of a task.
 #[derive(Debug)]
 pub struct GnistCodec {
-    random: Option<TaskRandom>,
+    /// The functions that executors know.
+    functions: Arc<TaskContext>,
+    draws: Draws,
+    /// The name of an operator or expression that has no encoding, once one was met.
+    refused: OnceLock<String>,
+}
+
+/// How calls of `random()` and `uuid()` are decoded.
+#[derive(Debug)]
+enum Draws {
+    /// As the driver planned them.
+    AsPlanned,
+    /// Bound to the rows of one task.
+    OfTask(TaskRandom),
 }
 
 impl GnistCodec {
-    /// The codec that encodes.
-    pub(crate) fn to_encode() -> Self {
-        Self { random: None }
+    /// The codec that encodes, and that decodes what is only looked at.
+    pub(crate) fn of_driver(functions: &Arc<TaskContext>) -> Self {
+        let functions = Arc::clone(functions);
+        Self { functions, draws: Draws::AsPlanned, refused: OnceLock::new() }
     }
 
     /// The codec that decodes the program of one attempt.
-    pub(crate) fn to_decode(random: TaskRandom) -> Self {
-        Self { random: Some(random) }
+    pub(crate) fn of_task(functions: &Arc<TaskContext>, random: TaskRandom) -> Self {
+        Self { draws: Draws::OfTask(random), ..Self::of_driver(functions) }
+    }
+
+    /// Why nothing was encoded: what has no encoding, if that was it.
+    pub(crate) fn explain(&self, error: DataFusionError) -> DataFusionError {
+        match self.refused.get() {
+            Some(name) => functions::cannot_travel(name),
+            None => error,
+        }
+    }
+
+    fn refuse(&self, name: &str) -> DataFusionError {
+        functions::cannot_travel(self.refused.get_or_init(|| name.to_owned()))
     }
 }
 
@@ -85,7 +118,7 @@ impl PhysicalExtensionCodec for GnistCodec {
         let message = OperatorMessage::decode(buf)
             .map_err(|error| internal_datafusion_err!("an operator does not decode: {error}"))?;
         let decode_context = PhysicalPlanDecodeContext::new(context, self);
-        // Those that depend on the task are decoded by [`Decoder`].
+        // Those that depend on the task are decoded by [`crate::decoder::Decoder`].
         match message {
             OperatorMessage { work_table: Some(table), .. } => {
                 Ok(Arc::new(recursive::decode_work_table(&table)?))
@@ -93,40 +126,94 @@ impl PhysicalExtensionCodec for GnistCodec {
             OperatorMessage { sample: Some(sample), .. } => {
                 Ok(Arc::new(SampleExec::decode(&sample, inputs, &decode_context, converter)?))
             }
+            OperatorMessage { carried: Some(carried), .. } => carried.restore(inputs),
             _ => internal_err!("an unknown operator"),
         }
     }
 
+    /// Never reached for our own operators: [`crate::encoder::Encoder`] encodes them.
     fn try_encode(
         &self,
         node: Arc<dyn ExecutionPlan>,
-        buf: &mut Vec<u8>,
-        converter: &dyn PhysicalProtoConverterExtension,
+        _: &mut Vec<u8>,
+        _: &dyn PhysicalProtoConverterExtension,
     ) -> Result<()> {
-        let message = operator_message(&node, self, converter)?.ok_or_else(|| {
-            DataFusionError::NotImplemented(format!(
-                "the operator `{}` can't travel to an executor yet",
-                node.name()
-            ))
-        })?;
-        buf.extend_from_slice(&canonical::encode(&message));
-        Ok(())
+        Err(self.refuse(&words_for(node.name())))
+    }
+
+    fn try_encode_expr(
+        &self,
+        node: &Arc<dyn PhysicalExpr>,
+        _: &mut Vec<u8>,
+        _: &PhysicalExprEncodeCtx<'_>,
+    ) -> Result<()> {
+        Err(self.refuse(&node.to_string()))
+    }
+
+    fn try_decode_expr(
+        &self,
+        buf: &[u8],
+        inputs: &[Arc<dyn PhysicalExpr>],
+        _: &PhysicalExprDecodeCtx<'_>,
+    ) -> Result<Arc<dyn PhysicalExpr>> {
+        let message = CarriedExpr::decode(buf)
+            .map_err(|error| internal_datafusion_err!("an expression does not decode: {error}"))?;
+        message.restore(inputs)
     }
 
     fn try_encode_udf(&self, function: &ScalarUDF, buf: &mut Vec<u8>) -> Result<()> {
-        buf.extend(random::encode(function));
+        let Some(kind) = random::encode(function) else {
+            return functions::check_scalar(&self.functions, function);
+        };
+        buf.push(kind);
         Ok(())
     }
 
     fn try_decode_udf(&self, name: &str, buf: &[u8]) -> Result<Arc<ScalarUDF>> {
-        let bound = match (&self.random, buf) {
-            (Some(random), [kind]) => random.decode(*kind),
+        let bound = match (&self.draws, buf) {
+            (Draws::OfTask(random), [kind]) => random.decode(*kind),
+            (Draws::AsPlanned, [kind]) => random::as_planned(*kind),
             _ => None,
         };
-        bound.ok_or_else(|| {
-            DataFusionError::Plan(format!("the function `{name}` is not known to this executor"))
-        })
+        bound.ok_or_else(|| functions::unknown(name))
     }
+
+    fn try_encode_udaf(&self, function: &AggregateUDF, buf: &mut Vec<u8>) -> Result<()> {
+        let mark = match filtered::of(function) {
+            Some(filtered) => {
+                functions::mark_of_aggregate(&self.functions, filtered.inner())?;
+                filtered::MARK
+            }
+            None => functions::mark_of_aggregate(&self.functions, function)?,
+        };
+        buf.extend_from_slice(mark);
+        Ok(())
+    }
+
+    fn try_decode_udaf(&self, name: &str, buf: &[u8]) -> Result<Arc<AggregateUDF>> {
+        match (self.functions.aggregate_functions().get(name), buf) {
+            (Some(inner), filtered::MARK) => Ok(filtered::filtered(Arc::clone(inner))),
+            (Some(inner), functions::IN_ORDER) => functions::in_order(inner),
+            _ => Err(functions::unknown(name)),
+        }
+    }
+
+    fn try_encode_udwf(&self, function: &WindowUDF, _: &mut Vec<u8>) -> Result<()> {
+        functions::check_window(&self.functions, function)
+    }
+
+    fn try_encode_higher_order_function(
+        &self,
+        function: &HigherOrderUDF,
+        _: &mut Vec<u8>,
+    ) -> Result<()> {
+        functions::check_higher_order(&self.functions, function)
+    }
+}
+
+/// An operator's name as people know it.
+fn words_for(operator: &str) -> String {
+    operator.strip_suffix("Exec").unwrap_or(operator).to_owned()
 }
 
 /// One of our operators on the wire, without its children; nothing for those of DataFusion.

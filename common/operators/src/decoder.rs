@@ -23,8 +23,10 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::Schema;
 use datafusion::common::{Result, internal_datafusion_err, internal_err};
+use datafusion::logical_expr::physical_planning_context::{ScalarSubqueryResults, SubqueryIndex};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Literal;
+use datafusion::physical_expr::scalar_subquery::ScalarSubqueryExpr;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::union::UnionExec;
 use datafusion_proto::physical_plan::from_proto::parse_physical_expr_with_converter;
@@ -50,7 +52,8 @@ use crate::source::Sources;
 /// expressions shared.
 #[derive(Debug)]
 pub struct Decoder<'a> {
-    bindings: &'a Bindings,
+    /// What fills the holes of values; absent where they stay open.
+    bindings: Option<&'a Bindings>,
     sources: &'a dyn Sources,
     /// The only partition that is left of what is decoded next; none to decode all of them.
     task: Cell<Option<u32>>,
@@ -64,7 +67,14 @@ impl<'a> Decoder<'a> {
     /// A decoder of partition `task` of a plan, or of all partitions.
     pub fn new(bindings: &'a Bindings, sources: &'a dyn Sources, task: Option<u32>) -> Self {
         let measuring = RefCell::new(bindings.is_measured.then(Measuring::default));
+        let bindings = Some(bindings);
         Self { bindings, sources, task: Cell::new(task), measuring, shared: RefCell::default() }
+    }
+
+    /// A decoder of all of a plan that is only looked at: values stay holes.
+    pub(crate) fn with_holes(sources: &'a dyn Sources) -> Self {
+        let (measuring, shared) = (RefCell::default(), RefCell::default());
+        Self { bindings: None, sources, task: Cell::new(None), measuring, shared }
     }
 
     pub(crate) fn sources(&self) -> &'a dyn Sources {
@@ -205,8 +215,20 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    fn bound_value(&self, ordinal: u32) -> Result<Arc<dyn PhysicalExpr>> {
-        let value = self.bindings.values.get(ordinal as usize).ok_or_else(|| {
+    fn bound_value(
+        &self,
+        hole: &protobuf::PhysicalScalarSubqueryExprNode,
+    ) -> Result<Arc<dyn PhysicalExpr>> {
+        let ordinal = hole.index as usize;
+        let Some(bindings) = self.bindings else {
+            let of_type = hole.data_type.as_ref();
+            let of_type = of_type.ok_or_else(|| internal_datafusion_err!("a hole of no type"))?;
+            let results = ScalarSubqueryResults::new(0);
+            let index = SubqueryIndex::new(ordinal);
+            let hole = ScalarSubqueryExpr::new(of_type.try_into()?, hole.nullable, index, results);
+            return Ok(Arc::new(hole));
+        };
+        let value = bindings.values.get(ordinal).ok_or_else(|| {
             internal_datafusion_err!("the job's bindings have no value number {ordinal}")
         })?;
         Ok(Arc::new(Literal::new(value.clone())))
@@ -242,7 +264,7 @@ impl PhysicalProtoConverterExtension for Decoder<'_> {
         context: &PhysicalPlanDecodeContext<'_>,
     ) -> Result<Arc<dyn PhysicalExpr>> {
         if let Some(ExprType::ScalarSubquery(subquery)) = &proto.expr_type {
-            return self.bound_value(subquery.index);
+            return self.bound_value(subquery);
         }
         let parsed = parse_physical_expr_with_converter(proto, schema, context, self)?;
         let Some(id) = proto.expr_id else {

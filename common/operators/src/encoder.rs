@@ -4,6 +4,8 @@
 //! - Identities of shared expressions come from a counter of the process; here they are numbered
 //!   anew, so that the same query planned twice is the same program.
 //! - Subquery values become the ordinals of bindings.
+//!
+//! What DataFusion's encoding loses is carried beside it: see [`crate::wire`].
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,6 +13,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::Schema;
 use datafusion::common::{Result, internal_datafusion_err, internal_err};
+use datafusion::execution::TaskContext;
 use datafusion::logical_expr::physical_planning_context::ScalarSubqueryResults;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::scalar_subquery::ScalarSubqueryExpr;
@@ -25,14 +28,17 @@ use datafusion_proto::physical_plan::{
 use datafusion_proto::protobuf;
 use datafusion_proto::protobuf::physical_expr_node::ExprType;
 
-use crate::codec::{OperatorMessage, UnionMessage, extension, operator_message};
+use crate::codec::{GnistCodec, OperatorMessage, UnionMessage, extension, operator_message};
 use crate::leaves;
 use crate::measured::operators_of;
 use crate::source::{Place, Scanned};
+use crate::wire::{self, Input};
 
 /// Encodes plans; knows which binding each scalar subquery of the query is.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Encoder {
+    /// The functions that executors know.
+    functions: Arc<TaskContext>,
     /// The results containers of the query's subquery levels, with the ordinal of their first.
     subqueries: Vec<(ScalarSubqueryResults, usize)>,
     /// Ordinals met since [`Encoder::recording`] began.
@@ -55,6 +61,16 @@ struct InProgram {
 }
 
 impl Encoder {
+    /// An encoder of plans for executors with the functions of `functions`.
+    pub fn new(functions: Arc<TaskContext>) -> Self {
+        let (met, program) = (RefCell::default(), RefCell::default());
+        Self { functions, subqueries: Vec::new(), met, program }
+    }
+
+    pub(crate) fn codec(&self) -> GnistCodec {
+        GnistCodec::of_driver(&self.functions)
+    }
+
     /// Says that the subqueries of `results` are the bindings from ordinal `first` on.
     pub fn bind_subqueries(&mut self, results: ScalarSubqueryResults, first: usize) {
         self.subqueries.push((results, first));
@@ -92,6 +108,21 @@ impl Encoder {
             codec,
             self,
         )
+    }
+
+    /// An operator of DataFusion, wrapped with the fields that its encoding has lost.
+    fn with_lost_fields(
+        &self,
+        plan: &Arc<dyn ExecutionPlan>,
+        codec: &dyn PhysicalExtensionCodec,
+    ) -> Result<protobuf::PhysicalPlanNode> {
+        let node = self.operator_to_proto(plan, codec)?;
+        let carried = wire::lost_of_operator(plan.as_ref())?;
+        if carried.is_none() {
+            return Ok(node);
+        }
+        let message = OperatorMessage { carried, ..OperatorMessage::default() };
+        Ok(extension(&message, vec![node]))
     }
 
     /// One of our operators, its children encoded here: DataFusion would not ask for them.
@@ -204,7 +235,7 @@ impl PhysicalProtoConverterExtension for Encoder {
             return Ok(leaf);
         }
         let Some(message) = operator_message(plan, codec, self)? else {
-            return self.operator_to_proto(plan, codec);
+            return self.with_lost_fields(plan, codec);
         };
         if plan.is::<RecursiveQueryExec>() {
             return self.recursive(plan, &message, codec);
@@ -226,6 +257,16 @@ impl PhysicalProtoConverterExtension for Encoder {
         expr: &Arc<dyn PhysicalExpr>,
         codec: &dyn PhysicalExtensionCodec,
     ) -> Result<protobuf::PhysicalExprNode> {
+        if let Some(lost) = wire::lost_of_expr(expr)? {
+            let inputs = lost.inputs.iter();
+            let inputs = inputs.map(|input| match input {
+                Input::Whole(operand) => self.physical_expr_to_proto(operand, codec),
+                Input::AsDataFusion(whole) => {
+                    serialize_physical_expr_with_converter(whole, codec, self)
+                }
+            });
+            return Ok(lost.fields.with_inputs(inputs.collect::<Result<_>>()?));
+        }
         let mut node = serialize_physical_expr_with_converter(expr, codec, self)?;
         if let Some(ExprType::ScalarSubquery(subquery)) = &mut node.expr_type {
             let expr = expr

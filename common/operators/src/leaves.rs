@@ -23,6 +23,7 @@ use prost::Message;
 use crate::decoder::Decoder;
 use crate::encoder::Encoder;
 use crate::source::Scanned;
+use crate::wire::{self, CarriedOperator};
 
 /// A leaf that scans files or rows, on the wire.
 #[derive(Clone, PartialEq, Message)]
@@ -36,6 +37,9 @@ pub(crate) struct LeafMessage {
     /// A scan of rows, without the rows.
     #[prost(message, optional, tag = "3")]
     rows: Option<RowsMessage>,
+    /// What DataFusion's encoding of the scan has lost.
+    #[prost(message, optional, tag = "4")]
+    lost: Option<CarriedOperator>,
 }
 
 /// A [`MemorySourceConfig`] without its rows.
@@ -71,7 +75,7 @@ pub(crate) fn encode(
     let data = source.data_source();
     if let Some(rows) = data.downcast_ref::<MemorySourceConfig>() {
         let message = encode_rows(rows, codec, encoder)?;
-        let message = LeafMessage { ordinal, scan: None, rows: Some(message) };
+        let message = LeafMessage { ordinal, rows: Some(message), ..LeafMessage::default() };
         return Ok(Some((message, Scanned::Rows(rows.partitions().to_vec()))));
     }
     let Some(files) = data.downcast_ref::<FileScanConfig>() else { return Ok(None) };
@@ -84,7 +88,8 @@ pub(crate) fn encode(
         .build();
     let without: Arc<dyn ExecutionPlan> = DataSourceExec::from_data_source(without);
     let node = encoder.operator_to_proto(&without, codec)?;
-    let message = LeafMessage { ordinal, scan: Some(Box::new(node)), rows: None };
+    let lost = wire::lost_of_operator(plan.as_ref())?;
+    let message = LeafMessage { ordinal, scan: Some(Box::new(node)), rows: None, lost };
     Ok(Some((message, Scanned::Files(groups))))
 }
 
@@ -151,7 +156,11 @@ pub(crate) fn decode(
         // It told how the rows are spread over partitions, of which one is left.
         conf.output_partitioning = None;
     }
-    decoder.operator_from_proto(&scan, context)
+    let scan = decoder.operator_from_proto(&scan, context)?;
+    match &message.lost {
+        Some(lost) => lost.restore(&[scan]),
+        None => Ok(scan),
+    }
 }
 
 /// Rows in memory. Their orderings travel in terms of the projected columns, and are asked for in

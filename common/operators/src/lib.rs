@@ -19,8 +19,10 @@
 //! random      random() and uuid(), the same in every attempt
 //! measured    what every operator of a plan does, for EXPLAIN ANALYZE
 //! sample      SampleExec, the rows that split points are chosen from
+//! contexts    functions and settings as executors have them
 //! recursive   recursive queries on the wire
 //! block       Arrow batches <-> checksummed bytes
+//! wire        what DataFusion's encoding loses of a plan, carried beside it
 //! tree        rebuilding plans node by node
 //! failure     DataFusion's errors as Gnist's closed kinds
 //! ```
@@ -30,6 +32,7 @@ pub mod block;
 mod canonical;
 mod coalesce;
 pub mod codec;
+pub mod contexts;
 pub mod decoder;
 pub mod encoder;
 pub mod exchange;
@@ -47,3 +50,4 @@ pub mod sample;
 pub mod size;
 pub mod source;
 pub mod tree;
+pub mod wire;

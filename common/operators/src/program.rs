@@ -48,7 +48,7 @@ use crate::random::TaskRandom;
 use crate::source::{Bound, Piece, PlaceMessage, Scanned, Sources};
 
 /// Stack for encoding: it recurses once or twice per operator.
-const ENCODER_STACK_BYTES: usize = 256 << 20;
+pub(crate) const ENCODER_STACK_BYTES: usize = 256 << 20;
 
 /// Stack for decoding, per message within a message: an operator is one or two.
 const DECODER_STACK_BYTES_PER_LEVEL: usize = 48 << 10;
@@ -146,8 +146,9 @@ fn encode_message(
     placement: &Placement,
     encoder: &Encoder,
 ) -> Result<PlanProgram> {
-    let codec = GnistCodec::to_encode();
-    let node = encoder.execution_plan_to_proto(plan, &codec)?;
+    let codec = encoder.codec();
+    let node = encoder.execution_plan_to_proto(plan, &codec);
+    let node = node.map_err(|error| codec.explain(error))?;
     let mut message = PlanProgram { plan: Some(Box::new(node)), ..PlanProgram::default() };
     match placement {
         Placement::Single => {}
@@ -213,7 +214,7 @@ impl Program {
         task: TaskId,
         bindings: &Bindings,
         sources: &dyn Sources,
-        context: &TaskContext,
+        context: &Arc<TaskContext>,
     ) -> Result<Option<Instance>> {
         match self {
             Self::Empty => Ok(None),
@@ -236,22 +237,49 @@ fn instantiate(
     message: &PlanProgram,
     task: TaskId,
     (bindings, sources): (&Bindings, &dyn Sources),
+    context: &Arc<TaskContext>,
+) -> Result<Instance> {
+    let codec = GnistCodec::of_task(context, TaskRandom::new(bindings.seed, task));
+    let decoder = Decoder::new(bindings, sources, Some(task.partition));
+    decode_message(message, &codec, &decoder, context)
+}
+
+/// All of a program's plan as the driver planned it, values still holes, to be compared.
+///
+/// # Errors
+/// As [`Program::instantiate`].
+pub(crate) fn decode_whole(
+    program: &[u8],
+    sources: &dyn Sources,
+    context: &Arc<TaskContext>,
+) -> Result<Instance> {
+    let Program::Template(template) = Program::decode(ProgramKind::Plan, program)? else {
+        return Err(internal_datafusion_err!("a program has no plan"));
+    };
+    on_stack_for(template.depth, || {
+        let codec = GnistCodec::of_driver(context);
+        decode_message(&template.message, &codec, &Decoder::with_holes(sources), context)
+    })
+}
+
+fn decode_message(
+    message: &PlanProgram,
+    codec: &GnistCodec,
+    decoder: &Decoder<'_>,
     context: &TaskContext,
 ) -> Result<Instance> {
-    let codec = GnistCodec::to_decode(TaskRandom::new(bindings.seed, task));
-    let decoder = Decoder::new(bindings, sources, Some(task.partition));
-    let decode_context = PhysicalPlanDecodeContext::new(context, &codec);
+    let decode_context = PhysicalPlanDecodeContext::new(context, codec);
     let node =
         message.plan.as_ref().ok_or_else(|| internal_datafusion_err!("a program has no plan"))?;
     let plan = decoder.proto_to_execution_plan(node, &decode_context)?;
     let schema = plan.schema();
     let placement = match (&message.partitioning, &message.ranges) {
         (_, Some(ranges)) => {
-            Placement::Ranges(decode_ranges(ranges, &schema, &decode_context, &decoder)?)
+            Placement::Ranges(decode_ranges(ranges, &schema, &decode_context, decoder)?)
         }
         (partitioning, None) => {
             let partitioning = partitioning.as_ref();
-            parse_protobuf_partitioning(partitioning, &decode_context, &schema, &decoder)?
+            parse_protobuf_partitioning(partitioning, &decode_context, &schema, decoder)?
                 .map_or(Placement::Single, Placement::Partitioned)
         }
     };

@@ -53,6 +53,14 @@ pub(crate) fn encode(function: &ScalarUDF) -> Option<u8> {
     Some(u8::try_from(at).expect("two kinds"))
 }
 
+/// The function as the driver planned it.
+pub(crate) fn as_planned(kind: u8) -> Option<Arc<ScalarUDF>> {
+    Some(match KINDS.get(usize::from(kind))? {
+        Kind::Random => datafusion::functions::math::random(),
+        Kind::Uuid => datafusion::functions::string::uuid(),
+    })
+}
+
 /// Gives every call of one instance its own sequence.
 #[derive(Debug)]
 pub(crate) struct TaskRandom {

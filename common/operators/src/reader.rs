@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::common::{Result, internal_err};
+use datafusion::common::{Result, ScalarValue, internal_err};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{AcrossPartitions, ConstExpr, EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
@@ -26,10 +26,10 @@ use datafusion::physical_plan::{
 };
 
 use datafusion_proto::physical_plan::from_proto::{
-    parse_physical_exprs, parse_physical_sort_exprs,
+    parse_physical_exprs, parse_physical_sort_exprs, parse_protobuf_partitioning,
 };
 use datafusion_proto::physical_plan::to_proto::{
-    serialize_physical_exprs, serialize_physical_sort_exprs,
+    serialize_partitioning, serialize_physical_exprs, serialize_physical_sort_exprs,
 };
 use datafusion_proto::physical_plan::{
     PhysicalExtensionCodec, PhysicalPlanDecodeContext, PhysicalProtoConverterExtension,
@@ -137,14 +137,21 @@ pub(crate) struct StageReaderMessage {
     input: u32,
     #[prost(uint32, tag = "2")]
     mode: u32,
-    #[prost(uint32, tag = "3")]
-    partitions: u32,
+    #[prost(message, optional, tag = "3")]
+    partitioning: Option<protobuf::Partitioning>,
     #[prost(message, optional, tag = "4")]
     schema: Option<protobuf::Schema>,
     #[prost(message, repeated, tag = "5")]
-    ordering: Vec<protobuf::PhysicalSortExprNode>,
+    orderings: Vec<OrderingMessage>,
     #[prost(message, repeated, tag = "6")]
     equal: Vec<EqualMessage>,
+}
+
+/// An order that the rows of each partition have.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct OrderingMessage {
+    #[prost(message, repeated, tag = "1")]
+    keys: Vec<protobuf::PhysicalSortExprNode>,
 }
 
 /// Expressions that are equal in every row.
@@ -155,6 +162,12 @@ pub(crate) struct EqualMessage {
     /// Whether all rows of a partition have the same value.
     #[prost(bool, tag = "2")]
     is_constant: bool,
+    /// Whether the rows of all partitions have the same value.
+    #[prost(bool, tag = "3")]
+    is_uniform: bool,
+    /// That value, where it is known.
+    #[prost(message, optional, tag = "4")]
+    value: Option<protobuf::ScalarValue>,
 }
 
 const MODES: [ReadMode; 5] =
@@ -166,15 +179,18 @@ impl StageReaderExec {
         codec: &dyn PhysicalExtensionCodec,
         converter: &dyn PhysicalProtoConverterExtension,
     ) -> Result<StageReaderMessage> {
-        let count = self.properties.partitioning.partition_count();
-        let ordering = self.properties.output_ordering().into_iter().flatten().cloned();
+        let partitioning = serialize_partitioning(&self.properties.partitioning, codec, converter)?;
+        let orderings = self.properties.eq_properties.oeq_class().iter().map(|ordering| {
+            let keys = serialize_physical_sort_exprs(ordering.iter().cloned(), codec, converter)?;
+            Ok(OrderingMessage { keys })
+        });
         let mode = MODES.iter().position(|mode| *mode == self.mode);
         Ok(StageReaderMessage {
             input: u32::try_from(self.input).expect("inputs are few"),
             mode: u32::try_from(mode.expect("every mode is listed")).expect("a few modes"),
-            partitions: u32::try_from(count).expect("partition counts are u32"),
+            partitioning: Some(partitioning),
             schema: Some(self.schema().as_ref().try_into()?),
-            ordering: serialize_physical_sort_exprs(ordering, codec, converter)?,
+            orderings: orderings.collect::<Result<_>>()?,
             equal: self.encode_equal(codec, converter)?,
         })
     }
@@ -186,9 +202,16 @@ impl StageReaderExec {
     ) -> Result<Vec<EqualMessage>> {
         let equivalence = &self.properties.eq_properties;
         let classes = equivalence.eq_group().iter().map(|class| {
+            let constant = class.iter().find_map(|expr| equivalence.is_expr_constant(expr));
+            let value = match &constant {
+                Some(AcrossPartitions::Uniform(Some(value))) => Some(value.try_into()?),
+                _ => None,
+            };
             Ok(EqualMessage {
                 exprs: serialize_physical_exprs(class.iter(), codec, converter)?,
-                is_constant: class.iter().any(|expr| equivalence.is_expr_constant(expr).is_some()),
+                is_constant: constant.is_some(),
+                is_uniform: matches!(constant, Some(AcrossPartitions::Uniform(_))),
+                value,
             })
         });
         classes.collect()
@@ -206,22 +229,43 @@ impl StageReaderExec {
             return internal_err!("a stage reader has no schema");
         };
         let schema = Arc::new(Schema::try_from(schema)?);
-        let ordering = parse_physical_sort_exprs(&message.ordering, context, &schema, converter)?;
         let mut equivalence = EquivalenceProperties::new(Arc::clone(&schema));
         for equal in &message.equal {
             let exprs = parse_physical_exprs(&equal.exprs, context, &schema, converter)?;
-            add_equal(&mut equivalence, &exprs, equal.is_constant)?;
+            add_equal(&mut equivalence, &exprs, equal.constant()?)?;
         }
-        equivalence.add_ordering(ordering);
-        let partitioning = Partitioning::UnknownPartitioning(message.partitions as usize);
+        for ordering in &message.orderings {
+            let keys = &ordering.keys;
+            let keys = parse_physical_sort_exprs(keys, context, &schema, converter)?;
+            equivalence.add_ordering(keys);
+        }
+        let partitioning = message.partitioning.as_ref();
+        let partitioning = parse_protobuf_partitioning(partitioning, context, &schema, converter)?;
+        let Some(partitioning) = partitioning else {
+            return internal_err!("a stage reader has no partitions");
+        };
         Ok(Self::new(message.input as usize, *mode, equivalence, partitioning))
+    }
+}
+
+impl EqualMessage {
+    /// How far the expressions are constant, if they are.
+    fn constant(&self) -> Result<Option<AcrossPartitions>> {
+        if !self.is_constant {
+            return Ok(None);
+        }
+        if !self.is_uniform {
+            return Ok(Some(AcrossPartitions::Heterogeneous));
+        }
+        let value = self.value.as_ref().map(ScalarValue::try_from).transpose()?;
+        Ok(Some(AcrossPartitions::Uniform(value)))
     }
 }
 
 fn add_equal(
     equivalence: &mut EquivalenceProperties,
     exprs: &[Arc<dyn PhysicalExpr>],
-    is_constant: bool,
+    constant: Option<AcrossPartitions>,
 ) -> Result<()> {
     let Some((first, others)) = exprs.split_first() else {
         return Ok(());
@@ -229,9 +273,8 @@ fn add_equal(
     for other in others {
         equivalence.add_equal_conditions(Arc::clone(first), Arc::clone(other))?;
     }
-    if is_constant {
-        let constant = ConstExpr::new(Arc::clone(first), AcrossPartitions::Heterogeneous);
-        equivalence.add_constants([constant])?;
+    if let Some(constant) = constant {
+        equivalence.add_constants([ConstExpr::new(Arc::clone(first), constant)])?;
     }
     Ok(())
 }

@@ -49,7 +49,7 @@ pub(super) struct CutStage {
 }
 
 /// Cuts one query.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Cutter {
     pub(super) drafts: Vec<CutStage>,
     pub(super) encoder: Encoder,
@@ -58,6 +58,10 @@ pub(super) struct Cutter {
 }
 
 impl Cutter {
+    pub(super) fn new(encoder: Encoder) -> Self {
+        Self { drafts: Vec::new(), encoder, bindings: 0, sorts: Vec::new() }
+    }
+
     /// Cuts a plan whose rows go to the driver.
     pub(super) fn cut_root(&mut self, plan: Plan, output: DraftOutput) -> Result<usize> {
         self.add(plan, Placement::Single, output)

@@ -16,11 +16,13 @@ mod repeatability;
 mod rewrite;
 mod same;
 mod sort;
+mod sources;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use datafusion::common::Result;
+use datafusion::execution::TaskContext;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use gnist_common::graph::{InputMode, Repeatability};
 use gnist_operators::encoder::Encoder;
@@ -34,6 +36,7 @@ pub(crate) use cooperative::CooperativeJoins;
 pub(crate) use partitions::{input_bytes, partitions_for};
 pub(crate) use repeatability::{Draws, repeatability_of};
 pub(crate) use sort::RangeSort;
+pub(crate) use sources::refuse_unknown;
 
 /// A stage before it has an id.
 #[derive(Debug)]
@@ -103,25 +106,32 @@ pub(crate) struct JobPlan {
     pub(crate) sorts: Vec<RangeSort>,
 }
 
-/// Plans the stages of a query for a cluster.
+/// Plans the stages of a query for a cluster whose executors decode plans in `context`.
 ///
 /// # Errors
-/// `NotImplemented` naming an operator that no executor can run yet.
-pub(crate) fn plan_job(plan: Arc<dyn ExecutionPlan>) -> Result<JobPlan> {
+/// `NotImplemented` naming an operator, function or field that no executor would get.
+pub(crate) fn plan_job(
+    plan: Arc<dyn ExecutionPlan>,
+    context: &Arc<TaskContext>,
+) -> Result<JobPlan> {
     let plan = rewrite::for_tasks(plan)?;
-    let mut cutter = cut::Cutter::default();
+    let mut cutter = cut::Cutter::new(Encoder::new(Arc::clone(context)));
     cutter.cut_result(plan)?;
     let cut::Cutter { drafts, encoder, bindings, sorts } = cutter;
-    let drafts = drafts.into_iter().map(|draft| finish(draft, &encoder)).collect::<Result<_>>()?;
+    let drafts = drafts.into_iter().map(|draft| {
+        let (encoded, values) =
+            encoder.recording(|encoder| encode_program(&draft.plan, &draft.placement, encoder))?;
+        Ok(finish(draft, encoded, values))
+    });
+    let drafts = drafts.collect::<Result<_>>()?;
     Ok(same::once(JobPlan { drafts, bindings, sorts }))
 }
 
-fn finish(draft: cut::CutStage, encoder: &Encoder) -> Result<StageDraft> {
+fn finish(draft: cut::CutStage, encoded: Encoded, values: Vec<usize>) -> StageDraft {
     let partitions = draft.plan.output_partitioning().partition_count();
     let tasks = draft.tasks.unwrap_or(partitions);
-    let (Encoded { bytes: program, scanned }, values) =
-        encoder.recording(|encoder| encode_program(&draft.plan, &draft.placement, encoder))?;
-    Ok(StageDraft {
+    let Encoded { bytes: program, scanned } = encoded;
+    StageDraft {
         repeatability: repeatability_of(&draft.plan, Draws::ByRow),
         is_volatile: is_volatile(&draft.plan),
         tasks: u32::try_from(tasks).expect("partition counts are u32"),
@@ -133,7 +143,7 @@ fn finish(draft: cut::CutStage, encoder: &Encoder) -> Result<StageDraft> {
         values,
         program,
         scanned,
-    })
+    }
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use datafusion::datasource::MemTable;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use gnist_common::graph::ContentHash;
+use gnist_operators::contexts::Contexts;
 
 use super::plan_job;
 use crate::content::content_hash;
@@ -58,10 +59,12 @@ async fn session() -> SessionContext {
 
 async fn programs() -> Vec<ContentHash> {
     let context = session().await;
+    let executors = Contexts::of_executors(context.runtime_env()).of(&[]).unwrap();
     let mut hashes = Vec::new();
     for query in QUERIES {
         let plan = context.sql(query).await.unwrap().create_physical_plan().await.unwrap();
-        let job = plan_job(plan).unwrap_or_else(|error| panic!("{query}: {error}"));
+        let job = plan_job(plan, &executors);
+        let job = job.unwrap_or_else(|error| panic!("{query}: {error}"));
         hashes.extend(job.drafts.iter().map(|draft| content_hash(&draft.program)));
     }
     hashes

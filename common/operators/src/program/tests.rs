@@ -60,7 +60,8 @@ fn files(names: &[&[&str]]) -> Plan {
 }
 
 fn encode(plan: &Plan) -> Encoded {
-    encode_program(plan, &Placement::Single, &Encoder::default()).unwrap()
+    let functions = SessionContext::new().task_ctx();
+    encode_program(plan, &Placement::Single, &Encoder::new(functions)).unwrap()
 }
 
 /// The instance of one task.
