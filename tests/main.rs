@@ -7,6 +7,7 @@
 
 mod architecture;
 mod backends;
+mod blocks;
 mod cluster;
 mod command;
 mod content;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
     trials.extend(wire::trials());
     trials.extend(explain::trials());
     trials.extend(starved::trials());
+    trials.extend(blocks::trials());
     trials.extend(loss::trials());
     trials.extend(recomputed::trials());
     trials.extend(memory::trials());

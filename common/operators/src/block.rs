@@ -11,7 +11,7 @@
 use arrow_ipc::CompressionType;
 use arrow_ipc::reader::StreamDecoder;
 use arrow_ipc::writer::{IpcWriteOptions, StreamWriter};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::buffer::Buffer;
 use datafusion::arrow::datatypes::Schema;
@@ -134,6 +134,19 @@ fn whole_length(bytes: &[u8]) -> usize {
     usize::try_from(body).unwrap_or(usize::MAX).saturating_add(HEADER_BYTES)
 }
 
+/// Splits the first whole block off a stream of blocks, nothing while it is incomplete.
+///
+/// # Errors
+/// `Damaged` when what comes first is not the beginning of a block.
+pub fn split_first_block(stream: &mut BytesMut) -> Result<Option<Bytes>, BlockError> {
+    let Some(header) = stream.get(..HEADER_BYTES) else { return Ok(None) };
+    if &header[..4] != MAGIC {
+        return Err(BlockError::Damaged { reason: "it does not begin as a block does" });
+    }
+    let whole = whole_length(header);
+    Ok((stream.len() >= whole).then(|| stream.split_to(whole).freeze()))
+}
+
 fn decode_body(bytes: &Bytes) -> Result<Vec<RecordBatch>, BlockError> {
     let mut body = Buffer::from(bytes.slice(HEADER_BYTES..));
     let mut decoder = StreamDecoder::new();
@@ -192,13 +205,24 @@ mod tests {
     }
 
     #[test]
-    fn blocks_one_after_another_are_decoded_in_order() {
-        let encode = |batch: &RecordBatch| {
-            encode_block(&batch.schema(), std::slice::from_ref(batch), BlockCodec::Plain)
-        };
-        let batches = [batch(1), batch(2), batch(3)];
-        let blocks: Vec<Bytes> = batches.iter().map(|batch| encode(batch).expect("ok")).collect();
-        assert_eq!(decode_block(&blocks.concat().into()).expect("decodes"), batches);
+    fn a_stream_of_blocks_splits_at_their_ends_wherever_it_is_cut() {
+        let blocks: Vec<Bytes> = (1..4)
+            .map(|n| {
+                encode_block(&batch(n).schema(), &[batch(n)], BlockCodec::Plain).expect("encodes")
+            })
+            .collect();
+        let (mut stream, mut split) = (BytesMut::new(), Vec::new());
+        for chunk in blocks.concat().chunks(100) {
+            stream.extend_from_slice(chunk);
+            while let Some(block) = split_first_block(&mut stream).expect("undamaged") {
+                split.push(block);
+            }
+        }
+        assert_eq!(split, blocks);
+        let whole = decode_block(&blocks.concat().into()).expect("decodes");
+        assert_eq!(whole, [batch(1), batch(2), batch(3)]);
+        assert!(stream.is_empty());
+        assert!(split_first_block(&mut BytesMut::from(&[0_u8; 20][..])).is_err());
     }
 
     #[test]
