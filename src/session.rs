@@ -37,6 +37,7 @@ pub struct SessionBuilder {
     broadcast_threshold: ByteSize,
     sort_threshold: ByteSize,
     batch_rows: usize,
+    ansi: bool,
     heartbeat_interval: Duration,
     lease: Duration,
 }
@@ -63,6 +64,7 @@ impl Session {
             broadcast_threshold: ByteSize::mib(10),
             sort_threshold: ByteSize::mib(32),
             batch_rows: 8192,
+            ansi: true,
             heartbeat_interval: Duration::from_secs(1),
             lease: Duration::from_secs(10),
         }
@@ -141,6 +143,13 @@ impl SessionBuilder {
     #[must_use]
     pub fn batch_rows(mut self, rows: usize) -> Self {
         self.batch_rows = rows;
+        self
+    }
+
+    /// Whether an overflow of integers and decimals is an error.
+    #[must_use]
+    pub fn ansi(mut self, ansi: bool) -> Self {
+        self.ansi = ansi;
         self
     }
 
@@ -253,6 +262,7 @@ impl SessionBuilder {
             observer: self.observer,
             shuffle_partitions: self.shuffle_partitions,
             batch_rows: self.batch_rows,
+            ansi: self.ansi,
             broadcast_threshold: self.broadcast_threshold,
             sort_threshold: self.sort_threshold,
         })

@@ -16,6 +16,7 @@ mod functions;
 mod generated;
 mod loss;
 mod memory;
+mod numbers;
 mod process;
 mod recomputed;
 mod slt;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
     trials.extend(recomputed::trials());
     trials.extend(memory::trials());
     trials.extend(functions::trials());
+    trials.extend(numbers::trials());
     trials.extend(command::trials());
     trials.extend(content::trials());
     trials.extend(cluster::trials());

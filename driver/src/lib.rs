@@ -5,6 +5,7 @@
 //! session      SQL and DataFrames in, rows out
 //! settings     SET and RESET: taken or refused
 //! statement    what runs as a job, what stays here, what is refused
+//! numbers      rules that make numbers right: overflow, NaN, statistics of floats
 //! planner      physical plan -> drafts of stages
 //! job          drafts -> submitted stages -> rows (cluster)
 //! in_process   one stage, one task, rows handed over (local[N])
@@ -27,6 +28,7 @@ mod frames;
 mod in_process;
 mod job;
 mod jobs;
+mod numbers;
 mod planner;
 mod result;
 mod session;

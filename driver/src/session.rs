@@ -20,6 +20,8 @@ use gnist_common::ids::ApplicationId;
 use gnist_common::time::WallTime;
 use gnist_operators::contexts::Contexts;
 use gnist_operators::failure::failure_of;
+use gnist_operators::functions::register_functions;
+use gnist_operators::functions::settings::SqlSettings;
 use gnist_proto::link::DriverLink;
 use gnist_storage::{FileFormat, open_as, serve_paths};
 
@@ -28,6 +30,7 @@ use crate::error::{SessionError, not_yet};
 use crate::frames::{FramePlanner, NoCache};
 use crate::in_process::InProcess;
 use crate::jobs::{Jobs, reads_the_session};
+use crate::numbers::with_number_rules;
 use crate::planner::{CooperativeJoins, partitions_for};
 use crate::result::ResultStream;
 use crate::settings::{self, OwnSettings};
@@ -49,6 +52,8 @@ pub struct SessionParts {
     pub shuffle_partitions: Option<u32>,
     /// Rows per batch.
     pub batch_rows: usize,
+    /// Whether an overflow of integers and decimals is an error.
+    pub ansi: bool,
     /// Largest build side of a join that is sent whole to every executor of a cluster.
     pub broadcast_threshold: ByteSize,
     /// Sorted runs of a cluster above which many tasks merge a range each.
@@ -86,7 +91,8 @@ impl Session {
                 parts.batch_rows,
                 parts.shuffle_partitions,
                 parts.sort_threshold,
-            ));
+            ))
+            .with_option_extension(SqlSettings { ansi: parts.ansi });
         if in_process.is_none() {
             plan_for_tasks(&mut config, parts.broadcast_threshold);
         }
@@ -102,7 +108,7 @@ impl Session {
             opened_with: entries.map(|entry| (entry.key, entry.value)).collect(),
             contexts: Contexts::of_executors(Arc::clone(&runtime)),
         });
-        let state = SessionStateBuilder::new()
+        let mut state = with_number_rules(SessionStateBuilder::new())
             .with_config(config)
             .with_runtime_env(runtime)
             .with_default_features()
@@ -110,6 +116,7 @@ impl Session {
             .with_query_planner(Arc::new(FramePlanner::new(&jobs)))
             .with_cache_factory(Some(Arc::new(NoCache)))
             .build();
+        register_functions(&mut state).map_err(|error| failure_of(&error))?;
         let context = SessionContext::new_with_state(state);
         serve_paths(&context).map_err(|error| failure_of(&error))?;
         Ok(Self { context, jobs })

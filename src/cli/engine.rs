@@ -38,6 +38,7 @@ impl Engine {
             .observer(observer)
             .shuffle_partitions(config.shuffle_partitions().map(Into::into))
             .batch_rows(batch_rows)
+            .ansi(config.sql_ansi())
             .broadcast_threshold(config.broadcast_threshold())
             .sort_threshold(config.sort_sample_threshold())
             .lease(config.scheduler_heartbeat_interval(), config.scheduler_lease())

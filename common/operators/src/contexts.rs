@@ -14,6 +14,8 @@ use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::logical_expr::ScalarUDF;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
+use crate::functions::register_functions;
+
 /// Contexts that are kept: a session rarely changes its settings more often.
 const CONTEXTS_KEPT_MAX: usize = 64;
 
@@ -98,9 +100,11 @@ impl Contexts {
     }
 }
 
-/// The functions of every executor.
+/// The functions of every executor: DataFusion's and Gnist's.
 fn known_functions() -> Arc<TaskContext> {
-    SessionContext::new().task_ctx()
+    let mut state = SessionContext::new().state();
+    register_functions(&mut state).expect("the state of a session takes every function");
+    state.task_ctx()
 }
 
 /// The functions under other settings. Scalar functions alone keep settings.

@@ -24,6 +24,7 @@
 //! block       Arrow batches <-> checksummed bytes
 //! wire        what DataFusion's encoding loses of a plan, carried beside it
 //! tree        rebuilding plans node by node
+//! functions   functions of Gnist's own, known to driver and executors by name
 //! failure     DataFusion's errors as Gnist's closed kinds
 //! ```
 
@@ -37,6 +38,7 @@ pub mod decoder;
 pub mod encoder;
 pub mod exchange;
 pub mod failure;
+pub mod functions;
 mod instance;
 mod leaves;
 pub mod measured;

@@ -54,7 +54,8 @@ macro_rules! from_value {
     )*};
 }
 
-from_value!(Count => NonZeroU32, Size => ByteSize, Duration => Duration, Word => &'static str);
+from_value!(Count => NonZeroU32, Size => ByteSize, Duration => Duration, Word => &'static str,
+    Flag => bool);
 
 macro_rules! keys {
     ($($(#[doc = $doc:literal])+ $name:literal: $kind:expr, $default:expr => $getter:ident -> $type:ty;)+) => {
@@ -111,4 +112,9 @@ keys! {
     /// keys each; up to that, one task merges it all.
     "sort.sample_threshold": ValueKind::Size, Some("32MiB")
         => sort_sample_threshold -> ByteSize;
+    /// Whether an overflow of integers and decimals, a division by zero and a cast that does not fit
+    /// are errors. Otherwise integers wrap and the rest is null. Statements can set it too:
+    /// `SET sql.ansi = false`.
+    "sql.ansi": ValueKind::Flag, Some("true")
+        => sql_ansi -> bool;
 }

@@ -15,6 +15,8 @@ pub enum ValueKind {
     Size,
     /// A time, such as `10s`; never zero.
     Duration,
+    /// `true` or `false`.
+    Flag,
     /// One of these words.
     Word(&'static [&'static str]),
 }
@@ -28,6 +30,8 @@ pub enum Value {
     Size(ByteSize),
     /// See [`ValueKind::Duration`].
     Duration(Duration),
+    /// See [`ValueKind::Flag`].
+    Flag(bool),
     /// See [`ValueKind::Word`].
     Word(&'static str),
 }
@@ -54,6 +58,7 @@ impl ValueKind {
             Self::Count => trimmed.parse().ok().map(Value::Count),
             Self::Size => trimmed.parse().ok().map(Value::Size),
             Self::Duration => parse_duration(trimmed).map(Value::Duration),
+            Self::Flag => trimmed.parse().ok().map(Value::Flag),
             Self::Word(words) => {
                 words.iter().find(|word| **word == trimmed).map(|w| Value::Word(w))
             }
@@ -68,6 +73,7 @@ impl fmt::Display for ValueKind {
             Self::Count => f.write_str("a whole number, 1 or more"),
             Self::Size => f.write_str("a size such as `512MiB`"),
             Self::Duration => f.write_str("a time above zero such as `10s`, `500ms` or `2m`"),
+            Self::Flag => f.write_str("`true` or `false`"),
             Self::Word(words) => {
                 let quoted: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
                 write!(f, "one of {}", quoted.join(", "))
@@ -83,6 +89,7 @@ impl fmt::Display for Value {
             Self::Count(count) => write!(f, "{count}"),
             Self::Size(size) => f.write_str(&format_size(*size)),
             Self::Duration(duration) => f.write_str(&format_duration(*duration)),
+            Self::Flag(flag) => write!(f, "{flag}"),
             Self::Word(word) => f.write_str(word),
         }
     }

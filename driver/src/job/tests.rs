@@ -102,6 +102,7 @@ async fn session() -> (Session, Manager) {
         observer: None,
         shuffle_partitions: None,
         batch_rows: 8192,
+        ansi: true,
         broadcast_threshold: ByteSize(1 << 20),
         sort_threshold: ByteSize(1 << 20),
     });

@@ -94,7 +94,8 @@ fn bad_value(key: &str, error: DataFusionError) -> DataFusionError {
 
 /// Refuses a key of DataFusion that is not known or does nothing here.
 fn check(key: &str, known: impl Iterator<Item = String>, on_cluster: bool) -> Result<(), Failure> {
-    if KEYS.iter().any(|own| own.name == key) {
+    let known: Vec<String> = known.collect();
+    if KEYS.iter().any(|own| own.name == key) && !known.iter().any(|name| name == key) {
         let message = format!("`{key}` can't be changed in a session");
         let help = format!("give it at start: `--conf {key}=VALUE`");
         return Err(Failure::new(ErrorKind::Unsupported, message).with_help(help));
@@ -112,7 +113,6 @@ fn check(key: &str, known: impl Iterator<Item = String>, on_cluster: bool) -> Re
             None => failure,
         });
     }
-    let known: Vec<String> = known.collect();
     if known.iter().any(|name| name == key) {
         return Ok(());
     }

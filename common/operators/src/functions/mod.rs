@@ -1,0 +1,63 @@
+//! Functions of Gnist's own, by the names under which driver and executors know them.
+//!
+//! A function travels by name, so both sides register the same ones ([`register_functions`]).
+//! Some are called by users (`try_add`); others only by plans that the driver rewrites
+//! (`checked_add`, `normal_float`).
+//!
+//! ```text
+//! arithmetic   + - * / % and unary minus: an overflow is an error, or null (`try_*`)
+//! sum          sum over integers and decimals: an overflow of the total is an error, null, or wraps
+//! total        the 128-bit totals of `sum`, per group and per window frame
+//! average      avg whose window frames forget what leaves them, and try_avg
+//! sliding      sums of floats over window frames
+//! frames       variance, correlation and the like over window frames
+//! normal_float one NaN and one zero
+//! date_trunc   date_trunc of every date there is
+//! overflow     the error
+//! settings     `SET sql.ansi`
+//! ```
+
+pub mod arithmetic;
+mod average;
+mod date_trunc;
+mod decimal;
+mod frames;
+pub mod normal_float;
+mod overflow;
+pub mod settings;
+mod sliding;
+pub mod sum;
+mod total;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use datafusion::common::Result;
+use datafusion::execution::FunctionRegistry;
+use datafusion::logical_expr::AggregateUDF;
+
+pub use average::{avg, is_plain_avg};
+pub use frames::folded_frames;
+
+/// Registers every function of this module, over DataFusion's of the same name.
+///
+/// # Errors
+/// When the registry takes no functions.
+pub fn register_functions(registry: &mut dyn FunctionRegistry) -> Result<()> {
+    for function in arithmetic::all() {
+        registry.register_udf(function)?;
+    }
+    registry.register_udf(normal_float::function())?;
+    registry.register_udf(date_trunc::function())?;
+    for function in aggregates() {
+        registry.register_udaf(function)?;
+    }
+    Ok(())
+}
+
+fn aggregates() -> Vec<Arc<AggregateUDF>> {
+    let sums = sum::OnOverflow::ALL.into_iter().map(sum::sum);
+    sums.chain([avg(false), avg(true)]).chain(frames::all()).collect()
+}

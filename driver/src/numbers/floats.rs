@@ -1,0 +1,241 @@
+//! What compares floats sees one NaN and one zero: comparisons, join keys, groups, `DISTINCT`,
+//! sorts, window partitions, minimum and maximum.
+//!
+//! `normal_float` (gnist_operators) goes around a float wherever one is compared, as Spark's
+//! `NormalizeFloatingNumbers` does. To make floats normal where they arise was rejected: a table
+//! would come back with other zeros than it has, every scan would pay, and a filter above a
+//! projection could not go into a scan.
+//!
+//! Statistics of floats leave NaN out, so that a comparison of a normal float, which no pruning
+//! looks into, is also what keeps row groups with NaN from being skipped.
+
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::DataType;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::{DFSchema, Result, ScalarValue};
+use datafusion::logical_expr::expr::{AggregateFunctionParams, ScalarFunction, WindowFunction};
+use datafusion::logical_expr::{
+    Aggregate, Expr, ExprSchemable, GroupingSet, LogicalPlan, Operator, SortExpr,
+};
+use datafusion::optimizer::{AnalyzerRule, OptimizerConfig, OptimizerRule};
+use gnist_operators::functions::normal_float;
+
+use super::{input_schema, map_named};
+
+/// Comparisons of constants, before they are folded.
+#[derive(Debug)]
+pub(super) struct NormalConstants;
+
+impl AnalyzerRule for NormalConstants {
+    fn name(&self) -> &'static str {
+        "normal_constants"
+    }
+
+    fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
+        plan.transform_up_with_subqueries(|node| {
+            let schema = input_schema(&node)?;
+            map_named(node, |expr| {
+                expr.transform_up(|expr| match &expr {
+                    // Only these are looked into: others may be as deep as the query is long.
+                    Expr::BinaryExpr(binary) if !compares(binary.op) => Ok(Transformed::no(expr)),
+                    Expr::BinaryExpr(_) | Expr::Between(_) | Expr::InList(_)
+                        if !expr.any_column_refs() && !expr.contains_outer() =>
+                    {
+                        compare(expr, &schema)
+                    }
+                    _ => Ok(Transformed::no(expr)),
+                })
+            })
+        })
+        .data()
+    }
+}
+
+/// Everything that compares floats in an optimised plan.
+#[derive(Debug)]
+pub(super) struct NormalFloats;
+
+impl OptimizerRule for NormalFloats {
+    fn name(&self) -> &'static str {
+        "normal_floats"
+    }
+
+    fn rewrite(
+        &self,
+        plan: LogicalPlan,
+        _: &dyn OptimizerConfig,
+    ) -> Result<Transformed<LogicalPlan>> {
+        plan.transform_up_with_subqueries(rewrite_node)
+    }
+}
+
+/// Aggregate functions that compare their arguments.
+const COMPARING_AGGREGATES: [&str; 8] = [
+    "min",
+    "max",
+    "median",
+    "approx_median",
+    "percentile_cont",
+    "quantile_cont",
+    "approx_percentile_cont",
+    "approx_distinct",
+];
+
+/// Scalar functions that compare their arguments.
+const COMPARING_FUNCTIONS: [&str; 3] = ["nullif", "greatest", "least"];
+
+fn rewrite_node(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    let schema = input_schema(&node)?;
+    let compared = map_named(node, |expr| expr.transform_up(|expr| compare(expr, &schema)))?;
+    compared.transform_data(|node| match node {
+        LogicalPlan::Aggregate(aggregate) => rewrite_groups(aggregate),
+        LogicalPlan::Join(mut join) => {
+            let (left, right) = (Arc::clone(join.left.schema()), Arc::clone(join.right.schema()));
+            let mut is_new = false;
+            for (left_key, right_key) in &mut join.on {
+                is_new |= make_normal(left_key, &left) | make_normal(right_key, &right);
+            }
+            Ok(Transformed::new_transformed(LogicalPlan::Join(join), is_new))
+        }
+        LogicalPlan::Sort(mut sort) => {
+            let is_new = make_sorts_normal(&mut sort.expr, &schema);
+            Ok(Transformed::new_transformed(LogicalPlan::Sort(sort), is_new))
+        }
+        other => Ok(Transformed::no(other)),
+    })
+}
+
+/// Groups, also those of grouping sets, keep the names by which the nodes above call them.
+fn rewrite_groups(mut aggregate: Aggregate) -> Result<Transformed<LogicalPlan>> {
+    let schema = Arc::clone(aggregate.input.schema());
+    let mut is_new = false;
+    for group in &mut aggregate.group_expr {
+        match group {
+            Expr::GroupingSet(GroupingSet::Rollup(groups) | GroupingSet::Cube(groups)) => {
+                groups.iter_mut().for_each(|group| is_new |= make_group_normal(group, &schema));
+            }
+            Expr::GroupingSet(GroupingSet::GroupingSets(sets)) => {
+                let groups = sets.iter_mut().flatten();
+                groups.for_each(|group| is_new |= make_group_normal(group, &schema));
+            }
+            group => is_new |= make_group_normal(group, &schema),
+        }
+    }
+    if !is_new {
+        return Ok(Transformed::no(LogicalPlan::Aggregate(aggregate)));
+    }
+    let Aggregate { input, group_expr, aggr_expr, .. } = aggregate;
+    let node = LogicalPlan::Aggregate(Aggregate::try_new(input, group_expr, aggr_expr)?);
+    Ok(Transformed::yes(node))
+}
+
+fn make_group_normal(group: &mut Expr, schema: &DFSchema) -> bool {
+    let (relation, name) = group.qualified_name();
+    let is_new = make_normal(group, schema);
+    if is_new {
+        *group = std::mem::take(group).alias_qualified(relation, name);
+    }
+    is_new
+}
+
+/// Makes the floats normal that an expression compares.
+fn compare(mut expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let normal = |expr: &mut Expr| make_normal(expr, schema);
+    let is_new = match &mut expr {
+        Expr::BinaryExpr(binary) if compares(binary.op) => {
+            normal(&mut binary.left) | normal(&mut binary.right)
+        }
+        Expr::Between(between) => {
+            normal(&mut between.expr) | normal(&mut between.low) | normal(&mut between.high)
+        }
+        Expr::InList(list) => make_all_normal(&mut list.list, schema) | normal(&mut list.expr),
+        Expr::Case(case) => match &mut case.expr {
+            Some(base) => {
+                let whens = case.when_then_expr.iter_mut().map(|(when, _)| normal(when));
+                whens.fold(false, |any, is_new| any | is_new) | normal(base)
+            }
+            None => false,
+        },
+        Expr::ScalarFunction(call) if COMPARING_FUNCTIONS.contains(&call.name()) => {
+            make_all_normal(&mut call.args, schema)
+        }
+        Expr::AggregateFunction(call) => {
+            let name = call.func.name();
+            let compares = COMPARING_AGGREGATES.contains(&name) || call.params.distinct;
+            compare_in_aggregate(&mut call.params, compares, schema)
+        }
+        Expr::WindowFunction(call) => compare_in_window(call, schema),
+        _ => false,
+    };
+    Ok(Transformed::new_transformed(expr, is_new))
+}
+
+fn compares(operator: Operator) -> bool {
+    matches!(
+        operator,
+        Operator::Eq
+            | Operator::NotEq
+            | Operator::Lt
+            | Operator::LtEq
+            | Operator::Gt
+            | Operator::GtEq
+            | Operator::IsDistinctFrom
+            | Operator::IsNotDistinctFrom
+    )
+}
+
+fn compare_in_aggregate(
+    params: &mut AggregateFunctionParams,
+    compares: bool,
+    schema: &DFSchema,
+) -> bool {
+    let arguments = compares && make_all_normal(&mut params.args, schema);
+    make_sorts_normal(&mut params.order_by, schema) | arguments
+}
+
+fn compare_in_window(call: &mut WindowFunction, schema: &DFSchema) -> bool {
+    let compares = COMPARING_AGGREGATES.contains(&call.fun.name()) || call.params.distinct;
+    let arguments = compares && make_all_normal(&mut call.params.args, schema);
+    make_all_normal(&mut call.params.partition_by, schema)
+        | make_sorts_normal(&mut call.params.order_by, schema)
+        | arguments
+}
+
+fn make_all_normal(exprs: &mut [Expr], schema: &DFSchema) -> bool {
+    exprs.iter_mut().fold(false, |any, expr| any | make_normal(expr, schema))
+}
+
+fn make_sorts_normal(sorts: &mut [SortExpr], schema: &DFSchema) -> bool {
+    sorts.iter_mut().fold(false, |any, sort| any | make_normal(&mut sort.expr, schema))
+}
+
+/// Makes a float normal, unless it is; whether it was not.
+fn make_normal(expr: &mut Expr, schema: &DFSchema) -> bool {
+    let type_of = |expr: &Expr| expr.get_type(schema).ok();
+    let is_float = type_of(expr).is_some_and(|data_type| normal_float::is_float(&data_type));
+    if !is_float || is_normal(expr, &type_of) {
+        return false;
+    }
+    let function = normal_float::function();
+    let args = vec![std::mem::take(expr)];
+    *expr = Expr::ScalarFunction(ScalarFunction::new_udf(function, args));
+    true
+}
+
+fn is_normal(expr: &Expr, type_of: &dyn Fn(&Expr) -> Option<DataType>) -> bool {
+    match expr {
+        Expr::ScalarFunction(call) => normal_float::is_normal_float(&call.func),
+        Expr::Alias(alias) => is_normal(&alias.expr, type_of),
+        // What comes of an integer or a decimal has one zero and no NaN.
+        Expr::Cast(cast) => type_of(&cast.expr)
+            .is_some_and(|data_type| data_type.is_integer() || data_type.is_decimal()),
+        Expr::Literal(value, _) => is_normal_constant(value),
+        _ => false,
+    }
+}
+
+fn is_normal_constant(value: &ScalarValue) -> bool {
+    value.to_array().is_ok_and(|values| Arc::ptr_eq(&normal_float::normal(&values), &values))
+}
