@@ -1,6 +1,7 @@
 //! Every file of `tests/slt` on every backend, and on plain DataFusion, whose rows are the expected
 //! ones. `GNIST_SLT_UPDATE=1` lets the trials on plain DataFusion write what it answers into the
-//! files.
+//! files. Those of `tests/slt/field` run on our backends alone: DataFusion answers them wrongly, and
+//! their rows are worked out from the standard.
 
 use std::path::{Path, PathBuf};
 
@@ -19,19 +20,25 @@ const PLAIN: &str = "plain DataFusion";
 
 pub fn trials() -> Vec<Trial> {
     let mut trials = Vec::new();
-    for file in files() {
+    for file in files("tests/slt") {
         for backend in [PLAIN].into_iter().chain(BACKENDS) {
-            let stem = file.file_stem().expect("a file").to_string_lossy().into_owned();
-            let file = file.clone();
-            let name = format!("slt::{stem} on {backend}");
-            trials.push(Trial::test(name, move || run(&file, backend)));
+            trials.push(trial(&file, "slt", backend));
         }
+    }
+    for file in files("tests/slt/field") {
+        trials.extend(BACKENDS.map(|backend| trial(&file, "slt::field", backend)));
     }
     trials
 }
 
-fn files() -> Vec<PathBuf> {
-    let entries = std::fs::read_dir("tests/slt").expect("the folder of SQL tests");
+fn trial(file: &Path, group: &str, backend: &'static str) -> Trial {
+    let stem = file.file_stem().expect("a file").to_string_lossy().into_owned();
+    let file = file.to_owned();
+    Trial::test(format!("{group}::{stem} on {backend}"), move || run(&file, backend))
+}
+
+fn files(folder: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).expect("the folder of SQL tests");
     let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
     files.retain(|file| file.extension().is_some_and(|extension| extension == "slt"));
     files.sort();

@@ -10,12 +10,13 @@ use crate::error::SessionError;
 use crate::explain::{Shown, answer};
 use crate::result::ResultStream;
 use crate::session::Session;
+use crate::sql;
 
 impl Session {
     /// `EXPLAIN`: the logical plan and the stages, in the form that was asked for.
     pub(crate) async fn explain(&self, explain: Explain) -> Result<ResultStream, SessionError> {
         let state = self.context().state();
-        let optimised = state.optimize(&explain.plan)?;
+        let optimised = sql::on_deep_stack(async { state.optimize(&explain.plan) }).await?;
         let logical = |text: String| answer(&[("logical_plan", text)]);
         match explain.explain_format {
             ExplainFormat::PostgresJSON => {

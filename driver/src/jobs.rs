@@ -25,6 +25,7 @@ use crate::job::{self, JobStart};
 use crate::planner::{input_bytes, partitions_for, plan_job, refuse_unknown};
 use crate::result::{BATCHES_WAITING_MAX, JobReport, ResultStream};
 use crate::settings::OwnSettings;
+use crate::sql;
 
 /// Where the jobs of one session run, and how they are planned.
 pub(crate) struct Jobs {
@@ -49,6 +50,8 @@ impl Jobs {
         query: &LogicalPlan,
         session: &dyn Session,
     ) -> Result<Arc<dyn ExecutionPlan>> {
+        sql::refuse_left_subqueries(query)?;
+        sql::refuse_depth(query)?;
         let planner = DefaultPhysicalPlanner::default();
         let query = match self.in_process {
             Some(_) => Cow::Borrowed(query),

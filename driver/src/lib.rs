@@ -34,6 +34,7 @@ mod result;
 mod session;
 mod settings;
 mod split_points;
+mod sql;
 mod statement;
 mod tables;
 
@@ -42,3 +43,4 @@ pub use error::SessionError;
 pub use in_process::InProcess;
 pub use result::{JobReport, ResultStream};
 pub use session::{Session, SessionParts};
+pub use sql::parse;

@@ -14,6 +14,7 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::logical_expr::{DdlStatement, LogicalPlan};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion::sql::parser::Statement;
 use gnist_common::bytes::ByteSize;
 use gnist_common::error::Failure;
 use gnist_common::ids::ApplicationId;
@@ -34,7 +35,8 @@ use crate::numbers::with_number_rules;
 use crate::planner::{CooperativeJoins, partitions_for};
 use crate::result::ResultStream;
 use crate::settings::{self, OwnSettings};
-use crate::statement::{Statement, classify};
+use crate::sql;
+use crate::statement::{self, classify};
 
 /// What a session is made from. The facade fills it in.
 pub struct SessionParts {
@@ -108,7 +110,7 @@ impl Session {
             opened_with: entries.map(|entry| (entry.key, entry.value)).collect(),
             contexts: Contexts::of_executors(Arc::clone(&runtime)),
         });
-        let mut state = with_number_rules(SessionStateBuilder::new())
+        let mut state = with_number_rules(sql::install(SessionStateBuilder::new()))
             .with_config(config)
             .with_runtime_env(runtime)
             .with_default_features()
@@ -138,8 +140,25 @@ impl Session {
     /// # Errors
     /// [`SessionError::Plan`] with its place in the text, or the job's failure.
     pub async fn sql(&self, text: &str) -> Result<ResultStream, SessionError> {
-        let plan = self.context.state().create_logical_plan(text).await?;
-        self.execute_plan(plan).await
+        let state = self.context.state();
+        let mut statements = sql::parse_as(text, state.config().options().sql_parser.dialect)?;
+        match (statements.pop_front(), statements.is_empty()) {
+            (Some(statement), true) => self.execute_plan(self.plan(statement).await?).await,
+            (Some(_), false) => Err(not_yet("several statements in one text").into()),
+            (None, _) => {
+                let message = "there is no statement in the text".to_owned();
+                Err(datafusion::common::DataFusionError::Plan(message).into())
+            }
+        }
+    }
+
+    /// Plans one statement of [`crate::parse`].
+    ///
+    /// # Errors
+    /// As [`Session::sql`].
+    pub async fn plan(&self, statement: Statement) -> Result<LogicalPlan, SessionError> {
+        let state = self.context.state();
+        Ok(sql::on_deep_stack(state.statement_to_plan(statement)).await?)
     }
 
     /// The rows of Parquet files, as a DataFrame: of a file, a folder or a pattern such as
@@ -215,15 +234,15 @@ impl Session {
     /// As [`Session::sql`].
     pub async fn execute_plan(&self, plan: LogicalPlan) -> Result<ResultStream, SessionError> {
         match classify(plan)? {
-            Statement::Query(plan) => self.query(&plan).await,
-            Statement::InDriver(plan) => self.in_driver(plan).await,
-            Statement::Set(key, value) => {
+            statement::Statement::Query(plan) => self.query(&plan).await,
+            statement::Statement::InDriver(plan) => self.in_driver(plan).await,
+            statement::Statement::Set(key, value) => {
                 settings::set(&self.context, &self.jobs, &key, value).await?;
                 Ok(no_rows())
             }
-            Statement::CreateTable(statement) => self.create_table(statement).await,
-            Statement::Explain(explain) => self.explain(explain).await,
-            Statement::ExplainAnalyze(analyze) => self.explain_analyze(analyze).await,
+            statement::Statement::CreateTable(statement) => self.create_table(statement).await,
+            statement::Statement::Explain(explain) => self.explain(explain).await,
+            statement::Statement::ExplainAnalyze(analyze) => self.explain_analyze(analyze).await,
         }
     }
 
@@ -256,8 +275,11 @@ impl Session {
         plan: &LogicalPlan,
     ) -> Result<Arc<dyn ExecutionPlan>, SessionError> {
         let state = self.context.state();
-        let plan = state.optimize(plan)?;
-        Ok(self.jobs.plan(&plan, &state).await?)
+        let planned = sql::on_deep_stack(async {
+            let plan = state.optimize(plan)?;
+            self.jobs.plan(&plan, &state).await
+        });
+        Ok(planned.await?)
     }
 
     async fn in_driver(&self, plan: LogicalPlan) -> Result<ResultStream, SessionError> {

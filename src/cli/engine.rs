@@ -67,7 +67,7 @@ impl Engine {
     ///
     /// The statement can't be planned or submitted.
     pub(crate) async fn start(&self, statement: Statement) -> Result<ResultStream, SessionError> {
-        let plan = self.context().state().statement_to_plan(statement).await?;
+        let plan = self.session.plan(statement).await?;
         self.session.execute_plan(plan).await
     }
 

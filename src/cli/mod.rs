@@ -19,6 +19,7 @@ mod sql;
 mod sql_error;
 mod standing;
 mod submit;
+mod suggest;
 
 use std::process::ExitCode;
 

@@ -1,8 +1,7 @@
 //! The text of several statements, and its parts.
 
-use datafusion::sql::parser::{DFParserBuilder, Statement};
+use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
-use datafusion::sql::sqlparser::dialect::GenericDialect;
 
 use super::error::CliError;
 use super::sql_error::SqlError;
@@ -22,14 +21,7 @@ impl Script {
 
     /// Every statement in order. All are parsed before the first runs.
     pub(crate) fn statements(&self) -> Result<Vec<Statement>, Box<SqlError>> {
-        // Nested expressions are parsed on a stack that grows.
-        const DEPTH_MAX: usize = 10_000;
-        let dialect = GenericDialect {};
-        let parsed = DFParserBuilder::new(self.text.as_str())
-            .with_dialect(&dialect)
-            .with_recursion_limit(DEPTH_MAX)
-            .build()
-            .and_then(|mut parser| parser.parse_statements());
+        let parsed = gnist_driver::parse(&self.text);
         parsed.map(Vec::from).map_err(|error| Box::new(SqlError::parsing(self, &error)))
     }
 }

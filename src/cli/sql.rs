@@ -23,6 +23,7 @@ use super::script::{Script, has_result};
 use super::settings::{Format, Pair, SessionArgs, Settings};
 use super::signals::{block_on, interruptible};
 use super::sql_error::SqlError;
+use super::suggest::Names;
 
 /// Arguments of `gnist sql`.
 #[derive(Args)]
@@ -180,27 +181,11 @@ impl Run<'_> {
     fn explained(&self, statement: &Statement, error: SessionError) -> CliError {
         match error {
             SessionError::Plan(error) => {
-                let tables = self.tables();
-                let error = SqlError::planning(self.script, statement, &error, &tables);
+                let names = Names::of(self.engine.context());
+                let error = SqlError::planning(self.script, statement, &error, &names);
                 CliError::Sql(Box::new(error))
             }
             SessionError::Job(failure) => failure.into(),
         }
-    }
-
-    /// Names of the session's tables, for suggestions.
-    fn tables(&self) -> Vec<String> {
-        let context = self.engine.context();
-        let catalogs =
-            context.catalog_names().into_iter().filter_map(|name| context.catalog(&name));
-        let mut names = Vec::new();
-        for catalog in catalogs {
-            for schema in catalog.schema_names() {
-                names.extend(
-                    catalog.schema(&schema).map(|schema| schema.table_names()).unwrap_or_default(),
-                );
-            }
-        }
-        names
     }
 }

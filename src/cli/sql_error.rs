@@ -11,12 +11,12 @@ use datafusion::sql::sqlparser::ast::{
     visit_relations,
 };
 use datafusion::sql::sqlparser::parser::ParserError;
-use gnist_common::config::nearest;
 use gnist_operators::failure::failure_of;
 use gnist_storage::is_path;
 
 use super::error::push_help;
 use super::script::Script;
+use super::suggest::{self, Names};
 
 /// A statement that can't be understood or planned.
 #[derive(Clone, Debug)]
@@ -44,13 +44,12 @@ impl SqlError {
         this
     }
 
-    /// A statement that DataFusion refused. The tables known to the session serve for
-    /// suggestions.
+    /// A statement that DataFusion refused. The names known to the session serve for suggestions.
     pub(super) fn planning(
         script: &Script,
         statement: &Statement,
         error: &DataFusionError,
-        tables: &[String],
+        names: &Names,
     ) -> Self {
         let mut this = Self::new(script, error);
         if let Some((message, candidates)) = signature(&this.message) {
@@ -58,7 +57,12 @@ impl SqlError {
             this.help = candidates;
             this.message = message;
         }
-        let suggestion = column_help(error).or_else(|| table_help(&this.message, tables));
+        if let Some(name) = unknown_function(&this.message).map(str::to_owned) {
+            this.span = this.span.or_else(|| call_span(statement, &name));
+            this.message = format!("there is no function `{name}`");
+            (this.help, this.notes) = (names.function(&name), Vec::new());
+        }
+        let suggestion = column_help(error).or_else(|| table_help(&this.message, names));
         if suggestion.is_some() {
             (this.help, this.notes) = (suggestion, Vec::new());
         }
@@ -164,8 +168,9 @@ fn column_help(error: &DataFusionError) -> Option<String> {
             current.downcast_ref::<DataFusionError>()
             && let SchemaError::FieldNotFound { field, valid_fields } = &**schema
         {
-            let names = valid_fields.iter().map(|column| column.name.clone());
-            return nearest(&field.name, names).map(|name| format!("did you mean `{name}`?"));
+            let names: Vec<String> =
+                valid_fields.iter().map(|column| column.name.clone()).collect();
+            return suggest::name(&field.name, &names);
         }
         next = current.source();
     }
@@ -173,10 +178,15 @@ fn column_help(error: &DataFusionError) -> Option<String> {
 }
 
 /// DataFusion quotes the table it did not find; the suggestion is made from its last part.
-fn table_help(message: &str, tables: &[String]) -> Option<String> {
+fn table_help(message: &str, names: &Names) -> Option<String> {
     let name = message.strip_prefix("table '")?.strip_suffix("' not found")?;
-    let name = name.rsplit('.').next()?;
-    nearest(name, tables.iter().cloned()).map(|name| format!("did you mean `{name}`?"))
+    names.table(name.rsplit('.').next()?)
+}
+
+/// DataFusion names a function that it does not know in its message alone.
+fn unknown_function(message: &str) -> Option<&str> {
+    let rest = message.strip_prefix("invalid function '")?;
+    rest.split_once('\'').map(|(name, _)| name)
 }
 
 /// DataFusion's account of a call that fits no signature: what was called, and what could be.
@@ -195,6 +205,11 @@ fn signature(message: &str) -> Option<(String, Option<String>)> {
 fn function_span(statement: &Statement, message: &str) -> Option<Span> {
     let (_, quoted) = message.split_once('\'')?;
     let (name, _) = quoted.split_once('(')?;
+    call_span(statement, name)
+}
+
+/// The first call of a function.
+fn call_span(statement: &Statement, name: &str) -> Option<Span> {
     let found = visit_expressions(sql_statement(statement)?, |expression| match expression {
         Expr::Function(call) if call.name.to_string().eq_ignore_ascii_case(name) => {
             ControlFlow::Break(expression.span())
@@ -248,9 +263,9 @@ mod tests {
         context.sql(create).await.expect("created");
         let run = async {
             for statement in script.statements()? {
-                let tables = ["orders".to_owned()];
+                let names = Names::of(&context);
                 let planning =
-                    |error: &_| Box::new(SqlError::planning(&script, &statement, error, &tables));
+                    |error: &_| Box::new(SqlError::planning(&script, &statement, error, &names));
                 let state = context.state();
                 let plan = state.statement_to_plan(statement.clone()).await;
                 let plan = plan.map_err(|error| planning(&error))?;
@@ -273,6 +288,22 @@ mod tests {
         let text = render("select 1 from order_").await;
         assert!(text.contains("1 | select 1 from order_\n  |               ^^^^^^"), "{text}");
         assert!(text.contains("= help: did you mean `orders`?"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn an_unknown_function_is_underlined_and_told_by_its_meaning() {
+        let text = render("select 1,\n mod(o_key, 2) from orders").await;
+        let expected = "error: there is no function `mod`\n --> query:2:2\n  |\n\
+                        2 |  mod(o_key, 2) from orders\n  |  ^^^^^^^^^^^^^\n  \
+                        = help: use the operator `%`: `a % b`\n";
+        assert_eq!(text, expected);
+    }
+
+    #[tokio::test]
+    async fn a_column_that_fails_by_its_case_is_shown_in_quotes() {
+        let text = render("select userId from (select 1 as \"userId\") t").await;
+        let help = "= help: write `\"userId\"`: a name without quotes is read in lower case\n";
+        assert!(text.ends_with(help), "{text}");
     }
 
     #[tokio::test]

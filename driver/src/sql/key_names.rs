@@ -1,0 +1,223 @@
+//! Names of the keys that `USING` merges, as they are written.
+//!
+//! - `a.k`, where the join merges it, means `a`'s own key, which [`super::keys`] calls `"~a".k`.
+//! - `k` means the merged key, which every table of the join has by then. It is written out with the
+//!   right table's name: DataFusion takes a name that several tables have for one of the query
+//!   around it, where that has one.
+//!
+//! The keys of `NATURAL` are not known before planning: there `a.k` is the merged key.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    Expr, Ident, Join, JoinConstraint, JoinOperator, ObjectName, Query, ReplaceSelectElement,
+    ReplaceSelectItem, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableFactor,
+    TableWithJoins, VisitMut, VisitorMut,
+};
+
+use super::keys::{hidden, merging};
+
+/// Writes the keys of a `SELECT` out.
+pub(super) fn written_out(select: &mut Select) {
+    let keys = Keys::of(&mut select.from);
+    if keys.is_empty() {
+        return;
+    }
+    let from = std::mem::take(&mut select.from);
+    expand_wildcards(select, &keys);
+    let _ = select.visit(&mut Rename::new(keys));
+    select.from = from;
+}
+
+/// Writes the keys in the `ORDER BY` of a query out. A name of a column of the result comes first.
+pub(super) fn written_out_in_order(query: &mut Query) {
+    let SetExpr::Select(select) = query.body.as_ref() else { return };
+    let mut keys = Keys::of(&mut select.from.clone());
+    for item in &select.projection {
+        if let SelectItem::ExprWithAlias { alias, .. } = item {
+            keys.bare.remove(&normalized(alias));
+        }
+    }
+    if let (Some(order), false) = (&mut query.order_by, keys.is_empty()) {
+        let _ = order.visit(&mut Rename::new(keys));
+    }
+}
+
+/// The keys of a `FROM`.
+#[derive(Clone, Default)]
+struct Keys {
+    /// Keys that are merged though they may differ, by table.
+    explicit: BTreeMap<String, BTreeSet<String>>,
+    /// A table that has a key, by key.
+    bare: BTreeMap<String, Ident>,
+}
+
+impl Keys {
+    /// Collects them. The conditions of later joins are written out on the way: those of earlier
+    /// ones see the columns before the merge.
+    fn of(from: &mut [TableWithJoins]) -> Self {
+        let mut keys = Self::default();
+        for table in from {
+            let mut own = Self::default();
+            let mut names: Vec<String> = name_of(&table.relation).iter().map(normalized).collect();
+            for join in &mut table.joins {
+                let name = name_of(&join.relation);
+                names.extend(name.iter().map(normalized));
+                match using(join) {
+                    Some(columns) => own.add(&columns, &names, name, merging(join).is_some()),
+                    None if own.is_empty() => {}
+                    None => {
+                        let _ = join.join_operator.visit(&mut Rename::new(own.clone()));
+                    }
+                }
+            }
+            keys.explicit.extend(own.explicit);
+            keys.bare.extend(own.bare);
+        }
+        keys
+    }
+
+    fn add(&mut self, columns: &[String], tables: &[String], right: Option<Ident>, merges: bool) {
+        for column in columns {
+            if let Some(right) = &right {
+                self.bare.insert(column.clone(), right.clone());
+            }
+            for table in tables.iter().filter(|_| merges) {
+                self.explicit.entry(table.clone()).or_default().insert(column.clone());
+            }
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.explicit.is_empty() && self.bare.is_empty()
+    }
+}
+
+/// The columns of a join with `USING`.
+fn using(join: &Join) -> Option<Vec<String>> {
+    let (JoinOperator::Join(constraint)
+    | JoinOperator::Inner(constraint)
+    | JoinOperator::Left(constraint)
+    | JoinOperator::LeftOuter(constraint)
+    | JoinOperator::Right(constraint)
+    | JoinOperator::RightOuter(constraint)
+    | JoinOperator::FullOuter(constraint)) = &join.join_operator
+    else {
+        return None;
+    };
+    match constraint {
+        JoinConstraint::Using(columns) => {
+            Some(columns.iter().filter_map(last_part).map(normalized).collect())
+        }
+        _ => None,
+    }
+}
+
+fn last_part(name: &ObjectName) -> Option<&Ident> {
+    name.0.last().and_then(|part| part.as_ident())
+}
+
+fn name_of(table: &TableFactor) -> Option<Ident> {
+    match table {
+        TableFactor::Table { name, alias, .. } => {
+            let own = || last_part(name).cloned();
+            alias.as_ref().map(|alias| alias.name.clone()).or_else(own)
+        }
+        TableFactor::Derived { alias, .. } | TableFactor::NestedJoin { alias, .. } => {
+            alias.as_ref().map(|alias| alias.name.clone())
+        }
+        _ => None,
+    }
+}
+
+fn normalized(ident: &Ident) -> String {
+    match ident.quote_style {
+        Some(_) => ident.value.clone(),
+        None => ident.value.to_lowercase(),
+    }
+}
+
+/// Makes `a.*` show `a`'s own keys.
+fn expand_wildcards(select: &mut Select, keys: &Keys) {
+    for item in &mut select.projection {
+        let SelectItem::QualifiedWildcard(
+            SelectItemQualifiedWildcardKind::ObjectName(name),
+            options,
+        ) = item
+        else {
+            continue;
+        };
+        let table = last_part(name).map(normalized).unwrap_or_default();
+        let Some(columns) = keys.explicit.get(&table) else { continue };
+        if options.opt_replace.is_some() || options.opt_exclude.is_some() || name.0.len() > 1 {
+            continue;
+        }
+        let items = columns.iter().map(|column| {
+            let column = Ident::with_quote('"', column);
+            let own = vec![Ident::with_quote('"', hidden(&table)), column.clone()];
+            let expr = Expr::CompoundIdentifier(own);
+            Box::new(ReplaceSelectElement { expr, column_name: column, as_keyword: true })
+        });
+        options.opt_replace = Some(ReplaceSelectItem { items: items.collect() });
+    }
+}
+
+/// Renames keys, but for what queries inside have themselves.
+struct Rename {
+    keys: Keys,
+    /// Tables of the queries inside.
+    shadowed: Vec<BTreeSet<String>>,
+}
+
+impl Rename {
+    fn new(keys: Keys) -> Self {
+        Self { keys, shadowed: Vec::new() }
+    }
+}
+
+impl VisitorMut for Rename {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        let mut names = BTreeSet::new();
+        if let SetExpr::Select(select) = query.body.as_ref() {
+            for table in &select.from {
+                names.extend(name_of(&table.relation).iter().map(normalized));
+                let joined = table.joins.iter().filter_map(|join| name_of(&join.relation));
+                names.extend(joined.map(|name| normalized(&name)));
+            }
+        }
+        self.shadowed.push(names);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+        self.shadowed.pop();
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        match expr {
+            Expr::CompoundIdentifier(parts) => {
+                if let [table, column] = parts.as_mut_slice() {
+                    let name = normalized(table);
+                    let keys = self.keys.explicit.get(&name);
+                    let is_key = keys.is_some_and(|keys| keys.contains(&normalized(column)));
+                    if is_key && !self.shadowed.iter().any(|names| names.contains(&name)) {
+                        table.value = hidden(&name);
+                        table.quote_style = Some('"');
+                    }
+                }
+            }
+            // Inside a query, a bare name may be a column of its own tables.
+            Expr::Identifier(column) if self.shadowed.is_empty() => {
+                if let Some(table) = self.keys.bare.get(&normalized(column)) {
+                    *expr = Expr::CompoundIdentifier(vec![table.clone(), column.clone()]);
+                }
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+}

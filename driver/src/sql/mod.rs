@@ -1,0 +1,83 @@
+//! SQL where DataFusion answers wrongly or not at all: what is done to a statement's text and to
+//! its plan before DataFusion optimises it.
+//!
+//! ```text
+//! text ──parse──▶ statement ──plan──▶ logical plan ──coerce types──▶ rules ──▶ optimizer
+//!        │                     │                                      │
+//!        parse.rs              keys.rs                                one file a rule
+//!        rewrites.rs
+//! ```
+//!
+//! Invariant: each rule is named in one line of [`function_rewrites`], [`rules`] or
+//! [`optimizer_rules`], and each rewrite of the text in one line of `rewrites.rs`. Without the line
+//! there is no rule.
+
+mod chains;
+mod copies;
+mod dialect;
+mod grouping;
+mod intervals;
+mod joined_keys;
+mod key_names;
+mod keys;
+mod names;
+mod null_keys;
+mod parse;
+mod refused;
+mod rewrites;
+mod rows;
+mod stack;
+mod subqueries;
+mod tables;
+
+use std::sync::Arc;
+
+use datafusion::execution::SessionStateBuilder;
+use datafusion::logical_expr::expr_rewriter::FunctionRewrite;
+use datafusion::optimizer::{Analyzer, AnalyzerRule, Optimizer, OptimizerRule};
+
+pub use parse::parse;
+pub(crate) use parse::parse_as;
+pub(crate) use refused::refuse_left_subqueries;
+pub(crate) use stack::{on_deep_stack, refuse_depth};
+
+/// Rewrites of expressions, before DataFusion coerces types.
+fn function_rewrites() -> Vec<Arc<dyn FunctionRewrite + Send + Sync>> {
+    vec![Arc::new(intervals::IntervalLengths)]
+}
+
+/// The rules that run after DataFusion has coerced types, in this order.
+fn rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
+    vec![
+        Arc::new(joined_keys::JoinedKeys),
+        Arc::new(subqueries::Subqueries),
+        Arc::new(copies::CountedCopies),
+    ]
+}
+
+/// DataFusion's optimizer rules, with ours in front of those that they are named beside.
+fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+    let ours: [(&str, Arc<dyn OptimizerRule + Send + Sync>); 2] = [
+        ("extract_equijoin_predicate", Arc::new(null_keys::NotNullKeys)),
+        ("eliminate_cross_join", Arc::new(null_keys::ApartJoins)),
+    ];
+    let mut rules = Vec::new();
+    for rule in Optimizer::new().rules {
+        let before = ours.iter().filter(|(name, _)| *name == rule.name());
+        rules.extend(before.map(|(_, rule)| Arc::clone(rule)));
+        rules.push(rule);
+    }
+    rules
+}
+
+/// Adds everything of this module to a session.
+pub(crate) fn install(builder: SessionStateBuilder) -> SessionStateBuilder {
+    let mut analyzer = Analyzer::new();
+    function_rewrites().into_iter().for_each(|rewrite| analyzer.add_function_rewrite(rewrite));
+    analyzer.rules.extend(rules());
+    let mut builder = builder
+        .with_optimizer_rules(optimizer_rules())
+        .with_relation_planners(vec![Arc::new(keys::MergedKeys)]);
+    *builder.analyzer() = Some(analyzer);
+    builder
+}

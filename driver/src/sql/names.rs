@@ -1,0 +1,233 @@
+//! Columns that DataFusion would call the same get names of their own.
+//!
+//! DataFusion names a column after its expression without casts, and refuses two of one name (#8391):
+//! `SELECT id, CAST(id AS double)`, `SELECT count(*), count(*)`, and `SELECT CAST(id AS double) ...
+//! ORDER BY id`, which adds `id`. Here a cast that would share its name is called what it is written
+//! as, like in Spark, and a repeated expression gets its number.
+//!
+//! Calls inside have names too: `sum(id)` and `sum(CAST(id AS double))` are two columns of one
+//! aggregate. There the argument goes through `coalesce`, which is the same value and another name.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, OrderByKind, Query, Select,
+    SelectItem, SetExpr, Visit, VisitMut, visit_expressions, visit_expressions_mut,
+};
+use datafusion::sql::sqlparser::parser::Parser;
+
+use super::dialect::GnistDialect;
+
+/// Renames the columns of a query that would share a name with each other or with a sort key.
+pub(super) fn distinct_names_in_order(query: &mut Query) {
+    let Some(OrderByKind::Expressions(keys)) = query.order_by.as_ref().map(|order| &order.kind)
+    else {
+        return;
+    };
+    let order: Vec<Named> = keys.iter().map(|key| Named::of(&key.expr)).collect();
+    let SetExpr::Select(select) = query.body.as_mut() else { return };
+    name_items(select, &order);
+    let calls = clashing_calls(query);
+    if !calls.is_empty() {
+        if let SetExpr::Select(select) = query.body.as_mut() {
+            keep_names(select, &calls);
+        }
+        tell_apart(query, &calls);
+    }
+}
+
+/// Renames the columns of a `SELECT` that would share a name.
+pub(super) fn distinct_names(select: &mut Select) {
+    name_items(select, &[]);
+    let calls = clashing_calls(select);
+    if !calls.is_empty() {
+        keep_names(select, &calls);
+        tell_apart(select, &calls);
+    }
+}
+
+/// An expression as it is written, and as DataFusion would call it, more or less.
+struct Named {
+    text: String,
+    name: String,
+}
+
+impl Named {
+    fn of(expr: &Expr) -> Self {
+        let text = expr.to_string();
+        let mut plain = expr.clone();
+        let _ = visit_expressions_mut(&mut plain, |expr| {
+            loop {
+                match expr {
+                    Expr::Cast { expr: inner, .. } | Expr::Nested(inner) => {
+                        *expr = inner.as_ref().clone();
+                    }
+                    Expr::CompoundIdentifier(parts) => {
+                        let last = parts.last().cloned().unwrap_or_else(|| Ident::new(""));
+                        *expr = Expr::Identifier(last);
+                    }
+                    _ => return ControlFlow::<()>::Continue(()),
+                }
+            }
+        });
+        let name = plain.to_string();
+        Self { text, name }
+    }
+
+    fn has_cast(&self) -> bool {
+        self.text.len() > self.name.len()
+            && (self.text.contains("CAST(") || self.text.contains("::"))
+    }
+
+    fn clashes_with(&self, other: &Self) -> bool {
+        self.name == other.name && self.text != other.text
+    }
+}
+
+fn name_items(select: &mut Select, order: &[Named]) {
+    let unnamed = |item: &SelectItem| match item {
+        SelectItem::UnnamedExpr(expr) => Some(Named::of(expr)),
+        _ => None,
+    };
+    let items: Vec<Option<Named>> = select.projection.iter().map(unnamed).collect();
+    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+    for (at, item) in items.iter().enumerate() {
+        let Some(named) = item else { continue };
+        let copies = seen.entry(named.text.as_str()).or_default();
+        let copy = *copies;
+        *copies += 1;
+        let others = items.iter().flatten().chain(order);
+        let clashes = named.has_cast() && { others }.any(|other| named.clashes_with(other));
+        let alias = match (copy, clashes) {
+            (0, false) => continue,
+            (0, true) => named.text.clone(),
+            (copy, _) => format!("{}:{copy}", named.text),
+        };
+        if let SelectItem::UnnamedExpr(expr) = &select.projection[at] {
+            let alias = Ident::with_quote('"', alias);
+            select.projection[at] = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
+        }
+    }
+}
+
+/// The different texts of calls, by the name that they would share.
+type Calls = BTreeMap<String, Vec<String>>;
+
+/// Calls that would share a name: there is a cast inside one.
+fn clashing_calls(query: &impl Visit) -> Calls {
+    let mut calls = Calls::new();
+    let mut casts = false;
+    let _ = visit_expressions(query, |expr| {
+        if matches!(expr, Expr::Function(_)) {
+            let named = Named::of(expr);
+            casts |= named.has_cast();
+            let texts = calls.entry(named.name).or_default();
+            if !texts.contains(&named.text) {
+                texts.push(named.text);
+            }
+        }
+        ControlFlow::<()>::Continue(())
+    });
+    calls.retain(|_, texts| casts && texts.len() > 1);
+    calls
+}
+
+fn tell_apart(query: &mut impl VisitMut, calls: &Calls) {
+    let _ = visit_expressions_mut(query, |expr| {
+        if matches!(expr, Expr::Function(_)) {
+            let Named { text, name } = Named::of(expr);
+            let texts = calls.get(&name);
+            let at = texts.and_then(|texts| texts.iter().position(|other| *other == text));
+            if let (Some(at), Expr::Function(call)) = (at, expr) {
+                wrap(&mut call.args, at);
+            }
+        }
+        ControlFlow::<()>::Continue(())
+    });
+}
+
+/// Columns over renamed calls are called what they are written as.
+fn keep_names(select: &mut Select, calls: &Calls) {
+    for item in &mut select.projection {
+        let SelectItem::UnnamedExpr(expr) = item else { continue };
+        let found = visit_expressions(expr, |expr| match expr {
+            Expr::Function(_) if calls.contains_key(&Named::of(expr).name) => {
+                ControlFlow::Break(())
+            }
+            _ => ControlFlow::Continue(()),
+        });
+        if found.is_break() {
+            let alias = Ident::with_quote('"', expr.to_string());
+            *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
+        }
+    }
+}
+
+/// Puts the first argument through this many calls of `coalesce`.
+fn wrap(arguments: &mut FunctionArguments, times: usize) {
+    let FunctionArguments::List(list) = arguments else { return };
+    let first = list.args.iter_mut().find_map(|argument| match argument {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr),
+        _ => None,
+    });
+    let Some(first) = first else { return };
+    for _ in 0..times {
+        let parser = Parser::new(&GnistDialect).try_with_sql("coalesce(null)");
+        let mut call =
+            parser.and_then(|mut parser| parser.parse_expr()).expect("the text is an expression");
+        let inner = first.clone();
+        if let Expr::Function(call) = &mut call
+            && let FunctionArguments::List(list) = &mut call.args
+        {
+            list.args = vec![FunctionArg::Unnamed(FunctionArgExpr::Expr(inner))];
+        }
+        *first = call;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::parse::parse;
+
+    fn rewritten(text: &str) -> String {
+        parse(text).expect(text)[0].to_string()
+    }
+
+    #[test]
+    fn what_has_a_name_of_its_own_stays() {
+        for text in [
+            "SELECT a.id, b.id FROM a, b",
+            "SELECT CAST(id AS DOUBLE) FROM t",
+            "SELECT sum(id), sum(x) FROM t",
+            "SELECT id AS x, CAST(id AS DOUBLE) AS y FROM t ORDER BY id",
+        ] {
+            assert_eq!(rewritten(text), text);
+        }
+    }
+
+    #[test]
+    fn what_shares_a_name_is_called_what_it_is_written_as() {
+        for (text, same) in [
+            (
+                "SELECT id, CAST(id AS DOUBLE) FROM t",
+                "SELECT id, CAST(id AS DOUBLE) AS \"CAST(id AS DOUBLE)\" FROM t",
+            ),
+            (
+                "SELECT count(*), count(*) FROM t",
+                "SELECT count(*), count(*) AS \"count(*):1\" FROM t",
+            ),
+            (
+                "SELECT CAST(id AS DOUBLE) FROM t ORDER BY id",
+                "SELECT CAST(id AS DOUBLE) AS \"CAST(id AS DOUBLE)\" FROM t ORDER BY id",
+            ),
+            (
+                "SELECT sum(id) + sum(CAST(id AS DOUBLE)) FROM t",
+                "SELECT sum(id) + sum(coalesce(CAST(id AS DOUBLE))) AS \
+                 \"sum(id) + sum(CAST(id AS DOUBLE))\" FROM t",
+            ),
+        ] {
+            assert_eq!(rewritten(text), same);
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Null-safe join keys and plain ones stay apart.
+//!
+//! `ON p.a IS NOT DISTINCT FROM q.a` becomes a join all of whose keys are equal when both are null.
+//! DataFusion then puts keys of the other kind into the same join, with which null = null is true,
+//! or the null-safe ones into a plain join, which loses rows:
+//!
+//! - `extract_equijoin_predicate` makes a key of an equality in the join's filter. [`NotNullKeys`]
+//!   stands before it and adds `p.b IS NOT NULL` to the equality `p.b = q.b`, which then means the
+//!   same as a key and as a condition.
+//! - `eliminate_cross_join` takes inner joins that touch apart, and builds all of them again with the
+//!   topmost one's kind of equality. [`ApartJoins`] stands before it and puts a projection of all
+//!   columns between a null-safe join and the joins and filters next to it.
+
+use std::sync::Arc;
+
+use datafusion::common::tree_node::Transformed;
+use datafusion::common::{NullEquality, Result};
+use datafusion::logical_expr::utils::{conjunction, split_conjunction};
+use datafusion::logical_expr::{
+    BinaryExpr, Expr, Join, JoinType, LogicalPlan, Operator, Projection,
+};
+use datafusion::optimizer::optimizer::ApplyOrder;
+use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
+
+/// The rule about equalities beside null-safe keys. See the module.
+#[derive(Debug)]
+pub(super) struct NotNullKeys;
+
+impl OptimizerRule for NotNullKeys {
+    fn name(&self) -> &'static str {
+        "not_null_keys"
+    }
+
+    fn apply_order(&self) -> Option<ApplyOrder> {
+        Some(ApplyOrder::BottomUp)
+    }
+
+    fn supports_rewrite(&self) -> bool {
+        true
+    }
+
+    fn rewrite(
+        &self,
+        plan: LogicalPlan,
+        _: &dyn OptimizerConfig,
+    ) -> Result<Transformed<LogicalPlan>> {
+        let LogicalPlan::Join(join) = plan else { return Ok(Transformed::no(plan)) };
+        let added = not_null(&join);
+        if added.is_empty() {
+            return Ok(Transformed::no(LogicalPlan::Join(join)));
+        }
+        let filter = conjunction(join.filter.into_iter().chain(added));
+        Ok(Transformed::yes(LogicalPlan::Join(Join { filter, ..join })))
+    }
+}
+
+/// What has to be said of a join whose keys are null-safe and whose filter has equalities.
+fn not_null(join: &Join) -> Vec<Expr> {
+    let (NullEquality::NullEqualsNull, Some(filter)) = (join.null_equality, &join.filter) else {
+        return Vec::new();
+    };
+    let conjuncts = split_conjunction(filter);
+    let operands = conjuncts.iter().filter_map(|conjunct| match conjunct {
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, .. }) => Some(left.as_ref()),
+        _ => None,
+    });
+    let missing = operands.map(|operand| Expr::IsNotNull(Box::new(operand.clone())));
+    missing.filter(|missing| !conjuncts.contains(&missing)).collect()
+}
+
+/// The rule about inner joins that touch. See the module.
+#[derive(Debug)]
+pub(super) struct ApartJoins;
+
+impl OptimizerRule for ApartJoins {
+    fn name(&self) -> &'static str {
+        "apart_joins"
+    }
+
+    fn apply_order(&self) -> Option<ApplyOrder> {
+        Some(ApplyOrder::BottomUp)
+    }
+
+    fn supports_rewrite(&self) -> bool {
+        true
+    }
+
+    fn rewrite(
+        &self,
+        plan: LogicalPlan,
+        _: &dyn OptimizerConfig,
+    ) -> Result<Transformed<LogicalPlan>> {
+        match plan {
+            LogicalPlan::Join(mut join) if is_null_safe(&join) => {
+                join.left = apart(join.left)?;
+                join.right = apart(join.right)?;
+                let join = Arc::new(LogicalPlan::Join(join));
+                Ok(Transformed::yes(LogicalPlan::clone(&*apart(join)?)))
+            }
+            other => Ok(Transformed::no(other)),
+        }
+    }
+}
+
+fn is_null_safe(join: &Join) -> bool {
+    join.join_type == JoinType::Inner
+        && join.null_equality == NullEquality::NullEqualsNull
+        && !join.on.is_empty()
+}
+
+/// An inner join below a projection of its columns; anything else as it is.
+fn apart(plan: Arc<LogicalPlan>) -> Result<Arc<LogicalPlan>> {
+    match plan.as_ref() {
+        LogicalPlan::Join(join) if join.join_type == JoinType::Inner => {
+            let columns = join.schema.columns().into_iter().map(Expr::Column).collect();
+            Ok(Arc::new(LogicalPlan::Projection(Projection::try_new(columns, plan)?)))
+        }
+        _ => Ok(plan),
+    }
+}

@@ -1,0 +1,125 @@
+//! What is done to a parsed statement, and where: one line each.
+//!
+//! Two walks. The first balances chains before it goes down into them, and refuses what is too deep,
+//! so that the second, and all that comes after it, may recurse.
+
+use std::ops::ControlFlow;
+
+use datafusion::common::Result;
+use datafusion::sql::parser::Statement;
+use datafusion::sql::sqlparser::ast::{
+    Expr, Query, Select, SetExpr, TableFactor, VisitMut as _, VisitorMut,
+};
+
+use super::parse::{DEPTH_MAX, too_deep};
+use super::{chains, grouping, key_names, keys, names, rows, tables};
+
+/// Rewrites of an expression.
+const EXPRESSIONS: [fn(&mut Expr); 1] = [rows::row_in_subquery];
+
+/// Rewrites of a query of one `SELECT`, `ORDER BY` included.
+const QUERIES: [fn(&mut Query); 2] =
+    [key_names::written_out_in_order, names::distinct_names_in_order];
+
+/// Rewrites of a `SELECT`.
+const SELECTS: [fn(&mut Select); 4] =
+    [key_names::written_out, keys::nested_joins, names::distinct_names, grouping::empty_groups];
+
+/// Rewrites of a table in `FROM`.
+const TABLES: [fn(&mut TableFactor); 1] = [tables::lateral_unnest];
+
+/// Rewrites a statement.
+pub(super) fn rewrite(statement: &mut Statement) -> Result<()> {
+    match statement {
+        Statement::Statement(statement) => {
+            if statement.visit(&mut Balance::default()).is_break() {
+                return too_deep(format!("an expression has more than {DEPTH_MAX} levels"));
+            }
+            let _ = statement.visit(&mut Rewriter);
+            Ok(())
+        }
+        Statement::Explain(explain) => rewrite(&mut explain.statement),
+        Statement::CopyTo(_) | Statement::CreateExternalTable(_) | Statement::Reset(_) => Ok(()),
+    }
+}
+
+/// Balances chains and breaks off where it is too deep.
+#[derive(Default)]
+struct Balance {
+    depth: usize,
+}
+
+impl Balance {
+    fn enter(&mut self) -> ControlFlow<()> {
+        self.depth += 1;
+        if self.depth > DEPTH_MAX { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    fn leave(&mut self) -> ControlFlow<()> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+}
+
+impl VisitorMut for Balance {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        chains::balance_set(&mut query.body);
+        if set_depth(&query.body) > DEPTH_MAX {
+            return ControlFlow::Break(());
+        }
+        self.enter()
+    }
+
+    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+        self.leave()
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        chains::balance_expr(expr);
+        self.enter()
+    }
+
+    fn post_visit_expr(&mut self, _: &mut Expr) -> ControlFlow<()> {
+        self.leave()
+    }
+}
+
+/// Applies the rewrites of this file.
+struct Rewriter;
+
+impl VisitorMut for Rewriter {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        QUERIES.iter().for_each(|rewrite| rewrite(query));
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        SELECTS.iter().for_each(|rewrite| rewrite(select));
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, table: &mut TableFactor) -> ControlFlow<()> {
+        TABLES.iter().for_each(|rewrite| rewrite(table));
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        EXPRESSIONS.iter().for_each(|rewrite| rewrite(expr));
+        ControlFlow::Continue(())
+    }
+}
+
+/// Set operations to the left of each other: right sides are in brackets, and counted there.
+fn set_depth(set: &SetExpr) -> usize {
+    let mut depth = 0;
+    let mut at = set;
+    while let SetExpr::SetOperation { left, .. } = at {
+        depth += 1;
+        at = left;
+    }
+    depth
+}

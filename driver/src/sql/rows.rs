@@ -1,0 +1,91 @@
+//! `(a, b) IN (SELECT x, y ...)`, which DataFusion refuses, with `EXISTS`.
+//!
+//! A row equals another where all of its values do, is different where some value is, and else null:
+//! `a = x AND b = y` in three values. So the comparison is that of one value with the subquery:
+//!
+//! ```text
+//! CASE WHEN EXISTS (q WHERE a = c0 AND b = c1)             THEN TRUE
+//!      WHEN EXISTS (q WHERE (a = c0 AND b = c1) IS NULL)   THEN NULL
+//!      ELSE FALSE END
+//! ```
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    BinaryOperator, Expr, Ident, Query, SetExpr, TableFactor, UnaryOperator, VisitMut as _,
+    VisitorMut,
+};
+use datafusion::sql::sqlparser::parser::Parser;
+
+use super::dialect::GnistDialect;
+
+const RELATION: &str = "__row";
+
+/// Replaces a row compared with a subquery.
+pub(super) fn row_in_subquery(expr: &mut Expr) {
+    let Expr::InSubquery { expr: row, subquery, negated } = expr else { return };
+    let Expr::Tuple(values) = row.as_ref() else { return };
+    let equal = values.iter().enumerate().map(|(at, value)| Expr::BinaryOp {
+        left: Box::new(Expr::Nested(Box::new(value.clone()))),
+        op: BinaryOperator::Eq,
+        right: Box::new(Expr::CompoundIdentifier(vec![Ident::new(RELATION), column(at)])),
+    });
+    let Some(equal) = equal.reduce(|left, right| Expr::BinaryOp {
+        left: Box::new(left),
+        op: BinaryOperator::And,
+        right: Box::new(right),
+    }) else {
+        return;
+    };
+    let unknown = Expr::IsNull(Box::new(Expr::Nested(Box::new(equal.clone()))));
+    let mut found = template(values.len());
+    let conditions = vec![equal, unknown];
+    let mut fill = Fill { conditions, subquery: subquery.as_ref().clone() };
+    let _ = found.visit(&mut fill);
+    *expr = if *negated {
+        Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(Expr::Nested(Box::new(found))) }
+    } else {
+        found
+    };
+}
+
+fn column(at: usize) -> Ident {
+    Ident::new(format!("__c{at}"))
+}
+
+/// The expression, with one-row subqueries and conditions that are always true.
+fn template(columns: usize) -> Expr {
+    let columns: Vec<String> = (0..columns).map(|at| column(at).to_string()).collect();
+    let columns = columns.join(", ");
+    let exists = format!("exists (select 1 from (select 1) as {RELATION}({columns}) where true)");
+    let text = format!("case when {exists} then true when {exists} then null else false end");
+    let parser = Parser::new(&GnistDialect).try_with_sql(&text);
+    parser.and_then(|mut parser| parser.parse_expr()).expect("the text above is an expression")
+}
+
+/// Puts the subquery and the conditions in their places, in order.
+struct Fill {
+    conditions: Vec<Expr>,
+    subquery: Query,
+}
+
+impl VisitorMut for Fill {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        let Expr::Exists { subquery, .. } = expr else { return ControlFlow::Continue(()) };
+        let SetExpr::Select(select) = subquery.body.as_mut() else {
+            return ControlFlow::Break(());
+        };
+        if self.conditions.is_empty() {
+            return ControlFlow::Break(());
+        }
+        select.selection = Some(self.conditions.remove(0));
+        for table in &mut select.from {
+            if let TableFactor::Derived { subquery, .. } = &mut table.relation {
+                *subquery.as_mut() = self.subquery.clone();
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}

@@ -1,0 +1,155 @@
+//! Subqueries that DataFusion answers wrongly or refuses become joins here.
+//!
+//! DataFusion decorrelates `IN` and `EXISTS` in filters to semi, anti and mark joins, and scalar
+//! subqueries over one aggregate to left joins. That is right, and fast, for the shapes of
+//! [`shape`], which stay as they are. It is wrong or refused for the rest:
+//!
+//! - `IN` is true, false **or null**. DataFusion's mark join knows no null, and its null-aware anti
+//!   join only holds for one key that is a column (#25340). [`quantified`] writes the third value
+//!   out as `EXISTS`.
+//! - An aggregate without `GROUP BY` has a row even over nothing (#24960), a `LIMIT` counts per
+//!   outer row, a subquery may stand in any clause and compare in any way. [`domain`] computes the
+//!   subquery for all outer values at once.
+//!
+//! Nodes are rewritten from the bottom up, and the subqueries of a node before the node. So when a
+//! node is rewritten, each subquery that is left in its inputs refers to its own inputs alone.
+
+mod domain;
+mod exists;
+mod lateral;
+mod limit;
+mod node;
+mod quantified;
+mod references;
+mod shape;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::{Result, TableReference};
+use datafusion::logical_expr::expr::{Exists, InSubquery, SetComparison};
+use datafusion::logical_expr::{Expr, LogicalPlan, Subquery};
+use datafusion::optimizer::AnalyzerRule;
+
+/// The rule. See the module.
+#[derive(Debug, Default)]
+pub(super) struct Subqueries;
+
+impl AnalyzerRule for Subqueries {
+    fn name(&self) -> &'static str {
+        "subqueries"
+    }
+
+    fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
+        if !has_subqueries(&plan)? {
+            return Ok(plan);
+        }
+        Rewriter::default().plan(plan)
+    }
+}
+
+/// The state of one run of the rule.
+#[derive(Debug, Default)]
+struct Rewriter {
+    /// Relations named so far.
+    named: AtomicUsize,
+    /// Subqueries around the plan that is rewritten.
+    depth: usize,
+}
+
+impl Rewriter {
+    /// A relation that no other one of this query is called.
+    fn relation(&self, what: &str) -> TableReference {
+        let number = self.named.fetch_add(1, Ordering::Relaxed) + 1;
+        TableReference::bare(format!("__{what}_{number}"))
+    }
+
+    /// Rewrites a plan and everything in it. The schema stays.
+    fn plan(&mut self, plan: LogicalPlan) -> Result<LogicalPlan> {
+        let mut rewrite = |plan| stacker_of(|| self.node(plan));
+        plan.transform_up(|node| rewrite(node).map(Transformed::yes)).data()
+    }
+
+    /// Rewrites a node over inputs that have been rewritten.
+    fn node(&mut self, plan: LogicalPlan) -> Result<LogicalPlan> {
+        if let LogicalPlan::Join(join) = plan {
+            return self.join(join);
+        }
+        if !mentions_subquery(&plan)? {
+            return Ok(plan);
+        }
+        let plan = self.inner_plans(plan)?;
+        match plan {
+            LogicalPlan::Filter(filter) => self.filter(filter),
+            LogicalPlan::Projection(projection) => self.projection(projection),
+            LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate),
+            LogicalPlan::Window(window) => self.window(window),
+            LogicalPlan::Sort(sort) => self.sort(sort),
+            other => Ok(other),
+        }
+    }
+
+    /// Rewrites the plans of a node's own subqueries.
+    fn inner_plans(&mut self, plan: LogicalPlan) -> Result<LogicalPlan> {
+        self.depth += 1;
+        let rewritten = plan.map_expressions(|expr| {
+            expr.transform_up(|expr| match expr {
+                Expr::Exists(exists) => {
+                    let subquery = self.inner_plan(exists.subquery)?;
+                    Ok(Transformed::yes(Expr::Exists(Exists { subquery, ..exists })))
+                }
+                Expr::InSubquery(within) => {
+                    let subquery = self.inner_plan(within.subquery)?;
+                    Ok(Transformed::yes(Expr::InSubquery(InSubquery { subquery, ..within })))
+                }
+                Expr::SetComparison(set) => {
+                    let subquery = self.inner_plan(set.subquery)?;
+                    Ok(Transformed::yes(Expr::SetComparison(SetComparison { subquery, ..set })))
+                }
+                Expr::ScalarSubquery(subquery) => {
+                    Ok(Transformed::yes(Expr::ScalarSubquery(self.inner_plan(subquery)?)))
+                }
+                other => Ok(Transformed::no(other)),
+            })
+        });
+        self.depth -= 1;
+        rewritten.data()
+    }
+
+    fn inner_plan(&mut self, subquery: Subquery) -> Result<Subquery> {
+        let plan = self.plan(std::sync::Arc::unwrap_or_clone(subquery.subquery))?;
+        Ok(references::subquery(plan, subquery.spans))
+    }
+}
+
+/// Plans are as deep as their text; no stack is.
+fn stacker_of<R>(rewrite: impl FnOnce() -> R) -> R {
+    rewrite()
+}
+
+fn is_subquery(expr: &Expr) -> bool {
+    matches!(
+        expr,
+        Expr::Exists(_) | Expr::InSubquery(_) | Expr::SetComparison(_) | Expr::ScalarSubquery(_)
+    )
+}
+
+fn holds_subquery(expr: &Expr) -> Result<bool> {
+    expr.exists(|expr| Ok(is_subquery(expr)))
+}
+
+/// Whether an expression of this very node is or holds a subquery.
+fn mentions_subquery(plan: &LogicalPlan) -> Result<bool> {
+    let mut found = false;
+    plan.apply_expressions(|expr| {
+        found |= holds_subquery(expr)?;
+        Ok(datafusion::common::tree_node::TreeNodeRecursion::Continue)
+    })?;
+    Ok(found)
+}
+
+/// Whether there is anything to do: most plans have no subquery.
+fn has_subqueries(plan: &LogicalPlan) -> Result<bool> {
+    plan.exists(|node| Ok(matches!(node, LogicalPlan::Subquery(_)) || mentions_subquery(node)?))
+}

@@ -1,0 +1,276 @@
+//! Subqueries in the expressions of one node: what stays with DataFusion, what becomes a column.
+
+use std::sync::Arc;
+
+use datafusion::common::Result;
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::logical_expr::expr::{Exists, InSubquery};
+use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
+use datafusion::logical_expr::{
+    Aggregate, BinaryExpr, Expr, Filter, LogicalPlan, Operator, Projection, Sort, SortExpr,
+    Subquery, Window,
+};
+
+use super::domain::called;
+use super::quantified::{Quantified, Reading, may_be_null};
+use super::references;
+use super::shape::{has_one_row_at_most, is_simple, is_simple_scalar};
+use super::{Rewriter, holds_subquery};
+
+/// Where a subquery stands.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    /// In a filter: DataFusion makes joins of `IN` and `EXISTS` there.
+    pub(super) is_filter: bool,
+    /// In a filter or projection: DataFusion makes joins of scalar subqueries there.
+    pub(super) takes_scalars: bool,
+    /// Where false and null are the same: below AND and OR of a filter.
+    pub(super) reads_truth: bool,
+}
+
+impl Place {
+    pub(super) const FILTER: Self =
+        Self { is_filter: true, takes_scalars: true, reads_truth: true };
+    const PROJECTION: Self = Self { is_filter: false, takes_scalars: true, reads_truth: false };
+    pub(super) const OTHER: Self =
+        Self { is_filter: false, takes_scalars: false, reads_truth: false };
+
+    /// Below an operator that tells false from null.
+    fn value(self) -> Self {
+        Self { reads_truth: false, ..self }
+    }
+}
+
+impl Rewriter {
+    pub(super) fn filter(&self, filter: Filter) -> Result<LogicalPlan> {
+        let original = Arc::clone(filter.input.schema());
+        let mut input = Arc::unwrap_or_clone(filter.input);
+        let mut conjuncts = Vec::new();
+        for conjunct in split_conjunction_owned(filter.predicate) {
+            conjuncts.push(self.conjunct(conjunct, &mut input)?);
+        }
+        let predicate = conjunction(conjuncts).expect("a filter has a predicate");
+        let grew = input.schema().fields().len() > original.fields().len();
+        let filtered = LogicalPlan::Filter(Filter::try_new(predicate, Arc::new(input))?);
+        if grew { only(&original, filtered) } else { Ok(filtered) }
+    }
+
+    fn conjunct(&self, expr: Expr, input: &mut LogicalPlan) -> Result<Expr> {
+        match expr {
+            Expr::Not(inner) if matches!(*inner, Expr::InSubquery(_) | Expr::Exists(_)) => {
+                self.conjunct(negated(*inner), input)
+            }
+            Expr::InSubquery(within) if within.negated => self.not_in(within, input),
+            other => self.rewritten(other, input, Place::FILTER),
+        }
+    }
+
+    /// `NOT IN` as a conjunct of a filter. DataFusion's null-aware join is right where the operand
+    /// is the only key.
+    fn not_in(&self, mut within: InSubquery, input: &mut LogicalPlan) -> Result<Expr> {
+        *within.expr = self.rewritten(*within.expr, input, Place::OTHER)?;
+        let query = &within.subquery;
+        let is_one_key = references::of_plan(&query.subquery)?.is_empty()
+            && within.expr.any_column_refs()
+            && !within.expr.contains_outer();
+        let holds = is_one_key || !may_be_null(&within.expr, query, input)?;
+        if holds && is_joinable(query, input)? && is_plain(&within.expr)? {
+            return Ok(Expr::InSubquery(within));
+        }
+        let expr = Quantified::from(within).with_exists(self, input, &Reading::Truth)?;
+        self.rewritten(expr, input, Place::FILTER)
+    }
+
+    pub(super) fn projection(&self, projection: Projection) -> Result<LogicalPlan> {
+        let mut input = Arc::unwrap_or_clone(projection.input);
+        let mut exprs = Vec::with_capacity(projection.expr.len());
+        for (expr, (relation, field)) in projection.expr.into_iter().zip(projection.schema.iter()) {
+            let expr = self.rewritten(expr, &mut input, Place::PROJECTION)?;
+            exprs.push(called(expr, relation, field.name()));
+        }
+        Ok(LogicalPlan::Projection(Projection::try_new(exprs, Arc::new(input))?))
+    }
+
+    pub(super) fn aggregate(&self, aggregate: Aggregate) -> Result<LogicalPlan> {
+        let mut input = Arc::unwrap_or_clone(aggregate.input);
+        let mut rewrite = |exprs: Vec<Expr>| {
+            let exprs = exprs.into_iter().map(|expr| {
+                let (relation, name) = expr.qualified_name();
+                let expr = self.rewritten(expr, &mut input, Place::OTHER)?;
+                Ok(called(expr, relation.as_ref(), &name))
+            });
+            exprs.collect::<Result<Vec<_>>>()
+        };
+        let (groups, functions) = (rewrite(aggregate.group_expr)?, rewrite(aggregate.aggr_expr)?);
+        Ok(LogicalPlan::Aggregate(Aggregate::try_new(Arc::new(input), groups, functions)?))
+    }
+
+    pub(super) fn window(&self, window: Window) -> Result<LogicalPlan> {
+        let mut input = Arc::unwrap_or_clone(window.input);
+        let mut exprs = Vec::with_capacity(window.window_expr.len());
+        for expr in window.window_expr {
+            let name = expr.schema_name().to_string();
+            exprs.push(called(self.rewritten(expr, &mut input, Place::OTHER)?, None, &name));
+        }
+        let plan = LogicalPlan::Window(Window::try_new(exprs, Arc::new(input))?);
+        only(&window.schema, plan)
+    }
+
+    pub(super) fn sort(&self, sort: Sort) -> Result<LogicalPlan> {
+        let original = Arc::clone(sort.input.schema());
+        let mut input = with_columns_below(Arc::unwrap_or_clone(sort.input), &sort.expr)?;
+        let mut keys: Vec<SortExpr> = Vec::with_capacity(sort.expr.len());
+        for key in sort.expr {
+            let expr = self.rewritten(key.expr.clone(), &mut input, Place::OTHER)?;
+            keys.push(key.with_expr(expr));
+        }
+        let sort = Sort { expr: keys, input: Arc::new(input), fetch: sort.fetch };
+        only(&original, LogicalPlan::Sort(sort))
+    }
+
+    /// An expression without the subqueries that DataFusion can't be left with. The rows of `input`
+    /// gain the columns that stand for them.
+    pub(super) fn rewritten(
+        &self,
+        expr: Expr,
+        input: &mut LogicalPlan,
+        place: Place,
+    ) -> Result<Expr> {
+        if !holds_subquery(&expr)? {
+            return Ok(expr);
+        }
+        match expr {
+            Expr::BinaryExpr(BinaryExpr {
+                left,
+                op: op @ (Operator::And | Operator::Or),
+                right,
+            }) => {
+                let left = Box::new(self.rewritten(*left, input, place)?);
+                let right = Box::new(self.rewritten(*right, input, place)?);
+                Ok(Expr::BinaryExpr(BinaryExpr { left, op, right }))
+            }
+            Expr::Exists(exists) => self.exists_expr(exists, input, place),
+            Expr::InSubquery(within) => self.in_expr(within, input, place),
+            Expr::SetComparison(mut set) => {
+                *set.expr = self.rewritten(*set.expr, input, Place::OTHER)?;
+                self.quantified(Quantified::from(set), input, place)
+            }
+            Expr::ScalarSubquery(subquery) => self.scalar_expr(subquery, input, place),
+            other => {
+                let place = place.value();
+                let rewritten = other.map_children(|child| {
+                    self.rewritten(child, input, place).map(Transformed::yes)
+                });
+                rewritten.data()
+            }
+        }
+    }
+
+    fn exists_expr(&self, exists: Exists, input: &mut LogicalPlan, place: Place) -> Result<Expr> {
+        if place.is_filter && is_joinable(&exists.subquery, input)? {
+            return Ok(Expr::Exists(exists));
+        }
+        let found = self.exists(&exists.subquery.subquery, input)?;
+        Ok(if exists.negated { Expr::Not(Box::new(found)) } else { found })
+    }
+
+    fn in_expr(
+        &self,
+        mut within: InSubquery,
+        input: &mut LogicalPlan,
+        place: Place,
+    ) -> Result<Expr> {
+        *within.expr = self.rewritten(*within.expr, input, Place::OTHER)?;
+        let has_two_values = !may_be_null(&within.expr, &within.subquery, input)?
+            || (place.reads_truth && !within.negated);
+        let stays = place.is_filter && has_two_values && is_plain(&within.expr)?;
+        if stays && is_joinable(&within.subquery, input)? {
+            return Ok(Expr::InSubquery(within));
+        }
+        self.quantified(Quantified::from(within), input, place)
+    }
+
+    fn quantified(
+        &self,
+        quantified: Quantified,
+        input: &mut LogicalPlan,
+        place: Place,
+    ) -> Result<Expr> {
+        let reading = if place.reads_truth { Reading::Truth } else { Reading::Value };
+        let expr = quantified.with_exists(self, input, &reading)?;
+        self.rewritten(expr, input, place)
+    }
+
+    /// A scalar subquery without references is a value of its own; one that may have several rows
+    /// is refused by DataFusion's check.
+    fn scalar_expr(
+        &self,
+        subquery: Subquery,
+        input: &mut LogicalPlan,
+        place: Place,
+    ) -> Result<Expr> {
+        let plan = &subquery.subquery;
+        let is_value = references::of_plan(plan)?.is_empty();
+        let stays =
+            place.takes_scalars && refers_only_to(&subquery, input)? && is_simple_scalar(plan)?;
+        if is_value || stays || !has_one_row_at_most(plan) {
+            return Ok(Expr::ScalarSubquery(subquery));
+        }
+        self.scalar(plan, input)
+    }
+}
+
+/// A projection under a sort with the columns below it that the sort's subqueries look at.
+fn with_columns_below(input: LogicalPlan, keys: &[SortExpr]) -> Result<LogicalPlan> {
+    let LogicalPlan::Projection(projection) = &input else { return Ok(input) };
+    let mut exprs = projection.expr.clone();
+    for key in keys {
+        key.expr.apply(|expr| {
+            for reference in references::of_subquery(expr)? {
+                let column = Expr::Column(reference.column.clone());
+                let is_below = projection.input.schema().has_column(&reference.column);
+                let is_here = projection.schema.has_column(&reference.column);
+                if is_below && !is_here && !exprs.contains(&column) {
+                    exprs.push(column);
+                }
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+    }
+    let plan = Projection::try_new(exprs, Arc::clone(&projection.input))?;
+    Ok(LogicalPlan::Projection(plan))
+}
+
+/// Whether DataFusion's joins are right for a subquery that is asked whether it has a row.
+fn is_joinable(subquery: &Subquery, input: &LogicalPlan) -> Result<bool> {
+    Ok(refers_only_to(subquery, input)? && is_simple(&subquery.subquery)?)
+}
+
+fn refers_only_to(subquery: &Subquery, input: &LogicalPlan) -> Result<bool> {
+    let references = references::of_plan(&subquery.subquery)?;
+    Ok(references.iter().all(|reference| input.schema().has_column(&reference.column)))
+}
+
+/// Whether an operand is made of columns of its rows alone.
+fn is_plain(operand: &Expr) -> Result<bool> {
+    Ok(!operand.contains_outer() && !holds_subquery(operand)?)
+}
+
+fn negated(expr: Expr) -> Expr {
+    match expr {
+        Expr::InSubquery(within) => {
+            Expr::InSubquery(InSubquery { negated: !within.negated, ..within })
+        }
+        Expr::Exists(exists) => Expr::Exists(Exists { negated: !exists.negated, ..exists }),
+        other => Expr::Not(Box::new(other)),
+    }
+}
+
+/// The columns of a schema out of a plan that has more.
+pub(super) fn only(
+    schema: &datafusion::common::DFSchemaRef,
+    plan: LogicalPlan,
+) -> Result<LogicalPlan> {
+    let columns = schema.columns().into_iter().map(Expr::Column).collect();
+    Ok(LogicalPlan::Projection(Projection::try_new(columns, Arc::new(plan))?))
+}

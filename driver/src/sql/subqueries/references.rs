@@ -1,0 +1,88 @@
+//! References of a subquery to the columns of the query around it.
+
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::FieldRef;
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::common::{Column, DFSchema, ExprSchema, Result, Spans};
+use datafusion::logical_expr::{Expr, LogicalPlan, Subquery};
+
+/// An outer column as a subquery names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Reference {
+    pub(super) field: FieldRef,
+    pub(super) column: Column,
+}
+
+/// The references of a plan whose own subqueries have been rewritten, each once, in the order in
+/// which they appear.
+pub(super) fn of_plan(plan: &LogicalPlan) -> Result<Vec<Reference>> {
+    let mut found: Vec<Reference> = Vec::new();
+    plan.apply(|node| {
+        node.apply_expressions(|expr| {
+            for reference in of_expr(expr)? {
+                if !found.contains(&reference) {
+                    found.push(reference);
+                }
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(found)
+}
+
+/// The references in an expression.
+pub(super) fn of_expr(expr: &Expr) -> Result<Vec<Reference>> {
+    let mut found = Vec::new();
+    expr.apply(|expr| {
+        if let Expr::OuterReferenceColumn(field, column) = expr {
+            found.push(Reference { field: Arc::clone(field), column: column.clone() });
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(found)
+}
+
+/// The references of the subquery that an expression is.
+pub(super) fn of_subquery(expr: &Expr) -> Result<Vec<Reference>> {
+    match expr {
+        Expr::Exists(exists) => of_plan(&exists.subquery.subquery),
+        Expr::InSubquery(within) => of_plan(&within.subquery.subquery),
+        Expr::SetComparison(set) => of_plan(&set.subquery.subquery),
+        Expr::ScalarSubquery(subquery) => of_plan(&subquery.subquery),
+        _ => Ok(Vec::new()),
+    }
+}
+
+/// A plan as a subquery.
+pub(super) fn subquery(plan: LogicalPlan, spans: Spans) -> Subquery {
+    let outer_ref_columns = plan.all_out_ref_exprs();
+    Subquery { subquery: Arc::new(plan), outer_ref_columns, spans }
+}
+
+/// An expression over the columns of `schema`, as a subquery over it says it.
+pub(super) fn outer(expr: Expr, schema: &DFSchema) -> Result<Expr> {
+    let replaced = expr.transform(|expr| match expr {
+        Expr::Column(column) if schema.has_column(&column) => {
+            let field = Arc::clone(schema.field_from_column(&column)?);
+            Ok(Transformed::yes(Expr::OuterReferenceColumn(field, column)))
+        }
+        other => Ok(Transformed::no(other)),
+    });
+    replaced.data()
+}
+
+/// An expression with these outer columns replaced by columns that are at hand.
+pub(super) fn bound(expr: Expr, outer: &[Column], at_hand: &[Column]) -> Result<Expr> {
+    let replaced = expr.transform(|expr| match &expr {
+        Expr::OuterReferenceColumn(_, column) => {
+            match outer.iter().position(|candidate| candidate == column) {
+                Some(at) => Ok(Transformed::yes(Expr::Column(at_hand[at].clone()))),
+                None => Ok(Transformed::no(expr)),
+            }
+        }
+        _ => Ok(Transformed::no(expr)),
+    });
+    replaced.data()
+}

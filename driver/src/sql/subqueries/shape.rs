@@ -1,0 +1,126 @@
+//! The shapes of subqueries that DataFusion decorrelates rightly.
+
+use datafusion::common::Result;
+use datafusion::logical_expr::expr::{AggregateFunction, Alias, Cast};
+use datafusion::logical_expr::utils::split_conjunction;
+use datafusion::logical_expr::{
+    Aggregate, BinaryExpr, Distinct, Expr, Filter, LogicalPlan, Operator,
+};
+
+use super::holds_subquery;
+use super::references::{of_expr, of_plan};
+
+/// Aggregates that are null over no rows.
+const NULL_OVER_NOTHING: [&str; 4] = ["sum", "avg", "min", "max"];
+
+/// Whether all references are in filters below operators that keep or drop single rows: then a
+/// semi, anti or mark join on the filters says the same. Not so above a join, for DataFusion's pull-up
+/// carries what it found on one side over to a `LIMIT` or an aggregate of the other; nor above a
+/// named relation, which it brings no column through.
+pub(super) fn is_simple(plan: &LogicalPlan) -> Result<bool> {
+    if of_plan(plan)?.is_empty() {
+        return Ok(true);
+    }
+    match plan {
+        LogicalPlan::Filter(filter) => {
+            let plain = !holds_subquery(&filter.predicate)?;
+            Ok((plain || of_expr(&filter.predicate)?.is_empty()) && is_simple(&filter.input)?)
+        }
+        LogicalPlan::Projection(projection) => {
+            Ok(has_no_references(&projection.expr)? && is_simple(&projection.input)?)
+        }
+        LogicalPlan::Distinct(Distinct::All(input)) => is_simple(input),
+        _ => Ok(false),
+    }
+}
+
+/// Whether a scalar subquery is one aggregate over rows that equal outer values, with nothing on
+/// top that turns null into a value: then a left join on the values says the same.
+pub(super) fn is_simple_scalar(plan: &LogicalPlan) -> Result<bool> {
+    match plan {
+        LogicalPlan::Projection(projection) => Ok(projection.expr.iter().all(keeps_null)
+            && has_no_references(&projection.expr)?
+            && is_simple_scalar(&projection.input)?),
+        LogicalPlan::SubqueryAlias(alias) => is_simple_scalar(&alias.input),
+        LogicalPlan::Aggregate(aggregate) => is_simple_aggregate(aggregate),
+        _ => Ok(false),
+    }
+}
+
+/// Whether a plan has one row at most, whatever its tables hold.
+pub(super) fn has_one_row_at_most(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Projection(projection) => has_one_row_at_most(&projection.input),
+        LogicalPlan::SubqueryAlias(alias) => has_one_row_at_most(&alias.input),
+        LogicalPlan::Filter(filter) => has_one_row_at_most(&filter.input),
+        LogicalPlan::Sort(sort) => sort.fetch == Some(1) || has_one_row_at_most(&sort.input),
+        LogicalPlan::Aggregate(aggregate) if aggregate.group_expr.is_empty() => true,
+        other => other.max_rows().is_some_and(|rows| rows <= 1),
+    }
+}
+
+fn is_simple_aggregate(aggregate: &Aggregate) -> Result<bool> {
+    let functions = aggregate.aggr_expr.iter().all(|expr| match expr {
+        Expr::AggregateFunction(AggregateFunction { func, .. }) => {
+            NULL_OVER_NOTHING.contains(&func.name())
+        }
+        _ => false,
+    });
+    Ok(functions
+        && aggregate.group_expr.is_empty()
+        && has_no_references(&aggregate.aggr_expr)?
+        && is_simple(&aggregate.input)?
+        && filters_are_equalities(&aggregate.input)?)
+}
+
+fn filters_are_equalities(plan: &LogicalPlan) -> Result<bool> {
+    if let LogicalPlan::Filter(Filter { predicate, .. }) = plan {
+        for conjunct in split_conjunction(predicate) {
+            if !of_expr(conjunct)?.is_empty() && !is_equality(conjunct)? {
+                return Ok(false);
+            }
+        }
+    }
+    for input in plan.inputs() {
+        if !filters_are_equalities(input)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Whether this is an outer column that equals an inner one.
+fn is_equality(expr: &Expr) -> Result<bool> {
+    let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = expr else {
+        return Ok(false);
+    };
+    let plain = |expr: &Expr| matches!(expr, Expr::Column(_));
+    let outer = |expr: &Expr| matches!(expr, Expr::OuterReferenceColumn(..));
+    Ok((plain(left) && outer(right)) || (outer(left) && plain(right)))
+}
+
+/// Whether an expression is null when all of its columns are.
+fn keeps_null(expr: &Expr) -> bool {
+    match expr {
+        Expr::Column(_) => true,
+        Expr::Alias(Alias { expr, .. }) | Expr::Cast(Cast { expr, .. }) => keeps_null(expr),
+        Expr::Negative(expr) => keeps_null(expr),
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
+            let literal = |expr: &Expr| matches!(expr, Expr::Literal(..));
+            let operands = [left, right];
+            op.is_numerical_operators()
+                && operands.iter().any(|operand| keeps_null(operand))
+                && operands.iter().all(|operand| literal(operand) || keeps_null(operand))
+        }
+        _ => false,
+    }
+}
+
+fn has_no_references(exprs: &[Expr]) -> Result<bool> {
+    for expr in exprs {
+        if !of_expr(expr)?.is_empty() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}

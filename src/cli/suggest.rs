@@ -1,0 +1,148 @@
+//! What a user may have meant by a name that nothing has.
+
+use datafusion::prelude::SessionContext;
+use gnist_common::config::nearest;
+
+/// The names a session knows.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Names {
+    /// Its tables.
+    pub(super) tables: Vec<String>,
+    /// Its functions, sorted: suggestions are the same in every run.
+    pub(super) functions: Vec<String>,
+}
+
+impl Names {
+    /// The names that a context knows.
+    pub(super) fn of(context: &SessionContext) -> Self {
+        let catalogs = context.catalog_names();
+        let catalogs = catalogs.into_iter().filter_map(|name| context.catalog(&name));
+        let mut tables = Vec::new();
+        for catalog in catalogs {
+            for schema in catalog.schema_names() {
+                let schema = catalog.schema(&schema);
+                tables.extend(schema.map(|schema| schema.table_names()).unwrap_or_default());
+            }
+        }
+        let state = context.state();
+        let scalars = state.scalar_functions().keys();
+        let names = scalars.chain(state.aggregate_functions().keys());
+        let mut functions: Vec<String> =
+            names.chain(state.window_functions().keys()).cloned().collect();
+        tables.sort();
+        functions.sort();
+        functions.dedup();
+        Self { tables, functions }
+    }
+
+    /// Help for a table that is not there.
+    pub(super) fn table(&self, typed: &str) -> Option<String> {
+        name(typed, &self.tables)
+    }
+
+    /// Help for a function that is not there: the same thing under another name, else the name most
+    /// like it.
+    pub(super) fn function(&self, typed: &str) -> Option<String> {
+        let typed = typed.to_lowercase();
+        if let Some((_, instead)) = ELSEWHERE.iter().find(|(name, _)| *name == typed) {
+            return Some(format!("use {instead}"));
+        }
+        let found = nearest(&typed, self.functions.iter().rev().cloned());
+        found.map(|name| format!("did you mean `{name}`?"))
+    }
+}
+
+/// Help for a column, or a table, out of those that there are. One that fails by its case alone is
+/// shown as it has to be written: a name without quotes is read in lower case.
+pub(super) fn name(typed: &str, candidates: &[String]) -> Option<String> {
+    if let Some(same) = candidates.iter().find(|name| name.eq_ignore_ascii_case(typed)) {
+        let quoted = same.replace('"', "\"\"");
+        return Some(format!("write `\"{quoted}\"`: a name without quotes is read in lower case"));
+    }
+    let found = nearest(typed, candidates.iter().rev().cloned())?;
+    let shown = if found.chars().any(char::is_uppercase) { format!("\"{found}\"") } else { found };
+    Some(format!("did you mean `{shown}`?"))
+}
+
+/// Functions of other engines, and what does the same here.
+const ELSEWHERE: [(&str, &str); 36] = [
+    ("any_value", "`first_value(x)`"),
+    ("approx_count_distinct", "`approx_distinct(x)`"),
+    ("approx_percentile", "`approx_percentile_cont(p) within group (order by x)`"),
+    ("charindex", "`strpos(text, part)`"),
+    ("collect_list", "`array_agg(x)`"),
+    ("collect_set", "`array_agg(distinct x)`"),
+    ("date_add", "`date + interval '1 day'`"),
+    ("date_sub", "`date - interval '1 day'`"),
+    ("dateadd", "`date + interval '1 day'`"),
+    ("datediff", "`a - b`, the difference of two dates"),
+    ("day", "`extract(day from x)`"),
+    ("dayofweek", "`extract(dow from x)`"),
+    ("dayofyear", "`extract(doy from x)`"),
+    ("explode", "`unnest(x)`"),
+    ("getdate", "`now()`"),
+    ("group_concat", "`string_agg(x, ',')`"),
+    ("hour", "`extract(hour from x)`"),
+    ("if", "`case when c then a else b end`"),
+    ("ifnull", "`coalesce(a, b)`"),
+    ("iff", "`case when c then a else b end`"),
+    ("isnull", "`x is null`"),
+    ("lcase", "`lower(x)`"),
+    ("len", "`length(x)`"),
+    ("listagg", "`string_agg(x, ',')`"),
+    ("locate", "`strpos(text, part)`"),
+    ("minute", "`extract(minute from x)`"),
+    ("mod", "the operator `%`: `a % b`"),
+    ("month", "`extract(month from x)`"),
+    ("quarter", "`extract(quarter from x)`"),
+    ("rand", "`random()`"),
+    ("second", "`extract(second from x)`"),
+    ("size", "`cardinality(x)`"),
+    ("to_number", "`cast(x as decimal(20, 2))`"),
+    ("ucase", "`upper(x)`"),
+    ("unix_timestamp", "`extract(epoch from x)`"),
+    ("year", "`extract(year from x)`"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names() -> Names {
+        Names::of(&SessionContext::new())
+    }
+
+    #[test]
+    fn a_function_of_another_engine_is_told_by_its_meaning() {
+        let help = names().function("mod").expect("help");
+        assert_eq!(help, "use the operator `%`: `a % b`");
+        assert_eq!(names().function("LEN").expect("help"), "use `length(x)`");
+    }
+
+    #[test]
+    fn no_function_that_is_there_is_told_to_be_elsewhere() {
+        let there = names().functions;
+        for (name, _) in ELSEWHERE {
+            assert!(!there.iter().any(|function| function == name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_misspelt_function_is_told_by_its_spelling_the_same_every_time() {
+        let names = names();
+        for (typed, meant) in [("lenght", "length"), ("substrr", "substr"), ("roun", "round")] {
+            let help = names.function(typed).expect(typed);
+            assert_eq!(help, format!("did you mean `{meant}`?"));
+            assert!((0..20).all(|_| names.function(typed).as_deref() == Some(help.as_str())));
+        }
+    }
+
+    #[test]
+    fn a_name_that_fails_by_its_case_is_shown_in_quotes() {
+        let columns = ["userId".to_owned(), "name".to_owned()];
+        let help = name("userid", &columns).expect("help");
+        assert!(help.contains("write `\"userId\"`"), "{help}");
+        assert_eq!(name("userids", &columns).expect("help"), "did you mean `\"userId\"`?");
+        assert_eq!(name("nam", &columns).expect("help"), "did you mean `name`?");
+    }
+}
