@@ -31,7 +31,9 @@ pub fn script(statement: &Statement, tables: &TableSet, outcome: &Outcome) -> St
             format!("query {types}{sort}\n{query}\n----\n{}\n", rows.join("\n"))
         }
         Outcome::Fails(fault) => format!("# {fault:?}\nstatement error\n{query}\n"),
-        Outcome::NotCovered(reason) => format!("# not covered: {reason}\nstatement ok\n{query}\n"),
+        Outcome::NotCovered(reason) | Outcome::Undetermined(reason) => {
+            format!("# not covered: {reason}\nstatement ok\n{query}\n")
+        }
     });
     text
 }

@@ -38,7 +38,7 @@ pub(super) fn wanted(outcome: &Outcome, plain: &Reply) -> Wanted {
         (Outcome::Rows(rows), _) => Wanted::Rows(rows.clone()),
         (Outcome::Fails(fault), _) => Wanted::Error(format!("{fault:?}")),
         (Outcome::NotCovered(_), Reply::Rows(rows)) => Wanted::Rows(rows.clone()),
-        (Outcome::NotCovered(_), _) => Wanted::Unknown,
+        (Outcome::NotCovered(_) | Outcome::Undetermined(_), _) => Wanted::Unknown,
     }
 }
 

@@ -169,7 +169,7 @@ impl Round<'_> {
         tables: &TableSet,
         report: &mut Report,
     ) {
-        if matches!(outcome, Outcome::NotCovered(_)) {
+        if matches!(outcome, Outcome::NotCovered(_) | Outcome::Undetermined(_)) {
             return;
         }
         let verdict = judge(plain, &wanted(outcome, &Reply::Hangs), statement);
@@ -263,6 +263,7 @@ fn count(outcome: &Outcome, wanted: &Wanted, report: &mut Report) {
         Outcome::Rows(_) => "rows".to_owned(),
         Outcome::Fails(fault) => format!("fails: {fault:?}"),
         Outcome::NotCovered(reason) => format!("not covered: {reason}"),
+        Outcome::Undetermined(reason) => format!("undetermined: {reason}"),
     };
     *report.oracle.entry(name).or_default() += 1;
     report.with_rows += u64::from(matches!(wanted, Wanted::Rows(rows) if !rows.is_empty()));

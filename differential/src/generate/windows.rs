@@ -5,6 +5,9 @@ use super::{Generator, Source};
 use crate::tree::{Bound, Direction, Expr, Frame, FrameUnit, Query, Select, Window};
 use crate::types::{Kind, Type};
 
+/// The type of a row's number or rank.
+const NUMBER: Type = Type::Int { bits: 64, signed: false };
+
 impl Generator<'_> {
     pub(super) fn windowed(&mut self, depth: usize) -> Query {
         let source = if self.dice.percent(75) {
@@ -47,7 +50,7 @@ impl Generator<'_> {
     pub(super) fn rank_by(&mut self, value: Expr) -> Expr {
         let order = vec![(value, self.direction())];
         let function = self.dice.pick(&["rank", "dense_rank"]);
-        Expr::Window(Box::new(window(function, Vec::new(), order, Type::I64)))
+        Expr::Window(Box::new(window(function, Vec::new(), order, NUMBER)))
     }
 
     fn total_order(&mut self, source: &Source) -> Vec<(Expr, Direction)> {
@@ -73,11 +76,11 @@ impl Generator<'_> {
         match self.dice.below(6) {
             0 | 1 => {
                 let order = self.total_order(source);
-                window("row_number", Vec::new(), order, Type::I64)
+                window("row_number", Vec::new(), order, NUMBER)
             }
             2 => {
                 let (order, tiles) = (self.total_order(source), 1 + self.dice.below(5));
-                window("ntile", vec![Expr::int(tiles as i64)], order, Type::I64)
+                window("ntile", vec![Expr::int(tiles as i64)], order, NUMBER)
             }
             3 => {
                 let order = self.some_order(source);
@@ -85,7 +88,7 @@ impl Generator<'_> {
             }
             _ => {
                 let order = self.some_order(source);
-                window(self.dice.pick(&["rank", "dense_rank"]), Vec::new(), order, Type::I64)
+                window(self.dice.pick(&["rank", "dense_rank"]), Vec::new(), order, NUMBER)
             }
         }
     }

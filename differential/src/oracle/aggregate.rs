@@ -1,5 +1,7 @@
 //! Aggregates over the rows of a group or of a window frame.
 
+use std::cmp::Ordering;
+
 use super::scope::{Scope, directed};
 use super::{Evaluated, Oracle, Stop, arithmetic};
 use crate::tree::Aggregate;
@@ -34,7 +36,7 @@ impl Oracle<'_> {
                 .iter()
                 .enumerate()
                 .map(|(at, (_, direction))| directed(&left[at], &right[at], *direction));
-            keys.fold(std::cmp::Ordering::Equal, std::cmp::Ordering::then)
+            keys.fold(Ordering::Equal, Ordering::then)
         });
         let mut arguments: Vec<Row> = rows.into_iter().map(|(_, arguments)| arguments).collect();
         if aggregate.distinct {
@@ -98,7 +100,8 @@ fn folded(known: &[&Value], combine: impl Fn(bool, bool) -> bool) -> Value {
     truths.reduce(combine).map_or(Value::Null, Value::Bool)
 }
 
-/// Exact where the whole sum fits, whatever the order of the rows.
+/// The exact sum. One that fits, though the sum of its positive or of its negative terms does not,
+/// overflows in some orders of the rows.
 fn sum(known: &[&Value], of: &Type) -> Evaluated<Value> {
     if known.is_empty() {
         return Ok(Value::Null);
@@ -106,10 +109,26 @@ fn sum(known: &[&Value], of: &Type) -> Evaluated<Value> {
     match of {
         Type::F32 | Type::F64 => Ok(Value::Float(floats(known).sum())),
         Type::Decimal(precision, scale) => {
-            let units = exact_sum(known);
-            arithmetic::decimal_in_range(units, *precision, *scale)
+            in_any_order(known, |units| arithmetic::decimal_in_range(units, *precision, *scale))
         }
-        _ => arithmetic::in_range(exact_sum(known), of),
+        _ => in_any_order(known, |units| arithmetic::in_range(units, of)),
+    }
+}
+
+fn in_any_order(
+    known: &[&Value],
+    in_range: impl Fn(Option<i128>) -> Evaluated<Value>,
+) -> Evaluated<Value> {
+    let zero = Value::Int(0);
+    let of_sign = |order: Ordering| {
+        let terms: Vec<&Value> =
+            known.iter().copied().filter(|value| value.compare(&zero) == order).collect();
+        in_range(exact_sum(&terms))
+    };
+    let sum = in_range(exact_sum(known))?;
+    match (of_sign(Ordering::Greater), of_sign(Ordering::Less)) {
+        (Ok(_), Ok(_)) => Ok(sum),
+        _ => Err(Stop::Undetermined("a sum that overflows in some orders")),
     }
 }
 

@@ -51,6 +51,8 @@ pub enum Outcome {
     Fails(Fault),
     /// It does not know, for this reason.
     NotCovered(&'static str),
+    /// SQL leaves it open, for this reason.
+    Undetermined(&'static str),
 }
 
 /// Settings of the session that answers depend on.
@@ -65,6 +67,7 @@ pub struct Settings {
 pub(crate) enum Stop {
     Fault(Fault),
     NotCovered(&'static str),
+    Undetermined(&'static str),
 }
 
 pub(crate) type Evaluated<T> = Result<T, Stop>;
@@ -89,6 +92,7 @@ pub fn answer(statement: &Statement, tables: &TableSet) -> Outcome {
         Ok(rows) => Outcome::Rows(rows.to_vec()),
         Err(Stop::Fault(fault)) => Outcome::Fails(fault),
         Err(Stop::NotCovered(reason)) => Outcome::NotCovered(reason),
+        Err(Stop::Undetermined(reason)) => Outcome::Undetermined(reason),
     }
 }
 
