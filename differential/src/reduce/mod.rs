@@ -22,6 +22,7 @@ pub fn smaller_statements(statement: &Statement) -> Vec<Statement> {
     let mut found = lifted(statement);
     let mut nodes = 0;
     walk(&mut statement.query.clone(), &mut |_| nodes += 1);
+    let keys = order_keys(&statement.query);
     for node in 0..nodes {
         let mut edit = 0;
         loop {
@@ -31,10 +32,27 @@ pub fn smaller_statements(statement: &Statement) -> Vec<Statement> {
             }
             edit += 1;
             repair(&mut query);
-            found.push(Statement { query, errors: statement.errors });
+            if order_keys(&query).is_subset(&keys) {
+                found.push(Statement { query, errors: statement.errors });
+            }
         }
     }
     found
+}
+
+/// The orders of windows and aggregates. They stay as they are: rows that a key no longer tells
+/// apart have no fixed answer.
+fn order_keys(query: &Query) -> BTreeSet<String> {
+    let mut keys = BTreeSet::new();
+    walk(&mut query.clone(), &mut |node| {
+        let order = match &node {
+            Node::Expr(Expr::Window(window)) => &window.order,
+            Node::Expr(Expr::Aggregate(aggregate)) => &aggregate.order,
+            _ => return,
+        };
+        keys.insert(format!("{order:?}"));
+    });
+    keys
 }
 
 /// Every query inside as a statement of its own.
@@ -208,7 +226,6 @@ fn edit_expr(expr: &mut Expr, edit: usize) -> bool {
             with(window.ignores_nulls, &|window| window.ignores_nulls = false);
             with(!window.partition.is_empty(), &|window| window.partition.clear());
             with(window.frame.is_some(), &|window| window.frame = None);
-            with(window.order.len() > 1, &|window| drop(window.order.pop()));
         }
         Expr::Aggregate(aggregate) => {
             let mut with = |when: bool, change: &dyn Fn(&mut crate::tree::Aggregate)| {
