@@ -66,6 +66,7 @@ impl SqlError {
         if suggestion.is_some() {
             (this.help, this.notes) = (suggestion, Vec::new());
         }
+        this.help = path_help(&this.message).or(this.help);
         this.span = this.span.or_else(|| path_span(statement, &this.message));
         this.span = this.span.or_else(|| statement_span(statement));
         this
@@ -217,6 +218,12 @@ fn call_span(statement: &Statement, name: &str) -> Option<Span> {
         _ => ControlFlow::Continue(()),
     });
     Span::try_from_sqlparser_span(found.break_value()?)
+}
+
+/// The quotes that a path lacks which was taken for a table in a schema: `from data.csv`.
+fn path_help(message: &str) -> Option<String> {
+    let name = message.strip_prefix("table '")?.strip_suffix("' not found")?;
+    is_path(name).then(|| format!("a path is quoted: `from '{name}'`"))
 }
 
 /// The path in place of a table's name that the message quotes.

@@ -243,6 +243,9 @@ fn what_cant_be_read_says_why() -> Result<(), Failed> {
 fn a_quoted_name_that_is_no_path_is_a_table() -> Result<(), Failed> {
     let query = "create table \"my.csv\" as select 1 as a; select a from \"my.csv\"";
     sql(query, &["--format", "csv"])?.expect(0, "a\n1\n", &[])?;
+    let parts =
+        ["error: table 'no.csv' not found", "^^^", "= help: a path is quoted: `from 'no.csv'`"];
+    sql("select * from no.csv", &[])?.expect(1, "", &parts)?;
     let parts = ["error: table 'no.table' not found", "^^^"];
     sql("select * from \"no.table\"", &[])?.expect(1, "", &parts)?;
     // A new schema knows paths too.
