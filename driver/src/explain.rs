@@ -63,7 +63,7 @@ pub(crate) fn answer(rows: &[(&str, String)]) -> ResultStream {
     let kinds: ArrayRef =
         Arc::new(rows.iter().map(|(kind, _)| Some(*kind)).collect::<StringArray>());
     let plans: ArrayRef =
-        Arc::new(rows.iter().map(|(_, plan)| Some(plan.as_str())).collect::<StringArray>());
+        Arc::new(rows.iter().map(|(_, plan)| Some(plan.trim_end())).collect::<StringArray>());
     let batch = RecordBatch::try_new(Arc::clone(&schema), vec![kinds, plans])
         .expect("two columns of one length");
     ResultStream::ready(schema, vec![batch])

@@ -12,6 +12,7 @@ use futures::TryStreamExt as _;
 use gnist_common::error::ErrorKind;
 use gnist_common::master::MasterUrl;
 use gnist_driver::{JobObserver, SessionError};
+use gnist_storage::io_reason;
 
 use super::engine::Engine;
 use super::error::CliError;
@@ -91,7 +92,8 @@ fn script_of(args: &SqlArgs) -> Result<Script, CliError> {
         (None, Some(file)) => {
             let name = file.display();
             let text = fs::read_to_string(file).map_err(|error| {
-                CliError::failed(ErrorKind::NotFound, format!("can't read `{name}`: {error}"))
+                let message = format!("can't read `{name}`: {}", io_reason(&error));
+                CliError::failed(ErrorKind::NotFound, message)
             })?;
             Ok(Script::new(name.to_string(), text))
         }
@@ -156,9 +158,10 @@ impl Run<'_> {
 
     async fn print(&self, statement: Statement) -> Result<(), CliError> {
         let started = Instant::now();
+        let has_rows = has_result(&statement);
         let rows = self.engine.start(statement.clone()).await;
         let mut rows = rows.map_err(|error| self.explained(&statement, error))?;
-        if rows.schema().fields().is_empty() {
+        if rows.schema().fields().is_empty() && !has_rows {
             return Ok(());
         }
         let options = self.engine.format_options();

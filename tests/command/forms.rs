@@ -72,6 +72,10 @@ fn no_rows() -> Result<(), Failed> {
     sql(query, &["--format", "json"])?.expect(0, "", &[])?;
     sql(query, &[])?.expect(0, "+---+\n| a |\n+---+\n+---+\n", &[])?;
     sql("", &[])?.expect(0, "", &[])?;
+    // Rows without columns are rows.
+    let rows = "select from (values (1), (2)) t(a)";
+    sql(rows, &["--format", "json"])?.expect(0, "{}\n{}\n", &[])?;
+    sql(rows, &[])?.expect(0, "", &[])?;
     sql("create view v as select 1", &[])?.expect(0, "", &[])?;
     Ok(())
 }
@@ -99,8 +103,10 @@ fn statements_stop_at_the_first_error() -> Result<(), Failed> {
 }
 
 fn a_finished_stage_is_a_line_on_stderr() -> Result<(), Failed> {
-    let loud = gnist(&["sql", "--format", "csv", "-e", "select 1 as a"])?;
-    loud.expect(0, "a\n1\n", &["stage 0 finished: 1 task, 1 row,"])?;
+    // Long enough for the delay of a millisecond that the tests run with.
+    let long = "select sum(value) as a from generate_series(1, 20000000)";
+    let loud = gnist(&["sql", "--format", "csv", "-e", long])?;
+    loud.expect(0, "a\n200000010000000\n", &["stage 0 finished: 1 task, 1 row,"])?;
     let quiet = sql("select 1 as a", &["--format", "csv"])?;
     if quiet.stderr.is_empty() { Ok(()) } else { Err(quiet.stderr.into()) }
 }

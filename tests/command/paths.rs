@@ -56,7 +56,7 @@ fn a_path_stands_for_a_table() -> Result<(), Failed> {
         ),
         (
             format!(
-                "with t as (select * from '{root}/orders.csv') select max(id) as m from t, t u"
+                "with t as (select * from '{root}/orders.csv') select max(t.id) as m from t, t u"
             ),
             "m\n3\n",
         ),

@@ -20,5 +20,5 @@ mod table;
 pub use format::FileFormat;
 pub use listing::Listing;
 pub use paths::{is_path, serve_paths};
-pub use refusal::ListingError;
+pub use refusal::{ListingError, io_reason};
 pub use table::{open_as, open_path, register_path};

@@ -16,7 +16,7 @@ pub enum ListingError {
         path: PathBuf,
     },
     /// A file or folder can't be listed or opened.
-    #[error("can't read `{}`: {}", .path.display(), reason(.source))]
+    #[error("can't read `{}`: {}", .path.display(), io_reason(.source))]
     Unreadable {
         /// The folder or file.
         path: PathBuf,
@@ -65,8 +65,8 @@ pub enum ListingError {
     },
 }
 
-/// The system's reason without its number.
-fn reason(error: &io::Error) -> String {
+/// The system's reason without its number, such as `permission denied`.
+pub fn io_reason(error: &io::Error) -> String {
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or_default();
     let mut chars = text.chars();

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use datafusion::arrow::error::ArrowError;
 use datafusion::catalog::TableProvider;
 use datafusion::common::DataFusionError;
 use datafusion::common::config::TableOptions;
@@ -166,6 +167,14 @@ fn unreadable(path: &Path, listing: &Listing, error: &DataFusionError) -> Failur
 
 fn root_message(error: &DataFusionError) -> String {
     let root = error.find_root();
+    if let DataFusionError::ArrowError(arrow, _) = root
+        && let ArrowError::CsvError(text)
+        | ArrowError::JsonError(text)
+        | ArrowError::ParquetError(text)
+        | ArrowError::ParseError(text) = &**arrow
+    {
+        return text.clone();
+    }
     let text = root.message().into_owned();
     if text.is_empty() { root.to_string() } else { text }
 }

@@ -92,6 +92,9 @@ fn bad_value(key: &str, error: DataFusionError) -> DataFusionError {
     external(Failure::new(ErrorKind::User, format!("can't set `{key}`: {text}")))
 }
 
+/// A shorter key is like too many to suggest one.
+const SUGGESTED_BYTES_MIN: usize = 4;
+
 /// Refuses a key of DataFusion that is not known or does nothing here.
 fn check(key: &str, known: impl Iterator<Item = String>, on_cluster: bool) -> Result<(), Failure> {
     let known: Vec<String> = known.collect();
@@ -120,7 +123,8 @@ fn check(key: &str, known: impl Iterator<Item = String>, on_cluster: bool) -> Re
     let candidates = known.into_iter().filter(|name| refusal(name, on_cluster).is_none());
     // A key given without its namespace is meant with it.
     let meant = candidates.clone().find(|name| name.rsplit('.').next() == Some(key));
-    Err(match meant.or_else(|| nearest(key, candidates)) {
+    let near = || nearest(key, candidates).filter(|_| key.len() >= SUGGESTED_BYTES_MIN);
+    Err(match meant.or_else(near) {
         Some(name) => {
             failure.with_help(format!("did you mean `{name}`? `SHOW ALL` lists every setting"))
         }
@@ -178,7 +182,7 @@ mod tests {
             ("datafusion.execution.max_spill_file_size_bytes", true, "batch"),
             ("datafusion.execution.parquet.compression", false, "writing"),
             ("datafusion.catalog.location", false, "opened"),
-            ("datafusion.sql_parser.dialect", false, "one dialect"),
+            ("datafusion.sql_parser.recursion_limit", false, "any depth"),
             ("datafusion.execution.enable_file_stream_work_stealing", true, "twice"),
             ("scheduler.lease", true, "--conf scheduler.lease=VALUE"),
             ("datafusion.execution.batchsize", false, "datafusion.execution.batch_size"),

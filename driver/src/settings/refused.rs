@@ -82,11 +82,7 @@ pub(super) static REFUSED: &[Refused] = &[
         "it is read when a session is opened, and never again",
         None,
     ),
-    idle(
-        &["datafusion.sql_parser.dialect", "datafusion.sql_parser.recursion_limit"],
-        "statements are parsed in one dialect, to any depth, and a script before it runs",
-        None,
-    ),
+    idle(&["datafusion.sql_parser.recursion_limit"], "statements are parsed to any depth", None),
     idle(
         &["datafusion.execution.max_spill_file_size_bytes"],
         "executors write a spill file per batch, whatever its size",

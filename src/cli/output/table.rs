@@ -81,7 +81,11 @@ impl<W: Write> TableWriter<W> {
         Ok(())
     }
 
+    /// Prints a border; none around rows without columns.
     fn print_border(&mut self) -> Result<(), WriteError> {
+        if self.widths.is_empty() {
+            return Ok(());
+        }
         self.line.clear();
         for width in &self.widths {
             self.line.push_str("+-");
@@ -94,7 +98,7 @@ impl<W: Write> TableWriter<W> {
 
     /// Prints a row: as many lines as its tallest cell has.
     fn print_row(&mut self, cells: &[String]) -> Result<(), WriteError> {
-        let height = cells.iter().map(|cell| cell.matches('\n').count() + 1).max().unwrap_or(1);
+        let height = cells.iter().map(|cell| cell.matches('\n').count() + 1).max().unwrap_or(0);
         for at in 0..height {
             self.line.clear();
             for (cell, column) in cells.iter().zip(&self.widths) {
