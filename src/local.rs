@@ -24,6 +24,7 @@ use gnist_worker::{
     Connections, OneProcessPrograms, ResultClosed, ResultSink, ResultWriter, Worker, WorkerConfig,
 };
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 
 use crate::machine::fresh_worker_id;
 
@@ -129,6 +130,14 @@ struct LocalRows(mpsc::Sender<RecordBatch>);
 
 #[async_trait]
 impl ResultWriter for LocalRows {
+    fn try_push(&mut self, batch: RecordBatch) -> Result<Option<RecordBatch>, ResultClosed> {
+        match self.0.try_send(batch) {
+            Ok(()) => Ok(None),
+            Err(TrySendError::Full(batch)) => Ok(Some(batch)),
+            Err(TrySendError::Closed(_)) => Err(ResultClosed),
+        }
+    }
+
     async fn push(&mut self, batch: RecordBatch) -> Result<(), ResultClosed> {
         self.0.send(batch).await.map_err(|_| ResultClosed)
     }

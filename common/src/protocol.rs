@@ -52,6 +52,12 @@ pub enum WorkerToManager {
         /// How.
         end: AttemptEnd,
     },
+    /// An attempt waits for whoever reads its rows, for as long as that takes: it runs on, and others
+    /// may have its slots.
+    SlotsReleased {
+        /// Which.
+        attempt: AttemptId,
+    },
     /// Every heartbeat interval.
     Heartbeat {
         /// Attempts it really runs; the manager's slots are reconciled with it.

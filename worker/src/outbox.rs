@@ -1,7 +1,7 @@
 //! Ends of attempts on their way to the cluster manager.
 //!
-//! It outlives a broken stream, so an end is not lost with it. Never full: it holds at most one
-//! message for each attempt that was launched.
+//! It outlives a broken stream, so an end is not lost with it. Never full: it holds at most two
+//! messages for each attempt that was launched: that its slots are free, and its end.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};

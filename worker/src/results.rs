@@ -22,6 +22,12 @@ pub trait ResultSink: Send + Sync {
 /// Takes the rows of one attempt. Dropped without `finish`, the attempt has failed.
 #[async_trait]
 pub trait ResultWriter: Send {
+    /// Takes a batch, or gives it back when its reader is behind.
+    ///
+    /// # Errors
+    /// When nobody reads any more.
+    fn try_push(&mut self, batch: RecordBatch) -> Result<Option<RecordBatch>, ResultClosed>;
+
     /// Takes a batch; waits while its reader is behind.
     ///
     /// # Errors

@@ -46,7 +46,7 @@ impl Runner {
         self.running().insert(attempt, abort);
         let runner = Arc::clone(self);
         self.cpu.spawn(async move {
-            let run = task::run(&runner.executor, launch);
+            let run = task::run(&runner.executor, &runner.outbox, launch);
             let end = Abortable::new(run, registration).await;
             runner.ended(attempt, end.unwrap_or(AttemptEnd::Cancelled));
         });

@@ -10,7 +10,7 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::{FutureExt, StreamExt};
 use gnist_common::error::{ErrorKind, Failure};
 use gnist_common::graph::StageOutput;
-use gnist_common::protocol::INLINE_RESULT_BYTES_MAX;
+use gnist_common::protocol::{INLINE_RESULT_BYTES_MAX, WorkerToManager};
 use gnist_common::task::{AttemptEnd, Launch, TaskMetrics, TaskOutput};
 use gnist_operators::block::{BlockCodec, encode_block};
 use gnist_operators::failure::{attempt_end_of, external};
@@ -23,15 +23,17 @@ use crate::blocks::{OutputWriter, block_error};
 use crate::executor::Executor;
 use crate::inputs::{ReadCounts, TaskReader};
 use crate::memory::{AttemptPool, Refusal};
+use crate::outbox::Outbox;
 use crate::panics;
 use crate::programs::TaskRows;
 use crate::results::{ResultClosed, ResultWriter};
 
 /// Runs an attempt to its end, whatever that is. Dropped, it stops all that it started.
-pub(crate) async fn run(executor: &Executor, launch: Launch) -> AttemptEnd {
+pub(crate) async fn run(executor: &Executor, outbox: &Outbox, launch: Launch) -> AttemptEnd {
     let attempt = launch.attempt;
     let pool = AttemptPool::new(&executor.budget);
-    let done = execute(executor, launch, Arc::clone(&pool));
+    let release = || outbox.push(WorkerToManager::SlotsReleased { attempt });
+    let done = execute(executor, launch, Arc::clone(&pool), release);
     let end = match AssertUnwindSafe(done).catch_unwind().await {
         Ok(Ok(output)) => return AttemptEnd::Done(output),
         Ok(Err(error)) => end_of(&error, pool.refusal()),
@@ -85,6 +87,7 @@ async fn execute(
     executor: &Executor,
     launch: Launch,
     pool: Arc<AttemptPool>,
+    release: impl FnOnce() + Send,
 ) -> Result<TaskOutput> {
     let started = Instant::now();
     let Launch { attempt, program, bindings, inputs, output, tasks, .. } = launch;
@@ -108,7 +111,7 @@ async fn execute(
     let Some(Instance { plan, placement }) = instance else { return Ok(empty_output(output)) };
     let rows = execute_stream(Arc::clone(&plan), context)?;
     let made = match open_result(executor, attempt, output, &rows) {
-        Some(writer) => pass_on(rows, writer).await?,
+        Some(writer) => pass_on(rows, writer, release).await?,
         None => store(executor, attempt, output, &placement, rows).await?,
     };
     let metrics = Measured { plan: &plan, pool: &pool, counts: &counts, started };
@@ -125,17 +128,24 @@ fn open_result(
     sink.open(attempt, rows.schema())
 }
 
-/// Hands result rows to the driver in this process.
+/// Hands result rows to the driver in this process. The first time that the driver is behind,
+/// `release` gives the slots to others: whoever reads may be waiting for another job.
 async fn pass_on(
     mut rows: SendableRecordBatchStream,
     mut writer: Box<dyn ResultWriter>,
+    release: impl FnOnce() + Send,
 ) -> Result<TaskOutput> {
     let closed = |closed: ResultClosed| DataFusionError::External(Box::new(closed));
     let (mut bytes, mut count) = (0, 0);
+    let mut release = Some(release);
     while let Some(batch) = rows.next().await {
         let batch = batch?;
         bytes += batch.get_array_memory_size() as u64;
         count += batch.num_rows() as u64;
+        let Some(batch) = writer.try_push(batch).map_err(closed)? else { continue };
+        if let Some(release) = release.take() {
+            release();
+        }
         writer.push(batch).await.map_err(closed)?;
     }
     writer.finish().await.map_err(closed)?;

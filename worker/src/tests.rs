@@ -112,7 +112,7 @@ impl FakeManager {
         loop {
             match self.from_worker.recv().await.expect("the worker lives") {
                 WorkerToManager::AttemptEnded { attempt, end } => return (attempt, end),
-                WorkerToManager::Heartbeat { .. } => {}
+                WorkerToManager::Heartbeat { .. } | WorkerToManager::SlotsReleased { .. } => {}
                 other => panic!("unexpected: {other:?}"),
             }
         }
@@ -311,12 +311,52 @@ struct RowsOfOne(mpsc::Sender<RecordBatch>);
 
 #[async_trait]
 impl ResultWriter for RowsOfOne {
+    fn try_push(&mut self, batch: RecordBatch) -> Result<Option<RecordBatch>, ResultClosed> {
+        match self.0.try_send(batch) {
+            Ok(()) => Ok(None),
+            Err(mpsc::error::TrySendError::Full(batch)) => Ok(Some(batch)),
+            Err(mpsc::error::TrySendError::Closed(_)) => Err(ResultClosed),
+        }
+    }
+
     async fn push(&mut self, batch: RecordBatch) -> Result<(), ResultClosed> {
         self.0.send(batch).await.map_err(|_| ResultClosed)
     }
 
     async fn finish(self: Box<Self>) -> Result<(), ResultClosed> {
         Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_whose_reader_is_behind_releases_its_slots_once_and_ends_when_it_is_read() {
+    let (sender, mut rows) = mpsc::channel(1);
+    let sink = Arc::new(Rows(Mutex::new(Some(sender))));
+    let mut manager = FakeManager::start(ByteSize::mib(12), Some(sink)).await;
+    let plan = plan(&session(1), "select value from generate_series(1, 100000)").await;
+    let program = manager.publish(1, plan);
+    manager.launch(launch(stage(1), program, StageOutput::Result)).await;
+    let attempt = loop {
+        match manager.from_worker.recv().await.expect("the worker lives") {
+            WorkerToManager::SlotsReleased { attempt } => break attempt,
+            WorkerToManager::Heartbeat { .. } => {}
+            other => panic!("nothing was read, and it said {other:?}"),
+        }
+    };
+    let mut count = 0;
+    while let Some(batch) = rows.recv().await {
+        count += batch.num_rows();
+    }
+    assert_eq!(count, 100_000);
+    loop {
+        match manager.from_worker.recv().await.expect("the worker lives") {
+            WorkerToManager::AttemptEnded { attempt: ended, end } => {
+                assert!(matches!(end, AttemptEnd::Done(_)), "{end:?}");
+                break assert_eq!(ended, attempt);
+            }
+            WorkerToManager::Heartbeat { .. } => {}
+            other => panic!("it said {other:?}"),
+        }
     }
 }
 

@@ -36,6 +36,18 @@ impl Scheduler {
         }
     }
 
+    /// Gives the slots of an attempt to others, while it waits for whoever reads its rows. It is still
+    /// its task's running one, and its end is heard as any other's.
+    pub(crate) fn slots_released(&mut self, worker: WorkerId, attempt: AttemptId) {
+        self.workers.vacate(worker, attempt);
+        if !matches!(self.standing(worker, attempt), Standing::Current) {
+            return; // Stale: it was cancelled, or its job has ended.
+        }
+        let stage = self.stage_mut(attempt.task.stage).expect("the current attempt has a stage");
+        let slots = stage.vacate(attempt.task.partition);
+        self.give_back(attempt, slots);
+    }
+
     fn standing(&self, from: WorkerId, attempt: AttemptId) -> Standing {
         let stage = self.stage(attempt.task.stage);
         let task = stage.and_then(|stage| stage.tasks().get(attempt.task.partition as usize));

@@ -70,6 +70,13 @@ pub enum Event {
         /// Which.
         job: JobId,
     },
+    /// An attempt waits for whoever reads its rows: it runs on without its slots.
+    SlotsReleased {
+        /// Who says so.
+        worker: WorkerId,
+        /// Which.
+        attempt: AttemptId,
+    },
     /// An attempt ended.
     AttemptEnded {
         /// Who says so.

@@ -128,6 +128,7 @@ impl Scheduler {
             Event::AttemptEnded { worker, attempt, end } => {
                 self.attempt_ended(worker, attempt, end);
             }
+            Event::SlotsReleased { worker, attempt } => self.slots_released(worker, attempt),
             Event::ResultTaken { attempt } => self.result_taken(attempt),
             Event::ResultMissing { attempt } => self.result_missing(attempt),
             Event::Tick => {}

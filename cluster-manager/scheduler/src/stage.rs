@@ -181,6 +181,14 @@ impl StageRun {
         (id.attempt(attempt), runs_again)
     }
 
+    /// A running task goes on without slots. Returns those it had.
+    pub(crate) fn vacate(&mut self, partition: u32) -> u32 {
+        match &mut self.task_mut(partition).state {
+            TaskState::Running { slots, .. } => std::mem::take(slots),
+            _ => panic!("only running tasks hold slots"),
+        }
+    }
+
     /// Running -> Queued.
     pub(crate) fn requeue(&mut self, partition: u32) {
         self.leave_running(partition);

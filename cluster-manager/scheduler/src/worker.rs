@@ -231,6 +231,16 @@ impl Workers {
         true
     }
 
+    /// Takes the slots of an attempt back that runs on.
+    pub(crate) fn vacate(&mut self, id: WorkerId, attempt: AttemptId) {
+        let Some(worker) = self.by_id.get_mut(&id) else { return };
+        let Some(occupied) = worker.running.get_mut(&attempt) else { return };
+        let slots = std::mem::take(&mut occupied.slots);
+        worker.used -= slots;
+        worker.ahead += u32::from(slots > 0);
+        self.refresh(id);
+    }
+
     /// Notes that an attempt was told to stop; it keeps its slots until it does.
     pub(crate) fn mark_cancelled(&mut self, id: WorkerId, attempt: AttemptId) {
         let occupied = self.by_id.get_mut(&id).and_then(|worker| worker.running.get_mut(&attempt));

@@ -100,6 +100,9 @@ impl Shell {
                 self.touch(job);
                 self.feed(Event::AttemptEnded { worker: id, attempt, end });
             }
+            WorkerToManager::SlotsReleased { attempt } => {
+                self.feed(Event::SlotsReleased { worker: id, attempt });
+            }
             WorkerToManager::Heartbeat { running, memory_used_bytes } => {
                 worker.memory_used_bytes = memory_used_bytes;
                 worker.running = u32::try_from(running.len()).unwrap_or(u32::MAX);

@@ -88,6 +88,7 @@ impl From<WorkerToManager> for wire::WorkerMessage {
                 let (attempt, end) = (Some(attempt.into()), Some(end.into()));
                 Message::AttemptEnded(wire::AttemptEnded { attempt, end })
             }
+            WorkerToManager::SlotsReleased { attempt } => Message::SlotsReleased(attempt.into()),
             WorkerToManager::Heartbeat { running, memory_used_bytes } => {
                 let running = to_wire(running);
                 Message::Heartbeat(wire::WorkerHeartbeat { running, memory_used_bytes })
@@ -113,6 +114,7 @@ impl TryFrom<wire::WorkerMessage> for WorkerToManager {
                 running: from_wire(heartbeat.running),
                 memory_used_bytes: heartbeat.memory_used_bytes,
             },
+            Message::SlotsReleased(attempt) => Self::SlotsReleased { attempt: attempt.into() },
             Message::Deregister(wire::Empty {}) => Self::Deregister,
         })
     }

@@ -191,6 +191,7 @@ fn messages_of_workers_survive() {
     let heartbeat = WorkerToManager::Heartbeat { running: vec![attempt()], memory_used_bytes: 5 };
     check::<_, wire::WorkerMessage>(heartbeat);
     check::<_, wire::WorkerMessage>(WorkerToManager::Deregister);
+    check::<_, wire::WorkerMessage>(WorkerToManager::SlotsReleased { attempt: attempt() });
 }
 
 #[test]

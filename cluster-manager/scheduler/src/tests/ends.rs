@@ -247,3 +247,40 @@ fn ends_of_unknown_workers_jobs_and_stages_do_nothing() {
     }
     assert_eq!(harness.run_to_end().attempts, 1);
 }
+
+/// A query whose result is read slowly, and another one inside the loop that reads it.
+#[test]
+fn released_slots_run_another_job_and_the_attempt_still_ends() {
+    let mut harness = Harness::new(&[2]);
+    let wide = |stage: gnist_common::graph::Stage| gnist_common::graph::Stage {
+        slots_per_task: 2,
+        ..stage
+    };
+    harness.submit(vec![wide(result(0, 1, &[]))], true);
+    let outer = attempt(0, 0, 0);
+    let inner_job = APP.job(1);
+    let inner = gnist_common::graph::Stage { id: inner_job.stage(0), ..wide(result(0, 1, &[])) };
+    let submitted = Event::StagesSubmitted { job: inner_job, stages: vec![inner], sealed: true };
+    assert_eq!(launched(&harness.send(submitted)), [], "the slots are taken");
+    let released = Event::SlotsReleased { worker: A, attempt: outer };
+    let inner = inner_job.stage(0).task(0).attempt(0);
+    assert_eq!(launched(&harness.send(released.clone())), [(A, inner)]);
+    assert_eq!(launched(&harness.send(released)), [], "it had no slots any more");
+    harness.send(Event::Heartbeat { worker: A, running: vec![outer, inner] });
+    harness.end(inner, inline());
+    let (outcome, _) = ended(&harness.end(outer, inline())).expect("its only task has ended");
+    assert_eq!(outcome, Ok(()));
+}
+
+#[test]
+fn a_cancelled_attempt_may_release_its_slots_first() {
+    let mut harness = one_task(&[1]);
+    harness.send(Event::JobCancelled { job: JOB });
+    harness.send(Event::SlotsReleased { worker: A, attempt: attempt(0, 0, 0) });
+    harness.send(Event::AttemptEnded {
+        worker: A,
+        attempt: attempt(0, 0, 0),
+        end: AttemptEnd::Cancelled,
+    });
+    assert_eq!(harness.scheduler.workers.get(A).map(crate::worker::Worker::free), Some(1));
+}
