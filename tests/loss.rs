@@ -50,6 +50,9 @@ pub fn trials() -> Vec<Trial> {
         killed("a_value_agrees_with_the_rows_it_is_compared_with", || {
             block_on(killed_after_a_value()).map_err(Failed::from)
         }),
+        killed("rows_chosen_without_an_order_are_the_same_wherever_they_are_read", || {
+            block_on(killed_after_a_choice()).map_err(Failed::from)
+        }),
     ];
     trials.extend(TPCH.map(|(name, sql)| {
         Trial::test(format!("loss::{name}_is_right_whenever_a_worker_dies"), move || {
@@ -145,6 +148,27 @@ async fn killed_after_a_value() -> Result<(), String> {
         1 => Ok(()),
         times => Err(format!("the job was to be started over once, not {times} times: {stats:?}")),
     }
+}
+
+/// Ten groups, whichever come first, read by both sides of a join.
+const CHOSEN: &str = "with x as (select value % 10007 as k, count(*) as n \
+     from range(0, 3000000) group by 1 limit 10) \
+     select count(*), sum(abs(a.n - b.n)) from x a join x b on a.k = b.k";
+
+async fn killed_after_a_choice() -> Result<(), String> {
+    let mut lost = 0;
+    for moment in [Moment::Stage, Moment::Result] {
+        let killer = Arc::new(Killer::default());
+        let session = builder("local-cluster[3,1,1GiB]").observer(Some(Arc::clone(&killer) as _));
+        let session = session.connect().await.map_err(text)?;
+        *killer.victim.lock().expect("not poisoned") = Some((workers(&session)[1].id, moment));
+        let (got, stats) = answer(&session, CHOSEN).await?;
+        if got != [["10", "0"]] {
+            return Err(format!("the choice disagrees with itself: {got:?}"));
+        }
+        lost += stats.workers_lost;
+    }
+    if lost == 0 { Err("no worker was lost in the middle".to_owned()) } else { Ok(()) }
 }
 
 /// Runs a query again and again, each time on a cluster of its own that loses a worker at another

@@ -150,10 +150,10 @@ impl<'a> Decoder<'a> {
             OperatorMessage { leaf: Some(leaf), .. } => leaves::decode(leaf, context, self),
             OperatorMessage { stage_reader: Some(reader), .. } => {
                 let reader = StageReaderExec::decode(&reader, context, self)?;
-                Ok(Arc::new(match self.task() {
-                    Some(task) => reader.bind(task),
-                    None => reader,
-                }))
+                match self.task() {
+                    Some(task) => reader.instance(task),
+                    None => Ok(Arc::new(reader)),
+                }
             }
             OperatorMessage { recursive_query: Some(query), .. } => {
                 let terms = self.within(None, || self.unmeasured(|| self.inputs(node, context)))?;

@@ -10,6 +10,7 @@
 //! Merge    m            run i of m: everything of producer task i -> m partitions
 //! Each     n            everything of producer task t             -> 1 partition
 //! Runs     m            run i of m: partition t of producer task i -> m partitions
+//! Ordered  n            partition t of every producer task, merged in their order: a merge of `Runs`
 //! ```
 
 use std::fmt;
@@ -21,6 +22,7 @@ use datafusion::common::{Result, ScalarValue, internal_err};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{AcrossPartitions, ConstExpr, EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties,
 };
@@ -52,6 +54,12 @@ pub enum ReadMode {
     Each,
     /// In task `t`, partition `i` is output partition `t` of producer task `i`.
     Runs,
+    /// Partition `p` is output partition `p` of every producer task, merged in the order that the
+    /// reader promises. An instance is a merge of the runs: see [`StageReaderExec::instance`].
+    Ordered {
+        /// Number of producer tasks.
+        runs: u32,
+    },
 }
 
 /// Reads the output of another stage. Rows: those blocks, in producer task order.
@@ -92,10 +100,25 @@ impl StageReaderExec {
         self.mode
     }
 
-    /// The reader of one task: in modes `Shuffle` and `Each` only partition `task` is left, as
-    /// partition 0; in modes `Gather` and `Merge` every task reads the same.
-    #[must_use]
-    pub fn bind(&self, task: u32) -> Self {
+    /// What one task runs in place of the reader: in modes `Shuffle`, `Each` and `Ordered` only
+    /// partition `task` is left, as partition 0; in modes `Gather` and `Merge` every task reads the
+    /// same.
+    ///
+    /// # Errors
+    /// Internal, when a reader is to merge in an order that it does not promise.
+    pub fn instance(&self, task: u32) -> Result<Arc<dyn ExecutionPlan>> {
+        let ReadMode::Ordered { runs } = self.mode else { return Ok(Arc::new(self.bind(task))) };
+        let Some(ordering) = self.properties.output_ordering() else {
+            return internal_err!("a stage reader merges runs of no order");
+        };
+        let equivalence = self.properties.eq_properties.clone();
+        let partitioning = Partitioning::UnknownPartitioning(runs as usize);
+        let reader = Self::new(self.input, ReadMode::Runs, equivalence, partitioning);
+        let runs = Arc::new(reader.bind(task));
+        Ok(Arc::new(SortPreservingMergeExec::new(ordering.clone(), runs)))
+    }
+
+    fn bind(&self, task: u32) -> Self {
         match self.mode {
             ReadMode::Shuffle | ReadMode::Each => {
                 let equivalence = self.properties.eq_properties.clone();
@@ -103,12 +126,14 @@ impl StageReaderExec {
                 let reader = Self::new(self.input, self.mode, equivalence, one);
                 Self { bound: Some(task), ..reader }
             }
-            ReadMode::Gather | ReadMode::Merge | ReadMode::Runs => Self {
-                input: self.input,
-                mode: self.mode,
-                bound: (self.mode == ReadMode::Runs).then_some(task),
-                properties: Arc::clone(&self.properties),
-            },
+            ReadMode::Gather | ReadMode::Merge | ReadMode::Runs | ReadMode::Ordered { .. } => {
+                Self {
+                    input: self.input,
+                    mode: self.mode,
+                    bound: (self.mode == ReadMode::Runs).then_some(task),
+                    properties: Arc::clone(&self.properties),
+                }
+            }
         }
     }
 
@@ -120,7 +145,7 @@ impl StageReaderExec {
             (ReadMode::Runs, Some(bound)) => {
                 Ok(BlockSelection::Block { task: partition, partition: bound })
             }
-            (ReadMode::Shuffle | ReadMode::Each | ReadMode::Runs, None) => {
+            (ReadMode::Shuffle | ReadMode::Each | ReadMode::Runs | ReadMode::Ordered { .. }, _) => {
                 internal_err!("a stage reader ran without being bound")
             }
             (ReadMode::Gather, _) => Ok(BlockSelection::All),
@@ -129,8 +154,9 @@ impl StageReaderExec {
     }
 }
 
-/// A [`StageReaderExec`] on the wire. Its ordering travels, and which expressions are equal or
-/// constant: a window finds its `PARTITION BY` in the order of its input only by knowing them.
+/// A [`StageReaderExec`] on the wire. All its orderings travel, and which expressions are equal or
+/// constant: a window finds its `PARTITION BY` in the order of its input only by knowing them, and
+/// an aggregate keeps the order of its groups only if it finds them ordered.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct StageReaderMessage {
     #[prost(uint32, tag = "1")]
@@ -145,6 +171,9 @@ pub(crate) struct StageReaderMessage {
     orderings: Vec<OrderingMessage>,
     #[prost(message, repeated, tag = "6")]
     equal: Vec<EqualMessage>,
+    /// Producer tasks whose runs are merged, in mode `Ordered`.
+    #[prost(uint32, tag = "7")]
+    runs: u32,
 }
 
 /// An order that the rows of each partition have.
@@ -170,8 +199,31 @@ pub(crate) struct EqualMessage {
     value: Option<protobuf::ScalarValue>,
 }
 
-const MODES: [ReadMode; 5] =
-    [ReadMode::Shuffle, ReadMode::Gather, ReadMode::Merge, ReadMode::Each, ReadMode::Runs];
+impl ReadMode {
+    /// Its number on the wire, and the runs it merges.
+    fn encode(self) -> (u32, u32) {
+        match self {
+            Self::Shuffle => (0, 0),
+            Self::Gather => (1, 0),
+            Self::Merge => (2, 0),
+            Self::Each => (3, 0),
+            Self::Runs => (4, 0),
+            Self::Ordered { runs } => (5, runs),
+        }
+    }
+
+    fn decode(number: u32, runs: u32) -> Result<Self> {
+        Ok(match number {
+            0 => Self::Shuffle,
+            1 => Self::Gather,
+            2 => Self::Merge,
+            3 => Self::Each,
+            4 => Self::Runs,
+            5 => Self::Ordered { runs },
+            _ => return internal_err!("a stage reader has an unknown mode {number}"),
+        })
+    }
+}
 
 impl StageReaderExec {
     pub(crate) fn encode(
@@ -184,10 +236,11 @@ impl StageReaderExec {
             let keys = serialize_physical_sort_exprs(ordering.iter().cloned(), codec, converter)?;
             Ok(OrderingMessage { keys })
         });
-        let mode = MODES.iter().position(|mode| *mode == self.mode);
+        let (mode, runs) = self.mode.encode();
         Ok(StageReaderMessage {
             input: u32::try_from(self.input).expect("inputs are few"),
-            mode: u32::try_from(mode.expect("every mode is listed")).expect("a few modes"),
+            mode,
+            runs,
             partitioning: Some(partitioning),
             schema: Some(self.schema().as_ref().try_into()?),
             orderings: orderings.collect::<Result<_>>()?,
@@ -222,9 +275,7 @@ impl StageReaderExec {
         context: &PhysicalPlanDecodeContext<'_>,
         converter: &dyn PhysicalProtoConverterExtension,
     ) -> Result<Self> {
-        let Some(mode) = MODES.get(message.mode as usize) else {
-            return internal_err!("a stage reader has an unknown mode {}", message.mode);
-        };
+        let mode = ReadMode::decode(message.mode, message.runs)?;
         let Some(schema) = &message.schema else {
             return internal_err!("a stage reader has no schema");
         };
@@ -244,7 +295,7 @@ impl StageReaderExec {
         let Some(partitioning) = partitioning else {
             return internal_err!("a stage reader has no partitions");
         };
-        Ok(Self::new(message.input as usize, *mode, equivalence, partitioning))
+        Ok(Self::new(message.input as usize, mode, equivalence, partitioning))
     }
 }
 

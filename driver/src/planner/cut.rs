@@ -1,7 +1,7 @@
 //! Cutting a plan into stages at its exchanges.
 //!
 //! ```text
-//! RepartitionExec            stage placed by its partitioning   reader: Shuffle
+//! RepartitionExec            stage placed by its partitioning   reader: Shuffle, or Ordered
 //! CoalescePartitionsExec     stage with one output partition    reader: Gather
 //! SortPreservingMergeExec    stage with one output partition    merge of a reader: Merge
 //! collected side of a join   broadcast stage                    reader: Gather
@@ -13,7 +13,7 @@
 use std::sync::Arc;
 
 use datafusion::common::{DataFusionError, Result};
-use datafusion::physical_expr::EquivalenceProperties;
+use datafusion::physical_expr::{EquivalenceProperties, LexOrdering};
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::joins::{
     CrossJoinExec, HashJoinExec, NestedLoopJoinExec, PartitionMode,
@@ -30,6 +30,7 @@ use gnist_operators::placement::Placement;
 use gnist_operators::reader::{ReadMode, StageReaderExec};
 use gnist_operators::tree::with_children;
 
+use super::order::{after_exchange, of_several_tasks, sorted_by, sorted_where_required};
 use super::{DraftOutput, RangeSort, When};
 
 pub(super) type Plan = Arc<dyn ExecutionPlan>;
@@ -74,8 +75,21 @@ impl Cutter {
         output: DraftOutput,
     ) -> Result<usize> {
         let mut inputs = Inputs::new();
-        let plan = self.cut(plan, &mut inputs)?;
+        let plan = sorted_where_required(self.cut(plan, &mut inputs)?)?;
         Ok(self.push(CutStage { plan, placement, output, inputs, tasks: None, when: None }))
+    }
+
+    /// Adds a stage whose tasks each sort their rows by `ordering`, if they are not sorted already.
+    pub(super) fn add_sorted(&mut self, plan: Plan, ordering: &LexOrdering) -> Result<usize> {
+        let stage = self.add(plan, Placement::Single, DraftOutput::Exchange)?;
+        let draft = &mut self.drafts[stage];
+        draft.plan = sorted_by(Arc::clone(&draft.plan), ordering)?;
+        Ok(stage)
+    }
+
+    /// What each task of a stage that was cut out really promises.
+    pub(super) fn equivalence_of(&self, stage: usize) -> EquivalenceProperties {
+        self.drafts[stage].plan.equivalence_properties().clone()
     }
 
     pub(super) fn push(&mut self, stage: CutStage) -> usize {
@@ -122,13 +136,12 @@ impl Cutter {
 
     fn cut_repartition(&mut self, exchange: &RepartitionExec, inputs: &mut Inputs) -> Result<Plan> {
         let partitioning = exchange.partitioning().clone();
-        let equivalence = exchange.properties().eq_properties.clone();
         let placement = Placement::Partitioned(partitioning.clone());
         // Dealing rows out before another exchange places them only costs a copy of the data.
         let input = skip_round_robin(exchange.input());
         let stage = self.add(input, placement, DraftOutput::Exchange)?;
-        let equivalence = keep_if_sorted(equivalence, exchange);
-        Ok(reader(inputs, stage, ReadMode::Shuffle, equivalence, partitioning))
+        let (mode, equivalence) = after_exchange(exchange, &self.drafts[stage].plan);
+        Ok(reader(inputs, stage, mode, equivalence, partitioning))
     }
 
     fn cut_gather(&mut self, gather: &CoalescePartitionsExec, inputs: &mut Inputs) -> Result<Plan> {
@@ -142,8 +155,8 @@ impl Cutter {
             Some(rows) => Arc::new(LocalLimitExec::new(input, rows)) as Plan,
             None => input,
         };
-        let equivalence = of_several_tasks(input.properties().eq_properties.clone());
         let stage = self.add(input, Placement::Single, DraftOutput::Exchange)?;
+        let equivalence = of_several_tasks(self.equivalence_of(stage));
         let one = Partitioning::UnknownPartitioning(1);
         let kept = reader(inputs, stage, ReadMode::Gather, equivalence, one);
         Ok(limited(kept, fetch))
@@ -155,8 +168,8 @@ impl Cutter {
         let kept = if runs == 1 {
             self.cut(input, inputs)?
         } else {
-            let equivalence = input.properties().eq_properties.clone();
-            let stage = self.add(input, Placement::Single, DraftOutput::Exchange)?;
+            let stage = self.add_sorted(input, merge.expr())?;
+            let equivalence = self.equivalence_of(stage);
             let runs = Partitioning::UnknownPartitioning(runs);
             reader(inputs, stage, ReadMode::Merge, equivalence, runs)
         };
@@ -171,8 +184,8 @@ impl Cutter {
             Some(gather) if gather.fetch().is_none() => skip_round_robin(gather.input()),
             _ => side,
         };
-        let equivalence = of_several_tasks(input.properties().eq_properties.clone());
         let stage = self.add(input, Placement::Single, DraftOutput::Broadcast)?;
+        let equivalence = of_several_tasks(self.equivalence_of(stage));
         let one = Partitioning::UnknownPartitioning(1);
         Ok(reader(inputs, stage, ReadMode::Gather, equivalence, one))
     }
@@ -203,31 +216,12 @@ pub(super) fn reader(
     partitioning: Partitioning,
 ) -> Plan {
     let input_mode = match mode {
-        ReadMode::Shuffle | ReadMode::Runs => InputMode::Partition,
+        ReadMode::Shuffle | ReadMode::Runs | ReadMode::Ordered { .. } => InputMode::Partition,
         ReadMode::Gather | ReadMode::Merge => InputMode::All,
         ReadMode::Each => InputMode::Task,
     };
     inputs.push((stage, input_mode));
     Arc::new(StageReaderExec::new(inputs.len() - 1, mode, equivalence, partitioning))
-}
-
-/// An exchange keeps the order of its rows only when they come from one task.
-fn keep_if_sorted(
-    equivalence: EquivalenceProperties,
-    exchange: &RepartitionExec,
-) -> EquivalenceProperties {
-    if exchange.input().output_partitioning().partition_count() == 1 {
-        equivalence
-    } else {
-        of_several_tasks(equivalence)
-    }
-}
-
-/// What still holds when the rows of several tasks come together: what is equal stays equal.
-fn of_several_tasks(mut equivalence: EquivalenceProperties) -> EquivalenceProperties {
-    equivalence.clear_orderings();
-    equivalence.clear_per_partition_constants();
-    equivalence
 }
 
 fn skip_round_robin(plan: &Plan) -> Plan {

@@ -11,9 +11,11 @@
 
 mod cooperative;
 mod cut;
+mod order;
 mod partitions;
 mod repeatability;
 mod rewrite;
+mod row_order;
 mod same;
 mod sort;
 mod sources;
@@ -35,6 +37,7 @@ use repeatability::is_volatile;
 pub(crate) use cooperative::CooperativeJoins;
 pub(crate) use partitions::{input_bytes, partitions_for};
 pub(crate) use repeatability::{Draws, repeatability_of};
+use row_order::RowOrder;
 pub(crate) use sort::RangeSort;
 pub(crate) use sources::refuse_unknown;
 
@@ -118,21 +121,32 @@ pub(crate) fn plan_job(
     let mut cutter = cut::Cutter::new(Encoder::new(Arc::clone(context)));
     cutter.cut_result(plan)?;
     let cut::Cutter { drafts, encoder, bindings, sorts } = cutter;
+    let mut orders = Vec::with_capacity(drafts.len());
     let drafts = drafts.into_iter().map(|draft| {
         let (encoded, values) =
             encoder.recording(|encoder| encode_program(&draft.plan, &draft.placement, encoder))?;
-        Ok(finish(draft, encoded, values))
+        Ok(finish(draft, encoded, values, &mut orders))
     });
     let drafts = drafts.collect::<Result<_>>()?;
     Ok(same::once(JobPlan { drafts, bindings, sorts }))
 }
 
-fn finish(draft: cut::CutStage, encoded: Encoded, values: Vec<usize>) -> StageDraft {
+/// `orders` has the order of the rows of every draft before this one.
+fn finish(
+    draft: cut::CutStage,
+    encoded: Encoded,
+    values: Vec<usize>,
+    orders: &mut Vec<RowOrder>,
+) -> StageDraft {
     let partitions = draft.plan.output_partitioning().partition_count();
     let tasks = draft.tasks.unwrap_or(partitions);
     let Encoded { bytes: program, scanned } = encoded;
+    let inputs: Vec<RowOrder> = draft.inputs.iter().map(|(input, _)| orders[*input]).collect();
+    let (repeatability, order) =
+        repeatability_of(&draft.plan, &draft.placement, &inputs, Draws::ByRow);
+    orders.push(order);
     StageDraft {
-        repeatability: repeatability_of(&draft.plan, Draws::ByRow),
+        repeatability,
         is_volatile: is_volatile(&draft.plan),
         tasks: u32::try_from(tasks).expect("partition counts are u32"),
         plan: draft.plan,

@@ -2,19 +2,24 @@
 //!
 //! Inputs are read in task order and placed by row, so a plan is exact unless an operator in it is
 //! not: partial aggregates emit early under memory pressure (equivalent), sums of floats and
-//! aggregates that depend on order are merged in another order then (rounding), and volatile
-//! functions give what they like (indeterminate), but for `random()` and `uuid()` on a cluster.
+//! aggregates that depend on order are merged in another order then (rounding), what is chosen by
+//! its place among rows of no fixed order is another choice then (indeterminate, see
+//! [`super::row_order`]), and volatile functions give what they like (indeterminate), but for
+//! `random()` and `uuid()` on a cluster.
 
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
-use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::recursive_query::RecursiveQueryExec;
+use datafusion::physical_plan::{ExecutionPlan, Partitioning};
 use gnist_common::graph::Repeatability;
+use gnist_operators::placement::Placement;
 use gnist_operators::random::draws_by_row;
+
+use super::row_order::{RowOrder, rows_of};
 
 /// Aggregates whose value depends on the order of their rows.
 const ORDER_SENSITIVE: [&str; 5] =
@@ -29,9 +34,19 @@ pub(crate) enum Draws {
     ByThread,
 }
 
-/// The repeatability of a stage that runs this plan, its inputs being equal.
-pub(crate) fn repeatability_of(plan: &Arc<dyn ExecutionPlan>, draws: Draws) -> Repeatability {
-    let mut worst = Repeatability::Exact;
+/// The repeatability of a stage that runs this plan and reads rows of these orders, and the order
+/// of its own rows.
+pub(crate) fn repeatability_of(
+    plan: &Arc<dyn ExecutionPlan>,
+    placement: &Placement,
+    inputs: &[RowOrder],
+    draws: Draws,
+) -> (Repeatability, RowOrder) {
+    let rows = rows_of(plan, inputs);
+    let mut worst = rows.repeatability;
+    if is_by_position(placement) && rows.order > RowOrder::Fixed {
+        worst = Repeatability::Indeterminate;
+    }
     let visited = plan.apply(|node| {
         worst = worst.max(of_operator(node.as_ref(), draws));
         if node.is::<RecursiveQueryExec>() {
@@ -40,7 +55,14 @@ pub(crate) fn repeatability_of(plan: &Arc<dyn ExecutionPlan>, draws: Draws) -> R
         Ok(TreeNodeRecursion::Continue)
     });
     visited.expect("reading a plan does not fail");
-    worst
+    let order =
+        if worst == Repeatability::Exact { rows.order } else { rows.order.max(RowOrder::Free) };
+    (worst, if worst == Repeatability::Indeterminate { RowOrder::Parts } else { order })
+}
+
+/// Whether rows are dealt out by their places.
+fn is_by_position(placement: &Placement) -> bool {
+    matches!(placement, Placement::Partitioned(Partitioning::RoundRobinBatch(_)))
 }
 
 fn of_operator(node: &dyn ExecutionPlan, draws: Draws) -> Repeatability {
@@ -73,7 +95,7 @@ fn of_aggregate(aggregate: &AggregateExec) -> Repeatability {
     }
 }
 
-fn rounds(function: &AggregateFunctionExpr) -> bool {
+pub(super) fn rounds(function: &AggregateFunctionExpr) -> bool {
     let name = function.fun().name();
     if matches!(name, "min" | "max" | "count") {
         return false;
@@ -136,7 +158,7 @@ mod tests {
             context.sql(table).await?.collect().await?;
             context.sql(query).await?.create_physical_plan().await
         });
-        repeatability_of(&plan.expect("a plan"), draws)
+        repeatability_of(&plan.expect("a plan"), &Placement::Single, &[], draws).0
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! Stages that are the same run once.
 //!
 //! Two drafts are the same when their programs (plan and placement), bindings, tasks and,
-//! recursively, inputs are equal, and a second run would make the same rows: a common table
-//! expression that is read twice, the two sides of a self-join.
-
-use gnist_common::graph::Repeatability;
+//! recursively, inputs are equal: a common table expression that is read twice, the two sides of a
+//! self-join. One whose rows are a matter of chance, as of a `LIMIT` without an order, has to be the
+//! same for both readers too, or the expression would disagree with itself. Only volatile functions
+//! are called anew for each.
 
 use super::{DraftOutput, JobPlan, StageDraft};
 
@@ -35,7 +35,6 @@ pub(super) fn once(plan: JobPlan) -> JobPlan {
 fn are_same(one: &StageDraft, other: &StageDraft) -> bool {
     matches!(one.output, DraftOutput::Exchange | DraftOutput::Broadcast)
         && !one.is_volatile
-        && one.repeatability != Repeatability::Indeterminate
         && one.output == other.output
         && one.tasks == other.tasks
         && one.inputs == other.inputs

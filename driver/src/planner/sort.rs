@@ -59,11 +59,9 @@ impl Cutter {
             return Ok(());
         };
         let merge = root.merge.downcast_ref::<SortPreservingMergeExec>().expect("looked for");
-        let runs = Runs {
-            stage: self.add(Arc::clone(merge.input()), Placement::Single, DraftOutput::Exchange)?,
-            input: Arc::clone(merge.input()),
-            ordering: merge.expr().clone(),
-        };
+        let stage = self.add_sorted(Arc::clone(merge.input()), merge.expr())?;
+        let sorted = Arc::clone(&self.drafts[stage].plan);
+        let runs = Runs { stage, sorted, ordering: merge.expr().clone() };
         self.merge_in_one_task(&root, &runs)?;
         let points = self.bind_points(&runs, runs.count() - 1)?;
         self.sample(&runs, &points)?;
@@ -88,7 +86,7 @@ impl Cutter {
 
     /// Holes for the stride and the split points, filled when the runs and the sample are there.
     fn bind_points(&mut self, runs: &Runs, points: usize) -> Result<Points> {
-        let schema = runs.input.schema();
+        let schema = runs.sorted.schema();
         let keys = runs.ordering.iter().map(|key| key.expr.data_type(&schema));
         let keys = keys.collect::<Result<Vec<DataType>>>()?;
         let results = ScalarSubqueryResults::new(1 + points * keys.len());
@@ -160,20 +158,20 @@ impl Cutter {
 /// The sorted runs.
 struct Runs {
     stage: usize,
-    input: Plan,
+    sorted: Plan,
     ordering: LexOrdering,
 }
 
 impl Runs {
     /// Number of runs, and of ranges they are cut into.
     fn count(&self) -> usize {
-        self.input.output_partitioning().partition_count()
+        self.sorted.output_partitioning().partition_count()
     }
 
     /// Reads `stage`, whose blocks are sorted as the runs are.
     fn read(&self, inputs: &mut Inputs, stage: usize, mode: ReadMode) -> Plan {
         let runs = self.count();
-        let equivalence = self.input.properties().eq_properties.clone();
+        let equivalence = self.sorted.equivalence_properties().clone();
         reader(inputs, stage, mode, equivalence, Partitioning::UnknownPartitioning(runs))
     }
 }

@@ -1,0 +1,157 @@
+//! Tables that are sorted already, by declaration or by what their files say: no exchange loses the
+//! order that the plan above it relies on.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use datafusion::parquet::arrow::ArrowWriter;
+use datafusion::parquet::file::metadata::SortingColumn;
+use datafusion::parquet::file::properties::WriterProperties;
+use gnist::{Failure, Session};
+use libtest_mimic::{Failed, Trial};
+
+use crate::backends::{BACKENDS, block_on, builder};
+use crate::slt::rows_of;
+
+type Outcome = Result<(), Failed>;
+type Rows = Vec<Vec<String>>;
+
+/// Keys of the tables, each in two rows, dealt out over the files.
+const KEYS: i64 = 5_000;
+const FILES: i64 = 3;
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        Trial::test("sorted::a_declared_order_survives_every_exchange", || block_on(declared())),
+        Trial::test("sorted::the_sorting_columns_of_parquet_files_survive_every_exchange", || {
+            block_on(sorting_columns())
+        }),
+        Trial::test("sorted::each_of_two_declared_orders_survives_every_exchange", || {
+            block_on(two_orders())
+        }),
+    ]
+}
+
+async fn declared() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    for file in 0..FILES {
+        let lines: String = keys_of(file).map(|k| format!("{k},{}\n", k % 7)).collect();
+        std::fs::write(folder.path().join(format!("{file}.csv")), format!("k,v\n{lines}"))?;
+    }
+    for master in BACKENDS {
+        let session = builder(master).connect().await?;
+        let columns = "(k bigint not null, v bigint not null)";
+        let table = format!(
+            "create external table t {columns} stored as csv with order (k asc) location '{}/' \
+             options ('format.has_header' 'true')",
+            folder.path().display()
+        );
+        rows(&session, &table).await?;
+        check(&session, master).await?;
+    }
+    Ok(())
+}
+
+async fn sorting_columns() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    for file in 0..FILES {
+        let keys: Vec<i64> = keys_of(file).collect();
+        write_sorted(&folder.path().join(format!("{file}.parquet")), &keys)?;
+    }
+    for master in BACKENDS {
+        let session = builder(master).connect().await?;
+        let location = folder.path().display();
+        let table = format!("create external table t stored as parquet location '{location}/'");
+        rows(&session, &table).await?;
+        check(&session, master).await?;
+    }
+    Ok(())
+}
+
+/// Rows that ascend by one column and descend by another, declared as two orders.
+async fn two_orders() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    for file in 0..FILES {
+        let lines: String = keys_of(file).map(|k| format!("{k},{}\n", -k)).collect();
+        std::fs::write(folder.path().join(format!("{file}.csv")), format!("k,d\n{lines}"))?;
+    }
+    for master in BACKENDS {
+        let session = builder(master).connect().await?;
+        let table = format!(
+            "create external table t (k bigint not null, d bigint not null) stored as csv \
+             with order (k asc) with order (d desc) location '{}/' \
+             options ('format.has_header' 'true')",
+            folder.path().display()
+        );
+        rows(&session, &table).await?;
+        let by_k = "select k, count(*) from t group by k order by k";
+        is(&session, master, by_k, (0..KEYS).map(|k| vec![k, 2]).collect()).await?;
+        let by_d = "select d, count(*) from t group by d order by d desc";
+        is(&session, master, by_d, (0..KEYS).map(|k| vec![-k, 2]).collect()).await?;
+        let both = "select k, d, count(*) from t group by k, d order by d desc limit 3";
+        is(&session, master, both, (0..3).map(|k| vec![k, -k, 2]).collect()).await?;
+    }
+    Ok(())
+}
+
+/// The keys of one file: ascending, and none of them is all in it.
+fn keys_of(file: i64) -> impl Iterator<Item = i64> {
+    (0..KEYS).filter(move |k| k % FILES == file || (k + 1) % FILES == file)
+}
+
+fn write_sorted(path: &Path, keys: &[i64]) -> Outcome {
+    let k: ArrayRef = Arc::new(Int64Array::from(keys.to_vec()));
+    let v: ArrayRef = Arc::new(Int64Array::from_iter_values(keys.iter().map(|k| k % 7)));
+    let batch = RecordBatch::try_from_iter([("k", k), ("v", v)])?;
+    let by_k = SortingColumn { column_idx: 0, descending: false, nulls_first: true };
+    let properties = WriterProperties::builder().set_sorting_columns(Some(vec![by_k])).build();
+    let mut writer = ArrowWriter::try_new(File::create(path)?, batch.schema(), Some(properties))?;
+    writer.write(&batch)?;
+    writer.close()?;
+    Ok(())
+}
+
+async fn check(session: &Session, master: &str) -> Outcome {
+    let grouped = "select k, count(*) as n, sum(v) as s from t group by k order by k";
+    if master.starts_with("local-cluster") {
+        let plan = rows(session, &format!("explain {grouped}")).await?.concat().concat();
+        if !plan.contains("mode=Ordered") {
+            return Err(format!("{master}: no exchange keeps the order\n{plan}").into());
+        }
+    }
+    let all = (0..KEYS).map(|k| vec![k, 2, 2 * (k % 7)]);
+    is(session, master, grouped, all.clone().collect()).await?;
+    is(session, master, &format!("{grouped} limit 5"), all.clone().take(5).collect()).await?;
+    let skipped = format!("{grouped} limit 3 offset 4000");
+    is(session, master, &skipped, all.skip(4000).take(3).collect()).await?;
+    let windowed = "select k, max(k) over (order by k rows between 1 preceding and current row) - \
+         min(k) over (order by k rows between 3 preceding and current row) as d from t \
+         order by k, d limit 6";
+    let steps = [[0, 0], [0, 0], [1, 1], [1, 1], [2, 1], [2, 2]];
+    is(session, master, windowed, steps.map(Vec::from).to_vec()).await?;
+    rows(session, "set datafusion.optimizer.prefer_hash_join = false").await?;
+    let joined =
+        "select a.k, count(*) as n from t a join t b on a.k = b.k group by a.k order by a.k";
+    is(session, master, joined, (0..KEYS).map(|k| vec![k, 4]).collect()).await
+}
+
+async fn is(session: &Session, master: &str, sql: &str, want: Vec<Vec<i64>>) -> Outcome {
+    let got = rows(session, sql).await.map_err(|failure| format!("{master}: {sql}\n{failure}"))?;
+    let want: Rows =
+        want.into_iter().map(|row| row.iter().map(ToString::to_string).collect()).collect();
+    let different = got.iter().zip(&want).position(|(got, want)| got != want);
+    if got == want {
+        return Ok(());
+    }
+    let at = different.unwrap_or(got.len().min(want.len()));
+    let (found, wanted) = (got.get(at), want.get(at));
+    Err(format!("{master}: {sql}\n{} rows, row {at} is {found:?}, not {wanted:?}", got.len())
+        .into())
+}
+
+async fn rows(session: &Session, sql: &str) -> Result<Rows, Failure> {
+    let batches = session.sql(sql).await?.collect().await?;
+    Ok(batches.iter().flat_map(rows_of).collect())
+}
