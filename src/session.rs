@@ -263,6 +263,7 @@ impl SessionBuilder {
             shuffle_partitions: self.shuffle_partitions,
             batch_rows: self.batch_rows,
             ansi: self.ansi,
+            memory: self.memory.unwrap_or_else(machine::default_memory),
             broadcast_threshold: self.broadcast_threshold,
             sort_threshold: self.sort_threshold,
         })

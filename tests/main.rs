@@ -16,10 +16,12 @@ mod functions;
 mod generated;
 mod loss;
 mod memory;
+mod nested;
 mod numbers;
 mod process;
 mod recomputed;
 mod slt;
+mod sorted;
 mod standing;
 mod starved;
 mod traps;
@@ -37,6 +39,8 @@ fn main() -> ExitCode {
     // Two cores: what runs side by side only makes timeouts.
     arguments.test_threads.get_or_insert(1);
     let mut trials: Vec<Trial> = Vec::new();
+    trials.extend(nested::trials());
+    trials.extend(sorted::trials());
     trials.extend(architecture::trials());
     trials.extend(slt::trials());
     trials.extend(generated::trials());

@@ -1,16 +1,15 @@
 //! The driver's conversation with its cluster manager: one link, many jobs.
 //!
-//! Messages about a job are routed to that job's inbox. The link's end ends every inbox, and every
-//! job with it: nobody waits for a manager that is gone.
+//! Messages about a job are routed to that job's inbox, which is never full (see [`crate::inbox`]). The
+//! link's end ends every inbox, and every job with it: nobody waits for a manager that is gone.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use gnist_common::error::{ErrorKind, Failure};
 use gnist_common::graph::Stage;
-use gnist_common::ids::{ApplicationId, JobId};
+use gnist_common::ids::ApplicationId;
 use gnist_common::protocol::{DriverToManager, ManagerToDriver};
 use gnist_common::time::WallTime;
 use gnist_proto::link::DriverLink;
@@ -19,10 +18,9 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::content::Contents;
+use crate::fetch::Fetcher;
+use crate::inbox::{Inboxes, JobInbox};
 use crate::tables::Tables;
-
-/// Messages about one job that wait for it.
-const INBOX_MESSAGES_MAX: usize = 4096;
 
 /// How long a manager may take to hear a goodbye.
 const GOODBYE_PATIENCE: Duration = Duration::from_secs(1);
@@ -33,8 +31,6 @@ pub trait JobObserver: Send + Sync {
     fn event(&self, message: &ManagerToDriver);
 }
 
-type Inboxes = Mutex<BTreeMap<JobId, mpsc::Sender<ManagerToDriver>>>;
-
 /// An open application.
 pub(crate) struct Connection {
     application: ApplicationId,
@@ -42,6 +38,7 @@ pub(crate) struct Connection {
     to_manager: mpsc::Sender<DriverToManager>,
     contents: Contents,
     tables: Tables,
+    fetcher: Fetcher,
     inboxes: Arc<Inboxes>,
     next_job: AtomicU32,
     tasks: Vec<JoinHandle<()>>,
@@ -49,25 +46,6 @@ pub(crate) struct Connection {
     hung_up: watch::Receiver<()>,
     /// Why the application failed.
     failed: OnceLock<String>,
-}
-
-/// A job's end of the conversation.
-pub(crate) struct JobInbox {
-    pub(crate) job: JobId,
-    pub(crate) messages: mpsc::Receiver<ManagerToDriver>,
-    inboxes: Arc<Inboxes>,
-}
-
-impl Drop for JobInbox {
-    fn drop(&mut self) {
-        lock(&self.inboxes).remove(&self.job);
-    }
-}
-
-fn lock(
-    inboxes: &Inboxes,
-) -> std::sync::MutexGuard<'_, BTreeMap<JobId, mpsc::Sender<ManagerToDriver>>> {
-    inboxes.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The failure of everything that waits for a manager that is gone.
@@ -118,6 +96,7 @@ impl Connection {
             to_manager: link.to_manager,
             contents: Contents::new(link.content),
             tables: Tables::default(),
+            fetcher: Fetcher::default(),
             inboxes,
             next_job: AtomicU32::new(0),
             tasks: vec![tokio::spawn(routing), tokio::spawn(beating)],
@@ -136,12 +115,15 @@ impl Connection {
         self.slots
     }
 
+    /// Fetches results from the workers.
+    pub(crate) fn fetcher(&self) -> &Fetcher {
+        &self.fetcher
+    }
+
     /// Opens the next job.
     pub(crate) fn open_job(&self) -> JobInbox {
         let job = self.application.job(self.next_job.fetch_add(1, Ordering::Relaxed));
-        let (sender, messages) = mpsc::channel(INBOX_MESSAGES_MAX);
-        lock(&self.inboxes).insert(job, sender);
-        JobInbox { job, messages, inboxes: Arc::clone(&self.inboxes) }
+        self.inboxes.open(job, self.to_manager.clone())
     }
 
     /// What executors pull.
@@ -160,28 +142,22 @@ impl Connection {
         self.contents.trim().await;
     }
 
-    /// Submits stages whose content was put.
+    /// Submits stages whose content was put. From the first on, the job is cancelled when its inbox
+    /// is dropped before its end was heard.
     pub(crate) async fn submit(
         &self,
-        job: JobId,
+        inbox: &mut JobInbox,
         stages: Vec<Stage>,
         sealed: bool,
     ) -> Result<(), Failure> {
+        inbox.submitted();
+        let job = inbox.job;
         self.say(DriverToManager::SubmitStages { job, stages, sealed }).await
     }
 
     /// Says something to the manager.
     pub(crate) async fn say(&self, message: DriverToManager) -> Result<(), Failure> {
         self.to_manager.send(message).await.map_err(|_| manager_gone())
-    }
-
-    /// Cancels a job from where nobody can wait, such as a drop.
-    pub(crate) fn cancel_now(&self, job: JobId) {
-        let message = DriverToManager::CancelJob { job };
-        if let Err(mpsc::error::TrySendError::Full(message)) = self.to_manager.try_send(message) {
-            let to_manager = self.to_manager.clone();
-            tokio::spawn(async move { to_manager.send(message).await });
-        }
     }
 
     /// Says why the application failed; the first word counts.
@@ -226,24 +202,9 @@ async fn route(
         if let Some(observer) = &observer {
             observer.event(&message);
         }
-        let inbox = job_of(&message).and_then(|job| lock(&inboxes).get(&job).cloned());
-        if let Some(inbox) = inbox {
-            // The job's stream may have been dropped a moment ago: then nobody wants the message.
-            let _ = inbox.send(message).await;
-        }
+        inboxes.deliver(message);
     }
-    lock(&inboxes).clear();
-}
-
-fn job_of(message: &ManagerToDriver) -> Option<JobId> {
-    match message {
-        ManagerToDriver::StageFinished(summary) => Some(summary.stage.job),
-        ManagerToDriver::ResultReady { attempt, .. } => Some(attempt.task.stage.job),
-        ManagerToDriver::JobEnded { job, .. } => Some(*job),
-        ManagerToDriver::Progress { .. }
-        | ManagerToDriver::WorkerLost { .. }
-        | ManagerToDriver::ApplicationOpened { .. } => None,
-    }
+    inboxes.close();
 }
 
 async fn beat(to_manager: mpsc::Sender<DriverToManager>, interval: Duration) {

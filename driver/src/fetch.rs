@@ -1,41 +1,113 @@
-//! Fetching result blocks from the workers that hold them.
+//! Fetching result blocks from the workers that hold them, over one kept connection each.
 
-use bytes::{Bytes, BytesMut};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use datafusion::arrow::array::RecordBatch;
 use gnist_common::error::{ErrorKind, Failure};
 use gnist_common::ids::BlockId;
+use gnist_operators::block::{BlockError, decode_block};
 use gnist_proto::connect;
-use gnist_proto::wire::data::{Block, FetchRequest};
+use gnist_proto::wire::data::{Block, FetchChunk, FetchRequest};
+use tokio::sync::OnceCell;
+use tonic::transport::Channel;
+use tonic::{Status, Streaming};
 
-/// Fetches one block whole.
+use crate::partition::Partition;
+
+/// Connections to workers, made when first needed.
+#[derive(Debug, Default)]
+pub(crate) struct Fetcher {
+    channels: Mutex<HashMap<String, Arc<OnceCell<Channel>>>>,
+}
+
+impl Fetcher {
+    /// Fetches one block whole, checked.
+    ///
+    /// # Errors
+    /// `Transient`, when its worker does not answer, does not have it any more or has damaged it:
+    /// the manager will have it recomputed, and say where it is then. `DiskFull`, when a block that
+    /// is too large to be held finds no room here.
+    pub(crate) async fn fetch(&self, address: &str, block: BlockId) -> Result<Partition, Failure> {
+        let fetched = self.try_fetch(address, block).await;
+        if fetched.is_err() {
+            self.channels().remove(address);
+        }
+        fetched.map_err(|failure| {
+            let message =
+                format!("fetching the result block `{block}` from `{address}`: {failure}");
+            Failure::new(failure.kind, message)
+        })
+    }
+
+    async fn try_fetch(&self, address: &str, block: BlockId) -> Result<Partition, Failure> {
+        let mut chunks = self.request(address, block).await?;
+        let mut partition = Partition::default();
+        let (mut partial, mut frame_bytes) = (Vec::new(), 0);
+        while let Some(chunk) = chunks.message().await.map_err(|status| transient(&status))? {
+            if chunk.missing {
+                return Err(Failure::new(ErrorKind::Transient, "it is not there any more"));
+            }
+            if chunk.frame_bytes > 0 {
+                frame_bytes = chunk.frame_bytes;
+                // An allocation of its own: Arrow takes its buffers as they are.
+                partial = Vec::with_capacity(chunk.data.len());
+            }
+            partial.extend_from_slice(&chunk.data);
+            if !partial.is_empty() && partial.len() as u64 == frame_bytes {
+                let frame = Bytes::from(std::mem::take(&mut partial));
+                let batches = decode(frame.clone()).await?;
+                partition.push(frame, batches).await?;
+            }
+            if chunk.last && partial.is_empty() {
+                return Ok(partition);
+            }
+        }
+        Err(Failure::new(ErrorKind::Transient, "it broke off"))
+    }
+
+    async fn request(
+        &self,
+        address: &str,
+        block: BlockId,
+    ) -> Result<Streaming<FetchChunk>, Failure> {
+        let channel = Arc::clone(self.channels().entry(address.to_owned()).or_default());
+        let channel = channel.get_or_try_init(|| connect::connect(address)).await?.clone();
+        let task = block.attempt.task;
+        let wanted = Block {
+            application: task.stage.job.application.0,
+            job: task.stage.job.ordinal,
+            stage: task.stage.ordinal,
+            task: task.partition,
+            attempt: block.attempt.attempt,
+            partition: block.partition,
+        };
+        let request = FetchRequest { ticket: Bytes::new(), blocks: vec![wanted] };
+        let response = connect::data_client(channel).fetch(request).await;
+        Ok(response.map_err(|status| transient(&status))?.into_inner())
+    }
+
+    fn channels(&self) -> MutexGuard<'_, HashMap<String, Arc<OnceCell<Channel>>>> {
+        self.channels.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Checks and decodes a frame, where it does not hold up a conversation.
 ///
 /// # Errors
-/// `Transient`, when its worker does not answer or does not have it any more: the manager will
-/// have it recomputed, and say where it is then.
-pub(crate) async fn fetch_block(address: &str, block: BlockId) -> Result<Bytes, Failure> {
-    let task = block.attempt.task;
-    let wanted = Block {
-        application: task.stage.job.application.0,
-        job: task.stage.job.ordinal,
-        stage: task.stage.ordinal,
-        task: task.partition,
-        attempt: block.attempt.attempt,
-        partition: block.partition,
-    };
-    let request = FetchRequest { ticket: Bytes::new(), blocks: vec![wanted] };
-    let channel = connect::connect(address).await?;
-    let transient = |status: tonic::Status| {
-        let message = format!("fetching the result block `{block}` from `{address}`: {status}");
-        Failure::new(ErrorKind::Transient, message)
-    };
-    let mut chunks =
-        connect::data_client(channel).fetch(request).await.map_err(transient)?.into_inner();
-    let mut bytes = BytesMut::new();
-    while let Some(chunk) = chunks.message().await.map_err(transient)? {
-        if chunk.missing {
-            let message = format!("`{address}` does not have the result block `{block}` any more");
-            return Err(Failure::new(ErrorKind::Transient, message));
-        }
-        bytes.extend_from_slice(&chunk.data);
-    }
-    Ok(bytes.freeze())
+/// `Transient`, when it is damaged.
+pub(crate) async fn decode(frame: Bytes) -> Result<Vec<RecordBatch>, Failure> {
+    let decoded = tokio::task::spawn_blocking(move || decode_block(&frame)).await;
+    let decoded = decoded
+        .map_err(|error| Failure::new(ErrorKind::Panic, format!("decoding a result: {error}")))?;
+    decoded.map_err(|error| damaged(&error))
+}
+
+fn transient(status: &Status) -> Failure {
+    Failure::new(ErrorKind::Transient, status.to_string())
+}
+
+fn damaged(error: &BlockError) -> Failure {
+    Failure::new(ErrorKind::Transient, format!("it came damaged: {error}"))
 }

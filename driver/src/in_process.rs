@@ -7,14 +7,17 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::physical_plan::ExecutionPlan;
-use gnist_common::error::{ErrorKind, Failure};
+use gnist_common::error::Failure;
 use gnist_common::graph::{ContentHash, ProgramKind, ProgramRef, Stage, StageOutput};
 use gnist_common::ids::StageId;
 use gnist_common::protocol::{DriverToManager, ManagerToDriver};
+use gnist_operators::placement::Placement;
 use tokio::sync::mpsc;
 
-use crate::connection::{Connection, JobInbox, manager_gone};
+use crate::connection::{Connection, manager_gone};
 use crate::content::content_hash;
+use crate::inbox::JobInbox;
+use crate::job::abandoned;
 use crate::planner::{Draws, repeatability_of};
 use crate::result::JobReport;
 
@@ -57,14 +60,26 @@ pub(crate) async fn run(
         slots_per_task: connection.slots(),
         inputs: Vec::new(),
         output: StageOutput::Result,
-        repeatability: repeatability_of(&plan, Draws::ByThread),
+        repeatability: repeatability_of(&plan, &Placement::Single, &[], Draws::ByThread).0,
     };
     in_process.publish(hash, plan, settings, is_measured);
     let batches = in_process.open_result(id);
-    connection.submit(inbox.job, vec![stage], true).await?;
-    let outcome = deliver(&connection, &mut inbox, batches, rows).await;
-    in_process.forget(hash, id);
-    outcome
+    let _published = Published { in_process, program: hash, stage: id };
+    connection.submit(&mut inbox, vec![stage], true).await?;
+    deliver(&connection, &mut inbox, batches, rows).await
+}
+
+/// What a job left with the executor, forgotten however the job is left.
+struct Published {
+    in_process: Arc<dyn InProcess>,
+    program: ContentHash,
+    stage: StageId,
+}
+
+impl Drop for Published {
+    fn drop(&mut self) {
+        self.in_process.forget(self.program, self.stage);
+    }
 }
 
 async fn deliver(
@@ -85,13 +100,13 @@ async fn deliver(
                     None => open = false,
                 }
                 if rows.is_closed() {
-                    return Err(abandoned(connection, inbox));
+                    return Err(abandoned());
                 }
                 continue;
             }
-            message = inbox.messages.recv() => message.ok_or_else(manager_gone)?,
+            message = inbox.next() => message.ok_or_else(manager_gone)?,
             () = rows.closed() => {
-                return Err(abandoned(connection, inbox));
+                return Err(abandoned());
             }
         };
         match message {
@@ -113,9 +128,4 @@ async fn deliver(
             | ManagerToDriver::ApplicationOpened { .. } => {}
         }
     }
-}
-
-fn abandoned(connection: &Connection, inbox: &JobInbox) -> Failure {
-    connection.cancel_now(inbox.job);
-    Failure::new(ErrorKind::Cancelled, "nobody reads the result")
 }

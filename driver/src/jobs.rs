@@ -19,6 +19,7 @@ use gnist_operators::wire::filtered::filters_as_arguments;
 use tokio::sync::mpsc;
 
 use crate::connection::Connection;
+use crate::created::TableMemory;
 use crate::explain::{self, Shown};
 use crate::in_process::{self, InProcess};
 use crate::job::{self, JobStart};
@@ -33,6 +34,8 @@ pub(crate) struct Jobs {
     pub(crate) in_process: Option<Arc<dyn InProcess>>,
     /// Partitions of an exchange when little is scanned; none when the user chose their number.
     pub(crate) partitions: Option<usize>,
+    /// Memory of the tables that the driver keeps.
+    pub(crate) tables: Arc<TableMemory>,
     /// Every setting as it was when the session was opened.
     pub(crate) opened_with: BTreeMap<String, Option<String>>,
     /// What executors decode plans in.

@@ -13,6 +13,7 @@
 //! content      what was put where executors pull it, and is released again
 //! tables       rows in memory as content
 //! explained    EXPLAIN in its forms
+//! inbox        what the manager says about one job
 //! explain      the stage graph as text
 //! ```
 //!
@@ -20,15 +21,18 @@
 
 mod connection;
 mod content;
+mod created;
 mod error;
 mod explain;
 mod explained;
 mod fetch;
 mod frames;
 mod in_process;
+mod inbox;
 mod job;
 mod jobs;
 mod numbers;
+mod partition;
 mod planner;
 mod result;
 mod session;

@@ -5,9 +5,7 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::RecordBatch;
 use datafusion::dataframe::DataFrame;
-use datafusion::datasource::MemTable;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::cache::cache_manager::CacheManagerConfig;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
@@ -27,6 +25,7 @@ use gnist_proto::link::DriverLink;
 use gnist_storage::{FileFormat, open_as, serve_paths};
 
 use crate::connection::{Connection, JobObserver};
+use crate::created::{TableMemory, table_of};
 use crate::error::{SessionError, not_yet};
 use crate::frames::{FramePlanner, NoCache};
 use crate::in_process::InProcess;
@@ -56,6 +55,8 @@ pub struct SessionParts {
     pub batch_rows: usize,
     /// Whether an overflow of integers and decimals is an error.
     pub ansi: bool,
+    /// Most memory for the tables that the driver keeps.
+    pub memory: ByteSize,
     /// Largest build side of a join that is sent whole to every executor of a cluster.
     pub broadcast_threshold: ByteSize,
     /// Sorted runs of a cluster above which many tasks merge a range each.
@@ -107,6 +108,7 @@ impl Session {
             connection: Arc::new(connection),
             in_process,
             partitions: parts.shuffle_partitions.is_none().then_some(target_partitions),
+            tables: TableMemory::new(parts.memory),
             opened_with: entries.map(|entry| (entry.key, entry.value)).collect(),
             contexts: Contexts::of_executors(Arc::clone(&runtime)),
         });
@@ -218,6 +220,11 @@ impl Session {
         self.jobs.connection.slots()
     }
 
+    /// Bytes of the tables that `CREATE TABLE AS` made and the driver keeps.
+    pub fn table_bytes(&self) -> u64 {
+        self.jobs.tables.used_bytes()
+    }
+
     /// Says why the application has failed: once closed, it is not one that finished.
     pub fn fail(&self, error: impl Into<String>) {
         self.jobs.connection.fail(error.into());
@@ -305,18 +312,11 @@ impl Session {
             }
             self.context.deregister_table(table.name.clone())?;
         }
-        let mut rows = self.query(&table.input).await?;
-        let batches = rows.collect().await?;
-        // That of the rows: the logical plan's is from before types were coerced.
-        let schema = rows.schema();
-        let batches = batches
-            .into_iter()
-            .map(|batch| RecordBatch::try_new(Arc::clone(&schema), batch.columns().to_vec()));
-        let batches = batches.collect::<Result<Vec<_>, _>>().map_err(|error| {
-            datafusion::common::DataFusionError::ArrowError(Box::new(error), None)
-        })?;
-        let memory = MemTable::try_new(schema, vec![batches])?;
-        self.context.register_table(table.name, Arc::new(memory))?;
+        let rows = self.query(&table.input).await?;
+        let partitions = self.context.state_ref().read().config().target_partitions();
+        let name = table.name.to_string();
+        let created = table_of(rows, &name, &self.jobs.tables, partitions).await?;
+        self.context.register_table(table.name, created)?;
         Ok(no_rows())
     }
 }

@@ -4,13 +4,14 @@
 //! ```text
 //! drafts without values ──submit──▶ manager ──ResultReady(value)──▶ bind ──submit the rest──▶ …
 //!                                           ──StageFinished(runs)─▶ a small or a large sort ──▶ …
-//!                                           ──ResultReady(rows)───▶ fetch, decode ──▶ stream
+//!                                           ──ResultReady(rows)───▶ courier ──▶ stream
 //!                                           ──JobEnded────────────▶ end of the stream
 //! ```
 
+mod courier;
 mod results;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
@@ -19,14 +20,16 @@ use datafusion::common::ScalarValue;
 use gnist_common::bytes::ByteSize;
 use gnist_common::error::{ErrorKind, Failure};
 use gnist_common::graph::{ContentHash, ProgramKind, ProgramRef, Stage, StageInput, StageOutput};
-use gnist_common::ids::{AttemptId, StageId};
-use gnist_common::protocol::{ManagerToDriver, ResultLocation, StageSummary};
+use gnist_common::ids::StageId;
+use gnist_common::protocol::{ManagerToDriver, StageSummary};
 use gnist_operators::bindings::Bindings;
 use gnist_operators::failure::failure_of;
 use tokio::sync::mpsc;
 
-use crate::connection::{Connection, JobInbox, manager_gone};
+use self::courier::Courier;
+use crate::connection::{Connection, manager_gone};
 use crate::content::Put;
+use crate::inbox::JobInbox;
 use crate::planner::{DraftOutput, JobPlan, StageDraft};
 use crate::result::JobReport;
 use crate::split_points::{self, Samples};
@@ -50,9 +53,10 @@ pub(crate) struct JobStart {
 /// of it is out.
 ///
 /// # Errors
-/// The job's failure. A receiver of `rows` that is gone cancels the job.
+/// The job's failure. A job that is left before its end is cancelled: when the receiver of `rows` is
+/// gone, and when the driver can't go on.
 pub(crate) async fn run(
-    connection: &Connection,
+    connection: &Arc<Connection>,
     mut inbox: JobInbox,
     start: &JobStart,
     rows: &mpsc::Sender<Result<RecordBatch, Failure>>,
@@ -60,11 +64,11 @@ pub(crate) async fn run(
     let mut jobs = 1;
     loop {
         let mut job = ClusterJob::new(connection, inbox, start);
-        match job.run(rows).await {
+        let outcome = job.run(rows).await;
+        let is_out = job.stop().await;
+        match outcome {
             Err(failure)
-                if failure.kind == ErrorKind::Contradicted
-                    && job.delivered.is_empty()
-                    && jobs < JOBS_MAX =>
+                if failure.kind == ErrorKind::Contradicted && !is_out && jobs < JOBS_MAX =>
             {
                 tracing::warn!(job = %job.inbox.job, %failure, "a job is started over");
                 jobs += 1;
@@ -77,7 +81,7 @@ pub(crate) async fn run(
 
 /// A running job of a cluster.
 struct ClusterJob<'a> {
-    connection: &'a Connection,
+    connection: &'a Arc<Connection>,
     inbox: JobInbox,
     start: &'a JobStart,
     plan: &'a JobPlan,
@@ -92,10 +96,8 @@ struct ClusterJob<'a> {
     is_large: BTreeMap<usize, bool>,
     /// Samples of sorts, by the draft that takes them.
     samples: BTreeMap<usize, Samples>,
-    /// Result partitions that wait for their turn.
-    waiting: BTreeMap<u32, (AttemptId, ResultLocation)>,
-    /// Result partitions already delivered: an attempt announced again is not delivered again.
-    delivered: BTreeSet<u32>,
+    /// Brings the result to its reader, once some of it is ready.
+    courier: Option<Courier>,
     /// What finished, the last run of each stage.
     finished: BTreeMap<StageId, StageSummary>,
     /// Content that the job's tasks may pull: kept until it ends.
@@ -108,19 +110,18 @@ fn new_seed() -> u64 {
 }
 
 impl<'a> ClusterJob<'a> {
-    fn new(connection: &'a Connection, inbox: JobInbox, start: &'a JobStart) -> Self {
+    fn new(connection: &'a Arc<Connection>, inbox: JobInbox, start: &'a JobStart) -> Self {
         let plan = &start.plan;
         Self {
             is_large: BTreeMap::new(),
             samples: BTreeMap::new(),
-            waiting: BTreeMap::new(),
             seed: new_seed(),
             connection,
             inbox,
             values: vec![None; plan.bindings],
             stages: vec![None; plan.drafts.len()],
             submitted: 0,
-            delivered: BTreeSet::new(),
+            courier: None,
             finished: BTreeMap::new(),
             content: Vec::new(),
             plan,
@@ -136,10 +137,10 @@ impl<'a> ClusterJob<'a> {
         self.submit_ready().await?;
         loop {
             let message = tokio::select! {
-                message = self.inbox.messages.recv() => message.ok_or_else(manager_gone)?,
+                message = self.inbox.next() => message.ok_or_else(manager_gone)?,
+                failure = failed(self.courier.as_mut()) => return Err(failure),
                 () = rows.closed() => {
-                    self.connection.cancel_now(self.inbox.job);
-                    return Err(Failure::new(ErrorKind::Cancelled, "nobody reads the result"));
+                    return Err(abandoned());
                 }
             };
             match message {
@@ -148,6 +149,7 @@ impl<'a> ClusterJob<'a> {
                 }
                 ManagerToDriver::JobEnded { outcome, stats, .. } => {
                     outcome?;
+                    self.finish(rows).await?;
                     let stages = std::mem::take(&mut self.finished).into_values().collect();
                     let drafts = std::mem::take(&mut self.stages);
                     return Ok(JobReport { stats, stages, drafts });
@@ -161,6 +163,26 @@ impl<'a> ClusterJob<'a> {
                 | ManagerToDriver::WorkerLost { .. }
                 | ManagerToDriver::ApplicationOpened { .. } => {}
             }
+        }
+    }
+
+    /// Waits until the reader has every row of a job that has ended well.
+    async fn finish(
+        &mut self,
+        rows: &mpsc::Sender<Result<RecordBatch, Failure>>,
+    ) -> Result<(), Failure> {
+        let Some(courier) = &mut self.courier else { return Ok(()) };
+        tokio::select! {
+            finished = courier.finish() => finished,
+            () = rows.closed() => Err(abandoned()),
+        }
+    }
+
+    /// Stops delivering, and says whether rows are out.
+    async fn stop(&mut self) -> bool {
+        match &mut self.courier {
+            Some(courier) => courier.stop().await,
+            None => false,
         }
     }
 
@@ -178,7 +200,7 @@ impl<'a> ClusterJob<'a> {
         }
         let mut drafts = 0..self.plan.drafts.len();
         let sealed = drafts.all(|at| self.stages[at].is_some() || self.is_there(at) == Some(false));
-        self.connection.submit(self.inbox.job, batch, sealed).await
+        self.connection.submit(&mut self.inbox, batch, sealed).await
     }
 
     fn is_ready(&self, at: usize) -> bool {
@@ -275,6 +297,19 @@ impl<'a> ClusterJob<'a> {
         let hash = put.hash;
         used.push(put);
         Ok((Some(hash), used))
+    }
+}
+
+/// The failure of a job whose reader is gone.
+pub(crate) fn abandoned() -> Failure {
+    Failure::new(ErrorKind::Cancelled, "nobody reads the result")
+}
+
+/// Waits for a failure of the courier, for ever while there is none.
+async fn failed(courier: Option<&mut Courier>) -> Failure {
+    match courier {
+        Some(courier) => courier.failed().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -1,5 +1,7 @@
-//! What comes back from a job's tasks: rows for the user, values and samples for later stages.
+//! What comes back from a job's tasks: rows for the user, which a courier brings, and values and
+//! samples for later stages.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,7 +15,9 @@ use gnist_operators::failure::failure_of;
 use tokio::sync::mpsc;
 
 use super::ClusterJob;
-use crate::fetch::fetch_block;
+use super::courier::Courier;
+use crate::connection::Connection;
+use crate::partition::Partition;
 use crate::planner::DraftOutput;
 
 /// Pauses before each try at fetching a result.
@@ -32,8 +36,14 @@ impl ClusterJob<'_> {
         let Some(at) = self.stages.iter().position(|of| *of == stage) else { return Ok(()) };
         match self.plan.drafts[at].output {
             DraftOutput::Result => {
-                self.waiting.insert(attempt.task.partition, (attempt, location));
-                return self.deliver(at, rows).await;
+                // The ranges of a sort go one after the other.
+                let in_order = self.plan.drafts[at].when.is_some();
+                let connection = self.connection;
+                let courier = self.courier.get_or_insert_with(|| {
+                    Courier::start(Arc::clone(connection), rows.clone(), in_order)
+                });
+                courier.offer(attempt, location);
+                return Ok(());
             }
             DraftOutput::Value { binding } => {
                 let Some(batches) = self.fetch(attempt, location).await? else { return Ok(()) };
@@ -51,34 +61,6 @@ impl ClusterJob<'_> {
         self.submit_ready().await
     }
 
-    /// Delivers what is ready: the ranges of a sort one after the other, others as they come.
-    async fn deliver(
-        &mut self,
-        at: usize,
-        rows: &mpsc::Sender<Result<RecordBatch, Failure>>,
-    ) -> Result<(), Failure> {
-        let in_order = self.plan.drafts[at].when.is_some();
-        while let Some((partition, (attempt, location))) = self.waiting.pop_first() {
-            let next = u32::try_from(self.delivered.len()).expect("partition counts are u32");
-            if in_order && partition > next {
-                self.waiting.insert(partition, (attempt, location));
-                return Ok(());
-            }
-            if self.delivered.contains(&partition) {
-                // Its worker was lost before the manager heard that the rows are here.
-                self.connection.say(DriverToManager::ResultTaken { attempt }).await?;
-                continue;
-            }
-            let Some(batches) = self.fetch(attempt, location).await? else { continue };
-            self.delivered.insert(partition);
-            for batch in batches.into_iter().filter(|batch| batch.num_rows() > 0) {
-                // A closed receiver is noticed, and the job cancelled, in `run`.
-                let _ = rows.send(Ok(batch)).await;
-            }
-        }
-        Ok(())
-    }
-
     /// Binds the split points of a sort once all samples are there.
     fn choose_split_points(&mut self, at: usize, sort: usize) -> Result<(), Failure> {
         let (draft, sort) = (&self.plan.drafts[at], &self.plan.sorts[sort]);
@@ -94,54 +76,26 @@ impl ClusterJob<'_> {
         Ok(())
     }
 
-    /// The rows of a result, or nothing when its worker has just been lost: then the partition is
+    /// All rows of a value or a sample, or nothing when its worker has just been lost: then it is
     /// computed and announced again.
     async fn fetch(
         &self,
         attempt: AttemptId,
         location: ResultLocation,
     ) -> Result<Option<Vec<RecordBatch>>, Failure> {
-        let bytes = match location {
-            ResultLocation::Inline(bytes) => Bytes::from(bytes),
-            ResultLocation::Worker { bytes: 0, .. } => {
-                self.connection.say(DriverToManager::ResultTaken { attempt }).await?;
-                return Ok(Some(Vec::new()));
-            }
-            ResultLocation::Worker { address, .. } => {
-                return self.fetch_from(&address, attempt).await;
-            }
+        let is_held = matches!(location, ResultLocation::Worker { .. });
+        let Some(mut partition) = fetch_partition(self.connection, attempt, location).await? else {
+            self.connection.say(DriverToManager::ResultMissing { attempt }).await?;
+            return Ok(None);
         };
-        if bytes.is_empty() {
-            return Ok(Some(Vec::new()));
+        if is_held {
+            self.connection.say(DriverToManager::ResultTaken { attempt }).await?;
         }
-        let decoded = decode_block(&bytes).map_err(|error| {
-            Failure::new(ErrorKind::Internal, format!("decoding a result: {error}"))
-                .at_attempt(attempt)
-        })?;
-        Ok(Some(decoded))
-    }
-
-    /// Fetches and checks a result block; the manager hears whether it is here or has to be
-    /// computed again. A worker that is gone is the manager's to notice: then it says so anyway.
-    async fn fetch_from(
-        &self,
-        address: &str,
-        attempt: AttemptId,
-    ) -> Result<Option<Vec<RecordBatch>>, Failure> {
-        for pause in FETCH_PAUSES {
-            tokio::time::sleep(pause).await;
-            let fetched = fetch_block(address, attempt.block(0)).await;
-            match fetched.map(|bytes| decode_block(&bytes)) {
-                Ok(Ok(batches)) => {
-                    self.connection.say(DriverToManager::ResultTaken { attempt }).await?;
-                    return Ok(Some(batches));
-                }
-                Ok(Err(error)) => tracing::warn!(%attempt, %error, "a result came damaged"),
-                Err(failure) => tracing::warn!(%attempt, %failure, "a result was not fetched"),
-            }
+        let mut batches = Vec::new();
+        while let Some(batch) = partition.next().await? {
+            batches.push(batch);
         }
-        self.connection.say(DriverToManager::ResultMissing { attempt }).await?;
-        Ok(None)
+        Ok(Some(batches))
     }
 
     /// The value of a scalar subquery: no row is null, two rows are an error.
@@ -168,4 +122,34 @@ impl ClusterJob<'_> {
         };
         value.map_err(|error| failure_of(&error))
     }
+}
+
+/// The rows of a result, or nothing when its worker does not have them: then they are to be computed
+/// again. A worker that is gone is the manager's to notice, and it says so anyway.
+pub(super) async fn fetch_partition(
+    connection: &Connection,
+    attempt: AttemptId,
+    location: ResultLocation,
+) -> Result<Option<Partition>, Failure> {
+    let address = match location {
+        ResultLocation::Inline(bytes) if bytes.is_empty() => return Ok(Some(Partition::default())),
+        ResultLocation::Inline(bytes) => {
+            let batches = decode_block(&Bytes::from(bytes)).map_err(|error| {
+                let message = format!("decoding a result: {error}");
+                Failure::new(ErrorKind::Internal, message).at_attempt(attempt)
+            })?;
+            return Ok(Some(Partition::of(batches)));
+        }
+        ResultLocation::Worker { bytes: 0, .. } => return Ok(Some(Partition::default())),
+        ResultLocation::Worker { address, .. } => address,
+    };
+    for pause in FETCH_PAUSES {
+        tokio::time::sleep(pause).await;
+        match connection.fetcher().fetch(&address, attempt.block(0)).await {
+            Ok(partition) => return Ok(Some(partition)),
+            Err(failure) if failure.kind == ErrorKind::DiskFull => return Err(failure),
+            Err(failure) => tracing::warn!(%attempt, %failure, "a result was not fetched"),
+        }
+    }
+    Ok(None)
 }

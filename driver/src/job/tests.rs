@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use gnist_common::bytes::ByteSize;
 use gnist_common::error::{ErrorKind, Failure};
 use gnist_common::graph::{ContentHash, StageOutput};
 use gnist_common::ids::{ApplicationId, AttemptId, JobId, StageId, WorkerId};
 use gnist_common::protocol::{DriverToManager, JobStats, ManagerToDriver, ResultLocation};
 use gnist_common::time::WallTime;
+use gnist_operators::block::{BlockCodec, encode_block};
 use gnist_proto::link::{ContentSink, DriverLink};
 use tokio::sync::mpsc;
 
@@ -47,10 +49,15 @@ impl Manager {
 
     /// The stage of the next job that makes its result.
     async fn result_stage(&mut self) -> StageId {
+        self.stage_of(StageOutput::Result).await
+    }
+
+    /// The next stage that makes this.
+    async fn stage_of(&mut self, output: StageOutput) -> StageId {
         self.hear(|message| match message {
             DriverToManager::SubmitStages { stages, .. } => {
-                let result = stages.into_iter().find(|stage| stage.output == StageOutput::Result);
-                result.map(|stage| stage.id)
+                let found = stages.into_iter().find(|stage| stage.output == output);
+                found.map(|stage| stage.id)
             }
             _ => None,
         })
@@ -103,6 +110,7 @@ async fn session() -> (Session, Manager) {
         shuffle_partitions: None,
         batch_rows: 8192,
         ansi: true,
+        memory: ByteSize::mib(64),
         broadcast_threshold: ByteSize(1 << 20),
         sort_threshold: ByteSize(1 << 20),
     });
@@ -154,4 +162,26 @@ async fn a_job_is_not_started_over_for_ever() {
     }
     let failure = rows.collect().await.expect_err("that was the last try");
     assert_eq!(failure.kind, ErrorKind::Contradicted);
+}
+
+/// Else its slots and blocks would stay until the session is closed.
+#[tokio::test]
+async fn a_job_that_an_error_in_the_driver_ends_is_cancelled() {
+    let (session, mut manager) = session().await;
+    let query = "select 1 where 1 = (select value from generate_series(1, 2))";
+    let mut rows = session.sql(query).await.expect("a plan");
+    let value = manager.stage_of(StageOutput::Value).await;
+    let two: ArrayRef = Arc::new(Int64Array::from(vec![1, 2]));
+    let batch = RecordBatch::try_from_iter([("value", two)]).expect("a column");
+    let block = encode_block(batch.schema_ref(), &[batch.clone()], BlockCodec::Plain);
+    let location = ResultLocation::Inline(block.expect("a block").to_vec());
+    let attempt = value.task(0).attempt(0);
+    manager.tell(ManagerToDriver::ResultReady { attempt, location, rows: 2 }).await;
+    let failure = rows.collect().await.expect_err("two rows are no value");
+    assert_eq!(failure.kind, ErrorKind::User);
+    let is_cancelled = |message| match message {
+        DriverToManager::CancelJob { job } => Some(job),
+        _ => None,
+    };
+    assert_eq!(manager.hear(is_cancelled).await, value.job);
 }

@@ -2,6 +2,7 @@ use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use datafusion::datasource::MemTable;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::executor::block_on;
+use gnist_operators::contexts::Contexts;
 
 use super::*;
 use crate::planner::plan_job;
@@ -20,7 +21,8 @@ fn worst_of(query: &str) -> Repeatability {
         context.register_table("t", Arc::new(table))?;
         context.sql(query).await?.create_physical_plan().await
     });
-    let executors = SessionContext::new().task_ctx();
+    let state = SessionContext::new();
+    let executors = Contexts::of_executors(state.runtime_env()).of(&[]).expect("a context");
     let job = plan_job(plan.expect("a plan"), &executors).expect("stages");
     job.drafts.iter().map(|draft| draft.repeatability).max().expect("a stage")
 }
