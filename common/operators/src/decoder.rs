@@ -208,6 +208,10 @@ impl<'a> Decoder<'a> {
         if let Some(PhysicalPlanType::Extension(node)) = &proto.physical_plan_type {
             return self.extension(node, context);
         }
+        if let (Some(PhysicalPlanType::Union(_)), Some(_)) = (&proto.physical_plan_type, self.task())
+        {
+            return internal_err!("a union came without the partitions of its branches");
+        }
         let plan = self.operator_from_proto(proto, context)?;
         match self.task() {
             Some(task) if plan.children().is_empty() => cut_leaf(plan, task),

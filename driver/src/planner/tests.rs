@@ -27,8 +27,8 @@ const QUERIES: [&str; 8] = [
     "select k, sum(k) over (partition by s order by k) from t union all select k, 1 from u",
     "select case when k > 1 then 'x' when s like 'a%' then 'y' else s end from t",
     "select k from t where k > (select avg(k) from u) and s not in (select s from u)",
-    "with recursive r(n) as (select k from t union all select n + 1 from r where n < 9) \
-     select n from r join u on n = k",
+    "with recursive r(n) as (select 1 union all select n + 1 from r where n < 9) \
+     select n, s from r join u on n = k",
 ];
 
 async fn session() -> SessionContext {
