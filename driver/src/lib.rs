@@ -19,6 +19,8 @@
 //!
 //! Invariant: no globals. One process may hold many sessions.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 mod connection;
 mod content;
 mod created;

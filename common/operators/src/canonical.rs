@@ -51,7 +51,7 @@ struct WireField {
 
 /// Sorts the entries of every map.
 fn sort_maps(bytes: &mut [u8]) {
-    let mut waiting = vec![0..bytes.len()];
+    let mut waiting: Vec<Range> = std::iter::once(0..bytes.len()).collect();
     while let Some(range) = waiting.pop() {
         let fields = fields(bytes, range);
         for run in fields.chunk_by(|one, next| one.tag == next.tag) {

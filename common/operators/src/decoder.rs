@@ -208,7 +208,8 @@ impl<'a> Decoder<'a> {
         if let Some(PhysicalPlanType::Extension(node)) = &proto.physical_plan_type {
             return self.extension(node, context);
         }
-        if let (Some(PhysicalPlanType::Union(_)), Some(_)) = (&proto.physical_plan_type, self.task())
+        if let (Some(PhysicalPlanType::Union(_)), Some(_)) =
+            (&proto.physical_plan_type, self.task())
         {
             return internal_err!("a union came without the partitions of its branches");
         }

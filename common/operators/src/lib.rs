@@ -28,6 +28,8 @@
 //! failure     DataFusion's errors as Gnist's closed kinds
 //! ```
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 pub mod bindings;
 pub mod block;
 mod canonical;
