@@ -31,6 +31,9 @@ pub(super) struct DifferentialArgs {
     /// Features that no statement and no table has, as the JSON names them.
     #[arg(long, value_delimiter = ',', value_name = "FEATURE,...")]
     without: Vec<String>,
+    /// Makes statements too that are known to be answered wrongly.
+    #[arg(long)]
+    everything: bool,
     /// Ends at the first difference.
     #[arg(long)]
     first: bool,
@@ -56,7 +59,10 @@ pub(super) fn run(args: DifferentialArgs) -> Result<Exit, CliError> {
     options.first_round = args.round;
     options.duration = args.duration;
     options.statements = args.statements.unwrap_or(u64::MAX);
-    options.without = args.without.into_iter().collect();
+    if args.everything {
+        options.without.clear();
+    }
+    options.without.extend(args.without);
     options.ends_at_first = args.first;
     options.reduce = !args.no_reduce;
     if let Some(configurations) = args.configurations {

@@ -11,6 +11,8 @@ use super::engine::{Reply, is_fault};
 pub(super) enum Wanted {
     /// These rows.
     Rows(Vec<Row>),
+    /// These rows, or an error of the statement's own: plain DataFusion can't plan or run it.
+    RowsOrRefusal(Vec<Row>),
     /// An error, for this reason.
     Error(String),
     /// Nobody knows.
@@ -35,6 +37,7 @@ pub(super) enum Verdict {
 /// What the engines must answer: as the oracle, or as plain DataFusion where it does not know.
 pub(super) fn wanted(outcome: &Outcome, plain: &Reply) -> Wanted {
     match (outcome, plain) {
+        (Outcome::Rows(rows), Reply::Failed(_)) => Wanted::RowsOrRefusal(rows.clone()),
         (Outcome::Rows(rows), _) => Wanted::Rows(rows.clone()),
         (Outcome::Fails(fault), _) => Wanted::Error(format!("{fault:?}")),
         (Outcome::NotCovered(_), Reply::Rows(rows)) => Wanted::Rows(rows.clone()),
@@ -50,13 +53,18 @@ pub(super) fn judge(reply: &Reply, wanted: &Wanted, statement: &Statement) -> Ve
         (Reply::Failed(failure), _) if is_fault(failure) => {
             Verdict::Wrong(format!("{:?} error: {}", failure.kind, failure.message))
         }
-        (Reply::Rows(got), Wanted::Rows(want)) => match difference(got, want, order) {
-            None => Verdict::Right,
-            Some(text) => {
-                Verdict::Wrong(format!("{text}\n  got {}\n want {}", shown(got), shown(want)))
+        (Reply::Rows(got), Wanted::Rows(want) | Wanted::RowsOrRefusal(want)) => {
+            match difference(got, want, order) {
+                None => Verdict::Right,
+                Some(text) => {
+                    Verdict::Wrong(format!("{text}\n  got {}\n want {}", shown(got), shown(want)))
+                }
             }
-        },
+        }
         (Reply::Failed(_), Wanted::Error(_)) => Verdict::FailedAsWanted,
+        (Reply::Failed(failure), Wanted::RowsOrRefusal(_)) => {
+            Verdict::Refused(failure.message.clone())
+        }
         (Reply::Failed(failure), Wanted::Rows(_)) => refusal(failure),
         (Reply::Rows(got), Wanted::Error(fault)) if statement.errors == Errors::Strict => {
             Verdict::Wrong(format!("no error ({fault} was to be found)\n  got {}", shown(got)))

@@ -53,7 +53,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// All configurations, for as long as it takes to run one statement after the other.
+    /// All configurations, without an end, without the statements that are known to be out of reach.
     pub fn new(seed: u64) -> Self {
         Self {
             seed,
@@ -61,7 +61,7 @@ impl Options {
             duration: Duration::MAX,
             statements: u64::MAX,
             configurations: CONFIGURATIONS.iter().map(|found| found.name.to_owned()).collect(),
-            without: BTreeSet::new(),
+            without: known::OUT_OF_REACH.iter().map(|(name, _)| (*name).to_owned()).collect(),
             folder: std::env::temp_dir().join(format!("gnist-differential-{}", std::process::id())),
             reduce: true,
             ends_at_first: false,
@@ -85,6 +85,7 @@ pub async fn run(options: &Options) -> Result<Report, Failure> {
     let configurations = configurations::named(&options.configurations)?;
     let start = Instant::now();
     let mut report = Report::new(options.seed);
+    report.without = options.without.iter().cloned().collect();
     let mut lanes = Lanes::default();
     let mut round = options.first_round;
     while start.elapsed() < options.duration && !options.is_done(&report) {

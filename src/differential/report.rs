@@ -18,6 +18,8 @@ pub struct Report {
     pub rounds: u64,
     /// How long it took.
     pub seconds: f64,
+    /// Features that no statement has.
+    pub without: Vec<String>,
     /// Statements compared.
     pub statements: u64,
     /// Statements whose answer has rows.

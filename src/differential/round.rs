@@ -266,7 +266,14 @@ fn count(outcome: &Outcome, wanted: &Wanted, report: &mut Report) {
         Outcome::Undetermined(reason) => format!("undetermined: {reason}"),
     };
     *report.oracle.entry(name).or_default() += 1;
-    report.with_rows += u64::from(matches!(wanted, Wanted::Rows(rows) if !rows.is_empty()));
+    report.with_rows += u64::from(has_rows(wanted));
+}
+
+fn has_rows(wanted: &Wanted) -> bool {
+    match wanted {
+        Wanted::Rows(rows) | Wanted::RowsOrRefusal(rows) => !rows.is_empty(),
+        Wanted::Error(_) | Wanted::Unknown => false,
+    }
 }
 
 /// Where nobody knows the answer, or one master refuses, the masters must agree with each other.
