@@ -11,6 +11,7 @@ mod blocks;
 mod cluster;
 mod command;
 mod content;
+mod depth;
 mod explain;
 mod functions;
 mod generated;
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
     trials.extend(recomputed::trials());
     trials.extend(memory::trials());
     trials.extend(functions::trials());
+    trials.extend(depth::trials());
     trials.extend(numbers::trials());
     trials.extend(command::trials());
     trials.extend(content::trials());

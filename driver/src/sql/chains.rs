@@ -7,7 +7,7 @@
 //! Short chains stay as they are written, so that plans and names do too.
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, SetExpr, SetOperator, SetQuantifier, Value,
+    BinaryOperator, Expr, SetExpr, SetOperator, SetQuantifier, UnaryOperator, Value,
 };
 
 /// Longest chain that is left alone.
@@ -81,6 +81,22 @@ pub(super) fn balance_set(set: &mut SetExpr) {
         left: Box::new(left),
         right: Box::new(right),
     });
+}
+
+/// Terms of a condition that DataFusion joins with `AND` one to the other, however they are written:
+/// those of `OR` too below a `NOT`.
+pub(super) fn conjuncts(condition: &Expr, is_negated: bool) -> usize {
+    match condition {
+        Expr::BinaryOp { left, op, right } => match (op, is_negated) {
+            (BinaryOperator::And, false) | (BinaryOperator::Or, true) => {
+                conjuncts(left, is_negated) + conjuncts(right, is_negated)
+            }
+            _ => 1,
+        },
+        Expr::Nested(inner) => conjuncts(inner, is_negated),
+        Expr::UnaryOp { op: UnaryOperator::Not, expr } => conjuncts(expr, !is_negated),
+        _ => 1,
+    }
 }
 
 fn chain_length(expr: &Expr, op: &BinaryOperator) -> usize {

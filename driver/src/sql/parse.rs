@@ -232,8 +232,8 @@ mod tests {
     #[test]
     fn long_chains_are_read_on_a_small_stack() {
         let terms = |op: &str, n: usize| vec!["a = 1"; n].join(op);
-        for op in [" or ", " and "] {
-            let text = format!("select 1 from t where {}", terms(op, 20_000));
+        for (op, n) in [(" or ", 20_000), (" and ", 1_000)] {
+            let text = format!("select 1 from t where {}", terms(op, n));
             let read = std::thread::Builder::new().stack_size(256 << 10);
             let read = read.spawn(move || parse(&text).map(|statements| statements.len()));
             let statements = read.expect("a thread").join().expect("no overflow");
@@ -256,6 +256,12 @@ mod tests {
             format!("select {}", vec!["1"; 20_000].join(" + ")),
             format!("select {}", vec!["'a'"; 20_000].join(" || ")),
             format!("select {}", vec!["a"; 200_000].join(" or ")),
+            format!("select {}", vec!["a"; 20_000].join(" and ")),
+            format!("select not ({})", vec!["a"; 20_000].join(" or ")),
+            format!(
+                "select {}",
+                vec![format!("({})", vec!["a"; 200].join(" and ")); 9].join(" and ")
+            ),
         ] {
             assert!(error(&text).contains("too deep"), "{}", &text[..40]);
         }

@@ -32,8 +32,8 @@ const TABLES: [fn(&mut TableFactor); 1] = [tables::lateral_unnest];
 pub(super) fn rewrite(statement: &mut Statement) -> Result<()> {
     match statement {
         Statement::Statement(statement) => {
-            if statement.visit(&mut Balance::default()).is_break() {
-                return too_deep(format!("an expression has more than {DEPTH_MAX} levels"));
+            if let ControlFlow::Break(what) = statement.visit(&mut Balance::default()) {
+                return too_deep(what);
             }
             let _ = statement.visit(&mut Rewriter);
             Ok(())
@@ -43,45 +43,60 @@ pub(super) fn rewrite(statement: &mut Statement) -> Result<()> {
     }
 }
 
-/// Balances chains and breaks off where it is too deep.
+/// Conditions joined by `AND`: DataFusion makes each a level of one expression.
+const CONJUNCTS_MAX: usize = 1_000;
+
+/// Balances chains and breaks off where it is too deep, saying why.
 #[derive(Default)]
 struct Balance {
     depth: usize,
 }
 
 impl Balance {
-    fn enter(&mut self) -> ControlFlow<()> {
+    fn enter(&mut self) -> ControlFlow<String> {
         self.depth += 1;
-        if self.depth > DEPTH_MAX { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if self.depth > DEPTH_MAX { levels() } else { ControlFlow::Continue(()) }
     }
 
-    fn leave(&mut self) -> ControlFlow<()> {
+    fn leave(&mut self) -> ControlFlow<String> {
         self.depth -= 1;
         ControlFlow::Continue(())
     }
 }
 
-impl VisitorMut for Balance {
-    type Break = ();
+fn levels() -> ControlFlow<String> {
+    ControlFlow::Break(format!("it has more than {DEPTH_MAX} levels"))
+}
 
-    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+impl VisitorMut for Balance {
+    type Break = String;
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<String> {
         chains::balance_set(&mut query.body);
         if set_depth(&query.body) > DEPTH_MAX {
-            return ControlFlow::Break(());
+            return levels();
         }
         self.enter()
     }
 
-    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<String> {
         self.leave()
     }
 
-    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<String> {
         chains::balance_expr(expr);
         self.enter()
     }
 
-    fn post_visit_expr(&mut self, _: &mut Expr) -> ControlFlow<()> {
+    /// Terms are counted on the way up, when all below is balanced.
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<String> {
+        let is_chain = matches!(expr, Expr::BinaryOp { .. } | Expr::UnaryOp { .. });
+        let terms = if is_chain { chains::conjuncts(expr, false) } else { 1 };
+        if terms > CONJUNCTS_MAX {
+            return ControlFlow::Break(format!(
+                "{terms} conditions are joined by AND, and {CONJUNCTS_MAX} are the most"
+            ));
+        }
         self.leave()
     }
 }

@@ -17,8 +17,12 @@ use datafusion::logical_expr::{Expr, LogicalPlan};
 
 use super::parse::too_deep;
 
-/// Stack for planning. Brackets nest 250 deep at most, and a query in brackets takes some 100 KiB.
-const PLANNING_BYTES: usize = 64 << 20;
+/// Stack for planning. Brackets nest 250 deep at most, and a query in brackets takes some 100 KiB; a
+/// condition of some thousand conjuncts, out of many views, takes 10 KiB for each.
+const PLANNING_BYTES: usize = 256 << 20;
+
+/// Stack that has to be left for planning to stay where it is.
+const ENOUGH_BYTES: usize = 32 << 20;
 
 /// Levels of an expression that a thread of 2 MiB evaluates and drops with room to spare.
 const EXPRESSION_DEPTH_MAX: usize = 1_000;
@@ -27,7 +31,7 @@ const EXPRESSION_DEPTH_MAX: usize = 1_000;
 pub(crate) async fn on_deep_stack<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     std::future::poll_fn(|context| {
-        stacker::maybe_grow(PLANNING_BYTES / 2, PLANNING_BYTES, || future.as_mut().poll(context))
+        stacker::maybe_grow(ENOUGH_BYTES, PLANNING_BYTES, || future.as_mut().poll(context))
     })
     .await
 }
