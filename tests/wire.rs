@@ -83,7 +83,7 @@ async fn functions_of_ones_own() -> Outcome {
         for (query, name, want) in [
             ("select my_next(value) from range(1, 2)", "my_next", "2"),
             ("select my_count(value) from range(1, 4)", "my_count", "3"),
-            ("select my_place() over (order by value) from range(1, 2)", "my_place", "1"),
+            ("select my_place(value) over (order by value) from range(1, 2)", "my_place", "1"),
             (
                 "select sum(value) filter (where my_next(value) > 2) over () from range(2, 3)",
                 "my_next",
@@ -304,13 +304,17 @@ async fn time_zone_of_frames() -> Outcome {
 }
 
 async fn operator_without_encoding() -> Outcome {
-    let session = builder(CLUSTER).connect().await?;
-    rows(&session, "create table t as select value as k, value % 3 as g from range(1, 100)")
-        .await?;
-    rows(&session, "set datafusion.optimizer.enable_window_topn = true").await?;
-    let query = "select * from (select k, row_number() over (partition by g order by k) as n from t) \
-                 where n <= 2";
-    is_refused(&session, query, &["`PartitionedTopK`", "local[*]"]).await
+    let query = "select count(*) from range(1, 4) a join range(1, 4) b on a.value < b.value";
+    for (master, is_cluster) in [("local[2]", false), (CLUSTER, true)] {
+        let session = builder(master).connect().await?;
+        rows(&session, "set datafusion.optimizer.enable_piecewise_merge_join = true").await?;
+        if is_cluster {
+            is_refused(&session, query, &["`PiecewiseMergeJoin`", "local[*]"]).await?;
+        } else {
+            is(&session, query, "3").await?;
+        }
+    }
+    Ok(())
 }
 
 async fn filter_of_no_aggregate() -> Outcome {

@@ -15,6 +15,7 @@ use datafusion::prelude::SessionConfig;
 use gnist_common::bytes::ByteSize;
 use gnist_common::error::Failure;
 use gnist_operators::contexts::Contexts;
+use gnist_operators::guard::Guard;
 use gnist_operators::wire::filtered::filters_as_arguments;
 use tokio::sync::mpsc;
 
@@ -40,6 +41,8 @@ pub(crate) struct Jobs {
     pub(crate) opened_with: BTreeMap<String, Option<String>>,
     /// What executors decode plans in.
     pub(crate) contexts: Contexts,
+    /// Sees that they decode what was planned.
+    pub(crate) guard: Guard,
 }
 
 impl Jobs {
@@ -125,7 +128,7 @@ impl Jobs {
                 });
             }
             None => {
-                let plan = plan_job(plan, &self.contexts.of(&settings)?)?;
+                let plan = plan_job(plan, &self.contexts.of(&settings)?, &self.guard)?;
                 let sort_threshold = sort_threshold(config);
                 let start = JobStart { plan, settings, sort_threshold, is_measured };
                 let inbox = connection.open_job();
@@ -157,7 +160,7 @@ impl Jobs {
             Some(_) => explain::one_stage(plan.as_ref(), self.connection.slots(), shown, report),
             None => {
                 let settings = self.changed_settings(config);
-                let job = plan_job(plan, &self.contexts.of(&settings)?)?;
+                let job = plan_job(plan, &self.contexts.of(&settings)?, &self.guard)?;
                 explain::stage_graph(&job, sort_threshold(config), shown, report)
             }
         })

@@ -21,6 +21,7 @@ use gnist_operators::contexts::Contexts;
 use gnist_operators::failure::failure_of;
 use gnist_operators::functions::register_functions;
 use gnist_operators::functions::settings::SqlSettings;
+use gnist_operators::guard::Guard;
 use gnist_proto::link::DriverLink;
 use gnist_storage::{FileFormat, open_as, serve_paths};
 
@@ -111,6 +112,7 @@ impl Session {
             tables: TableMemory::new(parts.memory),
             opened_with: entries.map(|entry| (entry.key, entry.value)).collect(),
             contexts: Contexts::of_executors(Arc::clone(&runtime)),
+            guard: Guard::default(),
         });
         let mut state = with_number_rules(sql::install(SessionStateBuilder::new()))
             .with_config(config)

@@ -22,6 +22,7 @@
 //! contexts    functions and settings as executors have them
 //! recursive   recursive queries on the wire
 //! block       Arrow batches <-> checksummed bytes
+//! guard       a plan is the same after its encoding, or refused
 //! wire        what DataFusion's encoding loses of a plan, carried beside it
 //! tree        rebuilding plans node by node
 //! functions   functions of Gnist's own, known to driver and executors by name
@@ -41,6 +42,7 @@ pub mod encoder;
 pub mod exchange;
 pub mod failure;
 pub mod functions;
+pub mod guard;
 mod instance;
 mod leaves;
 pub mod measured;

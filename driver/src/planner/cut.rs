@@ -12,7 +12,7 @@
 
 use std::sync::Arc;
 
-use datafusion::common::{DataFusionError, Result};
+use datafusion::common::Result;
 use datafusion::physical_expr::{EquivalenceProperties, LexOrdering};
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::joins::{
@@ -114,12 +114,6 @@ impl Cutter {
         // A recursive query is one task, with DataFusion's own exchanges inside.
         if plan.is::<RecursiveQueryExec>() {
             return Ok(plan);
-        }
-        if is_unsupported(plan.as_ref()) {
-            return Err(DataFusionError::NotImplemented(format!(
-                "`{}` does not run on a cluster yet; use the master `local[*]`",
-                plan.name()
-            )));
         }
         let collected = collects_its_left_side(plan.as_ref());
         let mut children = Vec::new();
@@ -255,9 +249,4 @@ pub(super) fn collects_its_left_side(plan: &dyn ExecutionPlan) -> bool {
     }
     plan.downcast_ref::<NestedLoopJoinExec>().is_some()
         || plan.downcast_ref::<CrossJoinExec>().is_some()
-}
-
-/// Operators that have no encoding yet.
-fn is_unsupported(plan: &dyn ExecutionPlan) -> bool {
-    plan.name() == "PiecewiseMergeJoinExec"
 }

@@ -28,6 +28,7 @@ use datafusion::execution::TaskContext;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use gnist_common::graph::{InputMode, Repeatability};
 use gnist_operators::encoder::Encoder;
+use gnist_operators::guard::Guard;
 use gnist_operators::placement::Placement;
 use gnist_operators::program::{Encoded, encode_program};
 use gnist_operators::source::Scanned;
@@ -116,6 +117,7 @@ pub(crate) struct JobPlan {
 pub(crate) fn plan_job(
     plan: Arc<dyn ExecutionPlan>,
     context: &Arc<TaskContext>,
+    guard: &Guard,
 ) -> Result<JobPlan> {
     let plan = rewrite::for_tasks(plan)?;
     let mut cutter = cut::Cutter::new(Encoder::new(Arc::clone(context)));
@@ -125,6 +127,9 @@ pub(crate) fn plan_job(
     let drafts = drafts.into_iter().map(|draft| {
         let (encoded, values) =
             encoder.recording(|encoder| encode_program(&draft.plan, &draft.placement, encoder))?;
+        if let Err(error) = guard.check(&draft.plan, &draft.placement, &encoded, context) {
+            tracing::warn!(%error, "a plan differs from what executors decode");
+        }
         Ok(finish(draft, encoded, values, &mut orders))
     });
     let drafts = drafts.collect::<Result<_>>()?;

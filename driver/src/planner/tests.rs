@@ -11,6 +11,7 @@ use datafusion::datasource::MemTable;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use gnist_common::graph::ContentHash;
 use gnist_operators::contexts::Contexts;
+use gnist_operators::guard::Guard;
 
 use super::plan_job;
 use crate::content::content_hash;
@@ -60,10 +61,11 @@ async fn session() -> SessionContext {
 async fn programs() -> Vec<ContentHash> {
     let context = session().await;
     let executors = Contexts::of_executors(context.runtime_env()).of(&[]).unwrap();
+    let guard = Guard::default();
     let mut hashes = Vec::new();
     for query in QUERIES {
         let plan = context.sql(query).await.unwrap().create_physical_plan().await.unwrap();
-        let job = plan_job(plan, &executors);
+        let job = plan_job(plan, &executors, &guard);
         let job = job.unwrap_or_else(|error| panic!("{query}: {error}"));
         hashes.extend(job.drafts.iter().map(|draft| content_hash(&draft.program)));
     }

@@ -54,7 +54,7 @@ fn compression_of(scan: &FileScanConfig) -> String {
 
 /// Whether a scan reads JSON files of one array each. A source does not tell, but it refuses to
 /// open a part of such a file; nothing is read to see that.
-fn is_json_array(scan: &FileScanConfig) -> Result<bool> {
+pub(crate) fn is_json_array(scan: &FileScanConfig) -> Result<bool> {
     if !scan.file_source.is::<JsonSource>() {
         return Ok(false);
     }
@@ -95,5 +95,78 @@ impl ScanMessage {
             return Ok(Arc::new(json.clone().with_newline_delimited(!self.is_json_array)));
         }
         Ok(Arc::clone(decoded))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::arrow::datatypes::Schema;
+    use datafusion::common::config::CsvOptions;
+    use datafusion::datasource::physical_plan::ParquetSource;
+
+    use super::*;
+    use crate::guard::shape::field_names;
+
+    /// A source, file or scan with a field that is not here needs a look: does it travel?
+    #[test]
+    fn scans_have_the_fields_that_are_known_here() {
+        let schema = Arc::new(Schema::empty());
+        let names = ["options", "batch_size", "table_schema", "projection", "metrics"];
+        assert_eq!(field_names(&CsvSource::new(Arc::clone(&schema))), names);
+        let names = [
+            "table_parquet_options",
+            "metrics",
+            "table_schema",
+            "predicate",
+            "parquet_file_reader_factory",
+            "batch_size",
+            "metadata_size_hint",
+            "projection",
+            "reverse_row_groups",
+            "sort_order_for_reorder",
+        ];
+        assert_eq!(field_names(&ParquetSource::new(schema)), names);
+        let PartitionedFile {
+            object_meta: _,
+            partition_values: _,
+            range: _,
+            // For skipping and for planning.
+            statistics: _,
+            ordering: _,
+            extensions: _,
+            metadata_size_hint: _,
+            table_reference: _,
+            arrow_schema: _,
+        } = PartitionedFile::new("", 0);
+    }
+
+    #[test]
+    fn csv_has_the_options_that_are_known_here() {
+        let CsvOptions {
+            has_header: _,
+            delimiter: _,
+            quote: _,
+            terminator: _,
+            escape: _,
+            comment: _,
+            newlines_in_values: _,
+            truncated_rows: _,
+            // Of the scan, not of the source.
+            compression: _,
+            compression_level: _,
+            // For writing, and for finding out the schema.
+            double_quote: _,
+            schema_infer_max_rec: _,
+            date_format: _,
+            datetime_format: _,
+            timestamp_format: _,
+            timestamp_tz_format: _,
+            time_format: _,
+            null_value: _,
+            null_regex: _,
+            quote_style: _,
+            ignore_leading_whitespace: _,
+            ignore_trailing_whitespace: _,
+        } = CsvOptions::default();
     }
 }

@@ -10,7 +10,8 @@
 //!
 //! An expression likewise. Each file carries one kind of thing: it says what of an operator is
 //! lost, and restores it. Where a field can be read by no public method it is read from the
-//! operator's `Debug` text or seen in how the operator behaves; the file says so.
+//! operator's `Debug` text or seen in how the operator behaves; the file says so. That nothing was
+//! forgotten here is what [`crate::guard`] sees for every plan.
 
 mod exprs;
 mod files;
@@ -27,6 +28,7 @@ use prost::Message;
 
 pub(crate) use exprs::{CarriedExpr, Input, lost_of_expr};
 use files::ScanMessage;
+pub(crate) use files::is_json_array;
 use limits::LimitMessage;
 use windows::WindowsMessage;
 

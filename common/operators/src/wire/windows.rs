@@ -176,3 +176,71 @@ fn reversed(
         .with_reversed(true);
     Ok(Arc::new(builder.build()?))
 }
+
+#[cfg(test)]
+mod tests {
+    use datafusion::arrow::datatypes::{DataType, Field, Schema};
+    use datafusion::functions_aggregate::sum::sum_udaf;
+    use datafusion::functions_window::lead_lag::lag_udwf;
+    use datafusion::logical_expr::WindowFrame;
+    use datafusion::physical_expr::expressions::Column;
+
+    use super::*;
+    use crate::guard::shape::field_names;
+
+    /// A window with a field that is not here needs a look: does it travel?
+    #[test]
+    fn windows_have_the_fields_that_are_known_here() {
+        let schema = Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, true)]));
+        let column = Column::new("a", 0);
+        let lag = create_udwf_window_expr(
+            &lag_udwf(),
+            &[Arc::new(column.clone())],
+            &schema,
+            "lag".to_owned(),
+            true,
+        );
+        let lag = lag.unwrap();
+        let names = ["fun", "args", "name", "input_fields", "is_reversed", "ignore_nulls"];
+        assert_eq!(field_names(&lag), names);
+        let frame = Arc::new(WindowFrame::new(None));
+        let standard = StandardWindowExpr::new(lag, &[], &[], Arc::clone(&frame));
+        let names = ["expr", "partition_by", "order_by", "window_frame"];
+        assert_eq!(field_names(&standard), names);
+
+        let sum = AggregateExprBuilder::new(sum_udaf(), vec![Arc::new(column)]);
+        let sum = Arc::new(sum.schema(schema).alias("sum").build().unwrap());
+        let names = [
+            "fun",
+            "args",
+            "arg_fields",
+            "return_field",
+            "name",
+            "human_display",
+            "schema",
+            "order_bys",
+            "ignore_nulls",
+            "ordering_fields",
+            "is_distinct",
+            "is_reversed",
+            "input_fields",
+            "is_nullable",
+        ];
+        assert_eq!(field_names(&sum), names);
+        let plain =
+            PlainAggregateWindowExpr::new(Arc::clone(&sum), &[], &[], Arc::clone(&frame), None);
+        let names = [
+            "aggregate",
+            "partition_by",
+            "order_by",
+            "window_frame",
+            "is_constant_in_partition",
+            "filter",
+        ];
+        assert_eq!(field_names(&plain), names);
+        let sliding = SlidingAggregateWindowExpr::new(sum, &[], &[], Arc::clone(&frame), None);
+        let names = ["aggregate", "partition_by", "order_by", "window_frame", "filter"];
+        assert_eq!(field_names(&sliding), names);
+        assert_eq!(field_names(&frame), ["units", "start_bound", "end_bound", "is_causal"]);
+    }
+}
