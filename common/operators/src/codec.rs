@@ -126,7 +126,6 @@ impl PhysicalExtensionCodec for GnistCodec {
             OperatorMessage { sample: Some(sample), .. } => {
                 Ok(Arc::new(SampleExec::decode(&sample, inputs, &decode_context, converter)?))
             }
-            OperatorMessage { carried: Some(carried), .. } => carried.restore(inputs),
             _ => internal_err!("an unknown operator"),
         }
     }

@@ -155,6 +155,11 @@ impl<'a> Decoder<'a> {
                     None => Ok(Arc::new(reader)),
                 }
             }
+            OperatorMessage { carried: Some(carried), .. } => {
+                // One operator, as its wrapper and as what it wraps.
+                let decoded = node.inputs.iter().map(|input| self.decoded(input, context));
+                carried.restore(&decoded.collect::<Result<Vec<_>>>()?)
+            }
             OperatorMessage { recursive_query: Some(query), .. } => {
                 let terms = self.within(None, || self.unmeasured(|| self.inputs(node, context)))?;
                 Ok(Arc::new(recursive::decode_query(&query, &terms)?))

@@ -18,6 +18,7 @@ mod files;
 pub mod filtered;
 pub(crate) mod functions;
 mod limits;
+mod series;
 mod windows;
 
 use std::sync::Arc;
@@ -30,6 +31,7 @@ pub(crate) use exprs::{CarriedExpr, Input, lost_of_expr};
 use files::ScanMessage;
 pub(crate) use files::is_json_array;
 use limits::LimitMessage;
+use series::SeriesMessage;
 use windows::WindowsMessage;
 
 /// The lost fields of one operator.
@@ -41,6 +43,8 @@ pub(crate) struct CarriedOperator {
     scan: Option<ScanMessage>,
     #[prost(message, optional, tag = "3")]
     limit: Option<LimitMessage>,
+    #[prost(message, optional, tag = "4")]
+    series: Option<SeriesMessage>,
 }
 
 /// The fields of an operator that DataFusion's encoding loses; none when it loses nothing.
@@ -49,6 +53,7 @@ pub(crate) fn lost_of_operator(plan: &dyn ExecutionPlan) -> Result<Option<Carrie
         windows: windows::lost(plan)?,
         scan: files::lost(plan)?,
         limit: limits::lost(plan),
+        series: series::lost(plan),
     };
     Ok((carried != CarriedOperator::default()).then_some(carried))
 }
@@ -71,6 +76,9 @@ impl CarriedOperator {
         }
         if let Some(limit) = &self.limit {
             plan = limit.restore(&plan)?;
+        }
+        if let Some(series) = &self.series {
+            plan = series.restore(&plan)?;
         }
         Ok(plan)
     }

@@ -3,6 +3,7 @@ use datafusion::datasource::MemTable;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::executor::block_on;
 use gnist_operators::contexts::Contexts;
+use gnist_operators::guard::Guard;
 
 use super::*;
 use crate::planner::plan_job;
@@ -23,7 +24,7 @@ fn worst_of(query: &str) -> Repeatability {
     });
     let state = SessionContext::new();
     let executors = Contexts::of_executors(state.runtime_env()).of(&[]).expect("a context");
-    let job = plan_job(plan.expect("a plan"), &executors).expect("stages");
+    let job = plan_job(plan.expect("a plan"), &executors, &Guard::default()).expect("stages");
     job.drafts.iter().map(|draft| draft.repeatability).max().expect("a stage")
 }
 
