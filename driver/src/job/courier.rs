@@ -19,7 +19,7 @@ use gnist_common::error::{ErrorKind, Failure};
 use gnist_common::ids::AttemptId;
 use gnist_common::protocol::{DriverToManager, ResultLocation};
 use tokio::sync::{Notify, mpsc};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 
 use super::results::fetch_partition;
 use crate::connection::Connection;
@@ -121,9 +121,7 @@ impl Courier {
         let Some(running) = &mut self.running else { return Ok(()) };
         let ended = running.await;
         self.running = None;
-        ended.unwrap_or_else(|error| {
-            Err(Failure::new(ErrorKind::Panic, format!("delivering a result: {error}")))
-        })
+        ended.unwrap_or_else(|error| Err(panicked(&error)))
     }
 }
 
@@ -133,6 +131,10 @@ impl Drop for Courier {
             running.abort();
         }
     }
+}
+
+fn panicked(error: &JoinError) -> Failure {
+    Failure::new(ErrorKind::Panic, format!("delivering a result: {error}"))
 }
 
 /// What became of a fetch.
@@ -172,19 +174,26 @@ impl Delivery {
                 self.deliver(partition).await?;
                 continue;
             }
-            if is_closed && self.fetches.is_empty() && self.ready.is_empty() {
-                return Ok(());
+            if is_closed && self.fetches.is_empty() {
+                return self.end();
             }
             let offers = Arc::clone(&self.offers);
             tokio::select! {
                 () = offers.changed.notified() => {}
                 Some(fetched) = self.fetches.join_next() => {
-                    if let Ok(fetched) = fetched {
-                        self.take(fetched).await?;
-                    }
+                    self.take(fetched.map_err(|error| panicked(&error))?).await?;
                 }
             }
         }
+    }
+
+    /// The end of a job that has ended well: everything was offered, fetched and delivered.
+    fn end(&self) -> Result<(), Failure> {
+        if self.waiting.is_empty() && self.ready.is_empty() {
+            return Ok(());
+        }
+        let message = "a job ended before all partitions of its result were there";
+        Err(Failure::new(ErrorKind::Internal, message))
     }
 
     /// Takes what was offered; says whether no more will be.
