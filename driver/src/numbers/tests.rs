@@ -1,5 +1,7 @@
 //! Plans as these rules leave them.
 
+#![allow(clippy::unwrap_used)]
+
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SessionContext;
 

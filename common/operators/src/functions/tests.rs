@@ -1,5 +1,7 @@
 //! Sums against a naive oracle in wider numbers, however they are batched, partitioned and framed.
 
+#![allow(clippy::unwrap_used)]
+
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
