@@ -64,7 +64,7 @@ pub fn trials() -> Vec<Trial> {
                     stage 1: 1 task -> result
                       ProjectionExec: expr=[count(Int64(1))@0 as count(*)]
                         AggregateExec: mode=Single, gby=[], aggr=[count(Int64(1))]
-                          FilterExec: CAST(k@0 AS Float64) > scalar_subquery(<pending>), projection=[]
+                          FilterExec: CAST(k@0 AS Float64) > normal_float(scalar_subquery(<pending>)), projection=[]
                             DataSourceExec: partitions=1, partition_sizes=[1]
                       stage 0: 1 task -> value 0
                         AggregateExec: mode=Single, gby=[], aggr=[avg(u.k)]
@@ -114,7 +114,7 @@ pub fn trials() -> Vec<Trial> {
                         ProjectionExec: expr=[g@0 as g, count(Int64(1))@1 as n]
                           AggregateExec: mode=FinalPartitioned, gby=[g@0 as g], aggr=[count(Int64(1))]
                             StageReaderExec: input=0, mode=Shuffle, partitions=4
-                        ProjectionExec: expr=[g@0 as g, (- count(Int64(1))@1) as n]
+                        ProjectionExec: expr=[g@0 as g, checked_negate(count(Int64(1))@1) as n]
                           AggregateExec: mode=FinalPartitioned, gby=[g@0 as g], aggr=[count(Int64(1))]
                             StageReaderExec: input=1, mode=Shuffle, partitions=4
                       stage 0: 1 task -> exchange of 4
