@@ -99,7 +99,7 @@ fn csv_and_arrow_take_one_result() -> Result<(), Failed> {
 
 fn statements_stop_at_the_first_error() -> Result<(), Failed> {
     let ended = sql("select 1 as a; select 1 / 0; select 3", &["--format", "json"])?;
-    Ok(ended.expect(1, "{\"a\":1}\n", &["error: Divide by zero"])?)
+    Ok(ended.expect(1, "{\"a\":1}\n", &["error: division by zero: `1 / 0`"])?)
 }
 
 fn a_finished_stage_is_a_line_on_stderr() -> Result<(), Failed> {

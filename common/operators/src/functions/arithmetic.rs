@@ -105,7 +105,10 @@ impl Operation {
     fn text(self, operands: &[String]) -> String {
         match (self.operator(), operands) {
             (Some(operator), [left, right]) => format!("{left} {operator} {right}"),
-            (_, operands) => format!("-{}", operands.concat()),
+            (_, operands) => match operands.concat() {
+                operand if operand.starts_with('-') => format!("-({operand})"),
+                operand => format!("-{operand}"),
+            },
         }
     }
 }

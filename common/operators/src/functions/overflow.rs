@@ -14,14 +14,19 @@ pub(super) fn does_not_fit(
     instead: &str,
 ) -> DataFusionError {
     let name = sql_name(data_type);
-    let message = format!("overflow in `{expression}`: `{value}` does not fit {name}");
+    let message = format!("overflow{}: `{value}` does not fit {name}", place(expression, value));
     external(Failure::new(ErrorKind::User, message).with_help(advice(instead)))
 }
 
 /// A division by zero.
 pub(super) fn by_zero(value: &str, expression: &str, instead: &str) -> DataFusionError {
-    let message = format!("division by zero in `{expression}`: `{value}`");
+    let message = format!("division by zero{}: `{value}`", place(expression, value));
     external(Failure::new(ErrorKind::User, message).with_help(advice(instead)))
+}
+
+/// Where it was, unless the values are the whole expression.
+fn place(expression: &str, value: &str) -> String {
+    if expression == value { String::new() } else { format!(" in `{expression}`") }
 }
 
 fn advice(instead: &str) -> String {
