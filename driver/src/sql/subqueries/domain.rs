@@ -33,7 +33,7 @@ use datafusion::logical_expr::Operator;
 /// The outer values a subquery is computed for.
 #[derive(Debug)]
 pub(super) struct Domain {
-    /// Columns `c0`, `c1`, ...
+    /// Columns `__c0`, `__c1`, ...
     plan: Arc<LogicalPlan>,
     /// The outer columns that they are.
     columns: Vec<Column>,
@@ -51,7 +51,11 @@ impl Domain {
     /// All rows, with these columns.
     pub(super) fn rows(input: &LogicalPlan, columns: Vec<Column>) -> Result<Self> {
         let named = columns.iter().enumerate();
-        let named = named.map(|(at, column)| Expr::Column(column.clone()).alias(format!("c{at}")));
+        // Under a table of their own: a bare name must not meet the same name of another domain.
+        let named = named.map(|(at, column)| {
+            let relation = Some(TableReference::bare("__domain"));
+            Expr::Column(column.clone()).alias_qualified(relation, format!("__c{at}"))
+        });
         let plan = Projection::try_new(named.collect(), Arc::new(input.clone()))?;
         Ok(Self { plan: Arc::new(LogicalPlan::Projection(plan)), columns })
     }
@@ -66,14 +70,14 @@ impl Domain {
         &self.columns
     }
 
-    fn is_meant_by(&self, plan: &LogicalPlan) -> Result<bool> {
+    pub(super) fn is_meant_by(&self, plan: &LogicalPlan) -> Result<bool> {
         let references = references::of_plan(plan)?;
         Ok(references.iter().any(|reference| self.columns.contains(&reference.column)))
     }
 }
 
 /// A plan without references to a domain, and the domain's columns in it.
-type ForAll = (LogicalPlan, Vec<Column>);
+pub(super) type ForAll = (LogicalPlan, Vec<Column>);
 
 impl Rewriter {
     /// A plan for all values of a domain. Its columns keep their names; their order is free.
@@ -128,7 +132,7 @@ impl Rewriter {
         let relation = self.relation("outer");
         let alias = SubqueryAlias::try_new(Arc::clone(&domain.plan), relation.clone())?;
         let keys = 0..domain.columns.len();
-        let keys = keys.map(|at| Column::new(Some(relation.clone()), format!("c{at}"))).collect();
+        let keys = keys.map(|at| Column::new(Some(relation.clone()), format!("__c{at}"))).collect();
         Ok((LogicalPlan::SubqueryAlias(alias), keys))
     }
 
@@ -251,158 +255,6 @@ impl Rewriter {
             exprs.push(called(bound(wider, &domain.columns, &keys)?, None, &name));
         }
         Ok((LogicalPlan::Window(Window::try_new(exprs, Arc::new(input))?), keys))
-    }
-
-    fn union_for_all(&self, union: &Union, domain: &Domain) -> Result<ForAll> {
-        let relation = self.relation("union");
-        let mut inputs = Vec::with_capacity(union.inputs.len());
-        for input in &union.inputs {
-            let (plan, keys) = self.for_all(input, domain)?;
-            let columns = input.schema().columns().into_iter().zip(union.schema.iter());
-            let columns =
-                columns.map(|(column, (_, field))| Expr::Column(column).alias(field.name()));
-            let named = keys.into_iter().enumerate();
-            let named = named.map(|(at, key)| Expr::Column(key).alias(format!("{relation}.c{at}")));
-            let columns = named.chain(columns).collect();
-            inputs.push(Arc::new(LogicalPlan::Projection(Projection::try_new(
-                columns,
-                Arc::new(plan),
-            )?)));
-        }
-        let all = LogicalPlan::Union(Union::try_new(inputs)?);
-        let mut plain = all.schema().columns().into_iter();
-        let mut columns = Vec::new();
-        let mut keys = Vec::new();
-        for (at, column) in plain.by_ref().take(domain.columns.len()).enumerate() {
-            let key = Column::new(Some(relation.clone()), format!("c{at}"));
-            columns.push(called(Expr::Column(column), key.relation.as_ref(), &key.name));
-            keys.push(key);
-        }
-        for (column, (relation, field)) in plain.zip(union.schema.iter()) {
-            columns.push(called(Expr::Column(column), relation, field.name()));
-        }
-        Ok((LogicalPlan::Projection(Projection::try_new(columns, Arc::new(all))?), keys))
-    }
-
-    /// Rows that are written out: a projection of the domain for each.
-    fn values_for_all(&self, values: &Values, domain: &Domain) -> Result<ForAll> {
-        let relation = self.relation("values");
-        let key = |at: usize| Column::new(Some(relation.clone()), format!("c{at}"));
-        let keys: Vec<Column> = (0..domain.columns.len()).map(key).collect();
-        let mut rows = Vec::with_capacity(values.values.len());
-        for row in &values.values {
-            let (plan, own) = self.copy_of(domain)?;
-            let mut columns = Vec::new();
-            for (own, key) in own.iter().zip(&keys) {
-                columns.push(Expr::Column(own.clone()).alias(key.flat_name()));
-            }
-            for (expr, field) in row.iter().zip(values.schema.fields()) {
-                let expr = bound(expr.clone(), &domain.columns, &own)?;
-                let expr = Expr::Cast(datafusion::logical_expr::Cast::new(
-                    Box::new(expr),
-                    field.data_type().clone(),
-                ));
-                columns.push(expr.alias(field.name()));
-            }
-            rows.push(Arc::new(LogicalPlan::Projection(Projection::try_new(
-                columns,
-                Arc::new(plan),
-            )?)));
-        }
-        let all = match <[_; 1]>::try_from(rows) {
-            Ok([row]) => Arc::unwrap_or_clone(row),
-            Err(rows) => LogicalPlan::Union(Union::try_new(rows)?),
-        };
-        let mut plain = all.schema().columns().into_iter();
-        let named = plain.by_ref().take(keys.len()).zip(&keys);
-        let mut columns: Vec<Expr> = named
-            .map(|(column, key)| called(Expr::Column(column), key.relation.as_ref(), &key.name))
-            .collect();
-        columns.extend(plain.map(Expr::Column));
-        Ok((LogicalPlan::Projection(Projection::try_new(columns, Arc::new(all))?), keys))
-    }
-
-    fn join_for_all(
-        &self,
-        join: &datafusion::logical_expr::Join,
-        domain: &Domain,
-    ) -> Result<ForAll> {
-        let (mut left_in, mut right_in) =
-            (domain.is_meant_by(&join.left)?, domain.is_meant_by(&join.right)?);
-        match join.join_type {
-            JoinType::Inner => left_in |= !right_in,
-            JoinType::Left | JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark => {
-                left_in = true;
-            }
-            JoinType::Right | JoinType::RightSemi | JoinType::RightAnti | JoinType::RightMark => {
-                right_in = true;
-            }
-            JoinType::Full => (left_in, right_in) = (true, true),
-        }
-        if join.null_aware {
-            return refused("a null-aware join");
-        }
-        let side = |plan: &Arc<LogicalPlan>, is_in: bool| match is_in {
-            true => self.for_all(plan, domain),
-            false => Ok((plan.as_ref().clone(), Vec::new())),
-        };
-        let (left, left_keys) = side(&join.left, left_in)?;
-        let (right, right_keys) = side(&join.right, right_in)?;
-        let keys = if left_in { &left_keys } else { &right_keys };
-        let mut conditions = Vec::new();
-        if let Some(filter) = &join.filter {
-            conditions.push(bound(filter.clone(), &domain.columns, keys)?);
-        }
-        let mut on = Vec::with_capacity(join.on.len());
-        for (left, right) in &join.on {
-            let left = bound(left.clone(), &domain.columns, &left_keys)?;
-            on.push((left, bound(right.clone(), &domain.columns, &right_keys)?));
-        }
-        if left_in && right_in {
-            conditions.extend(left_keys.iter().zip(&right_keys).map(|(left, right)| {
-                let (left, right) = (Expr::Column(left.clone()), Expr::Column(right.clone()));
-                binary_expr(left, Operator::IsNotDistinctFrom, right)
-            }));
-        }
-        let plan = LogicalPlan::Join(datafusion::logical_expr::Join::try_new(
-            Arc::new(left),
-            Arc::new(right),
-            on,
-            datafusion::logical_expr::utils::conjunction(conditions),
-            join.join_type,
-            datafusion::logical_expr::JoinConstraint::On,
-            join.null_equality,
-            false,
-        )?);
-        match join.join_type {
-            JoinType::Full => self.of_either_side(plan, &left_keys, &right_keys),
-            JoinType::Right | JoinType::RightSemi | JoinType::RightAnti | JoinType::RightMark => {
-                Ok((plan, right_keys))
-            }
-            _ => Ok((plan, if left_in { left_keys } else { right_keys })),
-        }
-    }
-
-    /// The keys of a full join: those of the side that has a row.
-    fn of_either_side(
-        &self,
-        plan: LogicalPlan,
-        left: &[Column],
-        right: &[Column],
-    ) -> Result<ForAll> {
-        let relation = self.relation("outer");
-        let other = plan.schema().columns().into_iter();
-        let other = other.filter(|column| !left.contains(column) && !right.contains(column));
-        let mut columns: Vec<Expr> = other.map(Expr::Column).collect();
-        let mut keys = Vec::new();
-        for (at, (left, right)) in left.iter().zip(right).enumerate() {
-            let sides = vec![Expr::Column(left.clone()), Expr::Column(right.clone())];
-            let key = Column::new(Some(relation.clone()), format!("c{at}"));
-            let either = datafusion::functions::core::expr_fn::coalesce(sides);
-            columns.push(called(either, key.relation.as_ref(), &key.name));
-            keys.push(key);
-        }
-        Ok((LogicalPlan::Projection(Projection::try_new(columns, Arc::new(plan))?), keys))
     }
 }
 

@@ -112,26 +112,26 @@ fn pulled_up(
     Ok(Some((LogicalPlan::SubqueryAlias(plan), condition.data()?)))
 }
 
-/// The keys of a plan as `c0`, `c1`, ..., and a value of it, under a name of their own.
+/// The keys of a plan and a value of it, under a name of their own.
 fn named(
     plan: LogicalPlan,
     keys: &[Column],
     value: Option<Column>,
     relation: &TableReference,
 ) -> Result<LogicalPlan> {
-    let mut columns: Vec<Expr> =
-        value.into_iter().map(|value| Expr::Column(value).alias(VALUE)).collect();
+    let own = |expr: Expr, name: String| expr.alias_qualified(Some(relation.clone()), name);
+    let mut columns: Vec<Expr> = Vec::new();
+    columns.extend(value.map(|value| own(Expr::Column(value), VALUE.to_owned())));
     let keys = keys.iter().enumerate();
-    columns.extend(keys.map(|(at, key)| Expr::Column(key.clone()).alias(format!("c{at}"))));
+    columns.extend(keys.map(|(at, key)| own(Expr::Column(key.clone()), format!("__c{at}"))));
     if columns.is_empty() {
-        columns.push(lit(true).alias(VALUE));
+        columns.push(own(lit(true), VALUE.to_owned()));
     }
-    let plan = LogicalPlan::Projection(Projection::try_new(columns, Arc::new(plan))?);
-    Ok(LogicalPlan::SubqueryAlias(SubqueryAlias::try_new(Arc::new(plan), relation.clone())?))
+    Ok(LogicalPlan::Projection(Projection::try_new(columns, Arc::new(plan))?))
 }
 
 fn key_columns(relation: &TableReference, keys: usize) -> Vec<Column> {
-    (0..keys).map(|at| Column::new(Some(relation.clone()), format!("c{at}"))).collect()
+    (0..keys).map(|at| Column::new(Some(relation.clone()), format!("__c{at}"))).collect()
 }
 
 /// Adds the mark of a join to the rows of `input`.

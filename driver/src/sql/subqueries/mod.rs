@@ -21,9 +21,10 @@ mod limit;
 mod node;
 mod quantified;
 mod references;
+mod several;
 mod shape;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::cell::Cell;
 
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
@@ -53,7 +54,7 @@ impl AnalyzerRule for Subqueries {
 #[derive(Debug, Default)]
 struct Rewriter {
     /// Relations named so far.
-    named: AtomicUsize,
+    named: Cell<usize>,
     /// Subqueries around the plan that is rewritten.
     depth: usize,
 }
@@ -61,14 +62,14 @@ struct Rewriter {
 impl Rewriter {
     /// A relation that no other one of this query is called.
     fn relation(&self, what: &str) -> TableReference {
-        let number = self.named.fetch_add(1, Ordering::Relaxed) + 1;
+        let number = self.named.get() + 1;
+        self.named.set(number);
         TableReference::bare(format!("__{what}_{number}"))
     }
 
     /// Rewrites a plan and everything in it. The schema stays.
     fn plan(&mut self, plan: LogicalPlan) -> Result<LogicalPlan> {
-        let mut rewrite = |plan| stacker_of(|| self.node(plan));
-        plan.transform_up(|node| rewrite(node).map(Transformed::yes)).data()
+        plan.transform_up(|node| self.node(node).map(Transformed::yes)).data()
     }
 
     /// Rewrites a node over inputs that have been rewritten.
@@ -121,11 +122,6 @@ impl Rewriter {
         let plan = self.plan(std::sync::Arc::unwrap_or_clone(subquery.subquery))?;
         Ok(references::subquery(plan, subquery.spans))
     }
-}
-
-/// Plans are as deep as their text; no stack is.
-fn stacker_of<R>(rewrite: impl FnOnce() -> R) -> R {
-    rewrite()
 }
 
 fn is_subquery(expr: &Expr) -> bool {
