@@ -26,7 +26,7 @@ async fn one_row_a_block() -> Result<(), Failed> {
     let shuffled = report.stages.iter().find(|stage| stage.metrics.output_rows == ROWS);
     let shuffled = shuffled.ok_or("no stage shuffled the rows")?;
     let bytes = shuffled.metrics.output_bytes;
-    if bytes < 16 * ROWS || bytes > BYTES_MAX {
+    if !(16 * ROWS..=BYTES_MAX).contains(&bytes) {
         return Err(format!("{bytes} bytes for {ROWS} rows of 16 bytes").into());
     }
     Ok(())

@@ -15,7 +15,7 @@ const SLACK_BYTES: usize = 256;
 
 /// The bytes that the rows of a batch need.
 pub fn rows_bytes(batch: &RecordBatch) -> usize {
-    batch.columns().iter().map(|column| column_bytes(column)).sum()
+    batch.columns().iter().map(column_bytes).sum()
 }
 
 /// The bytes that a row of this type needs at least.
