@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use datafusion::common::{DataFusionError, TableReference};
 use datafusion::dataframe::DataFrame;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::cache::cache_manager::CacheManagerConfig;
@@ -18,12 +19,12 @@ use gnist_common::error::Failure;
 use gnist_common::ids::ApplicationId;
 use gnist_common::time::WallTime;
 use gnist_operators::contexts::Contexts;
-use gnist_operators::failure::failure_of;
+use gnist_operators::failure::{external, failure_of};
 use gnist_operators::functions::register_functions;
 use gnist_operators::functions::settings::SqlSettings;
 use gnist_operators::guard::Guard;
 use gnist_proto::link::DriverLink;
-use gnist_storage::{FileFormat, open_as, serve_paths};
+use gnist_storage::{FileFormat, is_path, open_as, open_path, serve_paths};
 
 use crate::connection::{Connection, JobObserver};
 use crate::created::{TableMemory, table_of};
@@ -151,7 +152,7 @@ impl Session {
             (Some(_), false) => Err(not_yet("several statements in one text").into()),
             (None, _) => {
                 let message = "there is no statement in the text".to_owned();
-                Err(datafusion::common::DataFusionError::Plan(message).into())
+                Err(DataFusionError::Plan(message).into())
             }
         }
     }
@@ -162,7 +163,30 @@ impl Session {
     /// As [`Session::sql`].
     pub async fn plan(&self, statement: Statement) -> Result<LogicalPlan, SessionError> {
         let state = self.context.state();
-        Ok(sql::on_deep_stack(state.statement_to_plan(statement)).await?)
+        let planned = sql::on_deep_stack(async {
+            // A statement that can't be read has no tables either.
+            let tables = state.resolve_table_references(&statement).unwrap_or_default();
+            let planned = state.statement_to_plan(statement).await;
+            planned.map_err(|error| (error, tables))
+        });
+        match planned.await {
+            Ok(plan) => Ok(plan),
+            Err((error, tables)) => Err(self.cause(&tables).await.unwrap_or(error).into()),
+        }
+    }
+
+    /// The reason why a path in place of a table can't be read: it was no table when the statement
+    /// was planned.
+    async fn cause(&self, tables: &[TableReference]) -> Option<DataFusionError> {
+        let state = self.context.state();
+        for table in tables.iter().filter(|table| is_path(table.table())) {
+            if !self.context.table_exist(table.clone()).unwrap_or(true)
+                && let Err(failure) = open_path(&state, table.table()).await
+            {
+                return Some(external(failure));
+            }
+        }
+        None
     }
 
     /// The rows of Parquet files, as a DataFrame: of a file, a folder or a pattern such as
@@ -200,7 +224,11 @@ impl Session {
     /// # Errors
     /// When there is none of this name.
     pub async fn table(&self, name: &str) -> Result<DataFrame, SessionError> {
-        Ok(self.context.table(name).await?)
+        let table = TableReference::from(name);
+        match self.context.table(table.clone()).await {
+            Ok(frame) => Ok(frame),
+            Err(error) => Err(self.cause(&[table]).await.unwrap_or(error).into()),
+        }
     }
 
     /// Runs a DataFrame, and says what its job cost.
@@ -310,7 +338,7 @@ impl Session {
             }
             if !table.or_replace {
                 let message = format!("the table `{}` already exists", table.name);
-                return Err(datafusion::common::DataFusionError::Plan(message).into());
+                return Err(DataFusionError::Plan(message).into());
             }
             self.context.deregister_table(table.name.clone())?;
         }

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::config::FormatOptions;
+use datafusion::logical_expr::{LogicalPlan, Statement as Set};
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement;
-use gnist_common::error::Failure;
+use gnist_common::error::{ErrorKind, Failure};
 use gnist_driver::{JobObserver, ResultStream, SessionError};
 
 use super::error::CliError;
@@ -68,6 +69,7 @@ impl Engine {
     /// The statement can't be planned or submitted.
     pub(crate) async fn start(&self, statement: Statement) -> Result<ResultStream, SessionError> {
         let plan = self.session.plan(statement).await?;
+        refuse_dialect(&plan)?;
         self.session.execute_plan(plan).await
     }
 
@@ -101,5 +103,19 @@ impl Engine {
     /// Ends the session in good order.
     pub(crate) async fn close(&self) {
         self.session.close().await;
+    }
+}
+
+/// Refuses a change of the dialect: the whole script was parsed before its first statement ran.
+fn refuse_dialect(plan: &LogicalPlan) -> Result<(), Failure> {
+    const DIALECT: &str = "datafusion.sql_parser.dialect";
+    match plan {
+        LogicalPlan::Statement(Set::SetVariable(set)) if set.variable == DIALECT => {
+            let message = format!(
+                "setting `{DIALECT}` would change nothing: a script is parsed before it runs"
+            );
+            Err(Failure::new(ErrorKind::Unsupported, message))
+        }
+        _ => Ok(()),
     }
 }

@@ -12,6 +12,7 @@ mod kill;
 mod logs;
 mod output;
 mod progress;
+mod quoted;
 mod script;
 mod settings;
 mod signals;

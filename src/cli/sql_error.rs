@@ -7,14 +7,13 @@ use std::ops::ControlFlow;
 use datafusion::common::{DataFusionError, Diagnostic, Location, SchemaError, Span};
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
-    Expr, ObjectNamePart, Spanned as _, Statement as SqlStatement, visit_expressions,
-    visit_relations,
+    Expr, Spanned as _, Statement as SqlStatement, visit_expressions,
 };
 use datafusion::sql::sqlparser::parser::ParserError;
 use gnist_operators::failure::failure_of;
-use gnist_storage::is_path;
 
 use super::error::push_help;
+use super::quoted::{path_help, quoted_span};
 use super::script::Script;
 use super::suggest::{self, Names};
 
@@ -67,8 +66,11 @@ impl SqlError {
             (this.help, this.notes) = (suggestion, Vec::new());
         }
         this.help = path_help(&this.message).or(this.help);
-        this.span = this.span.or_else(|| path_span(statement, &this.message));
-        this.span = this.span.or_else(|| statement_span(statement));
+        let whole = statement_span(statement);
+        let (text, from_line) = (&script.text, whole.map_or(1, |span| span.start.line));
+        let sql = sql_statement(statement);
+        this.span = this.span.or_else(|| quoted_span(text, from_line, sql, &this.message));
+        this.span = this.span.or(whole);
         this
     }
 
@@ -214,25 +216,6 @@ fn call_span(statement: &Statement, name: &str) -> Option<Span> {
     let found = visit_expressions(sql_statement(statement)?, |expression| match expression {
         Expr::Function(call) if call.name.to_string().eq_ignore_ascii_case(name) => {
             ControlFlow::Break(expression.span())
-        }
-        _ => ControlFlow::Continue(()),
-    });
-    Span::try_from_sqlparser_span(found.break_value()?)
-}
-
-/// The quotes that a path lacks which was taken for a table in a schema: `from data.csv`.
-fn path_help(message: &str) -> Option<String> {
-    let name = message.strip_prefix("table '")?.strip_suffix("' not found")?;
-    is_path(name).then(|| format!("a path is quoted: `from '{name}'`"))
-}
-
-/// The path in place of a table's name that the message quotes.
-fn path_span(statement: &Statement, message: &str) -> Option<Span> {
-    let found = visit_relations(sql_statement(statement)?, |name| match name.0.last() {
-        Some(ObjectNamePart::Identifier(part))
-            if is_path(&part.value) && message.contains(part.value.trim_start_matches("~/")) =>
-        {
-            ControlFlow::Break(part.span)
         }
         _ => ControlFlow::Continue(()),
     });

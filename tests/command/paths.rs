@@ -246,6 +246,8 @@ fn a_quoted_name_that_is_no_path_is_a_table() -> Result<(), Failed> {
     let parts =
         ["error: table 'no.csv' not found", "^^^", "= help: a path is quoted: `from 'no.csv'`"];
     sql("select * from no.csv", &[])?.expect(1, "", &parts)?;
+    let parts = ["table 'src' not found", "= help: a folder is read by a path: `from './src'`"];
+    sql("select * from src", &[])?.expect(1, "", &parts)?;
     let parts = ["error: table 'no.table' not found", "^^^"];
     sql("select * from \"no.table\"", &[])?.expect(1, "", &parts)?;
     // A new schema knows paths too.

@@ -30,6 +30,7 @@ fn our_own_keys_are_set_shown_and_reset() -> Result<(), Failed> {
             ("broadcast.threshold", "'1KiB'", "1KiB", "10MiB"),
             ("sort.sample_threshold", "'0B'", "0B", "32MiB"),
             ("execution.batch_rows", "100", "100", "8192"),
+            ("sql.ansi", "false", "false", "true"),
         ] {
             let more = ["--master", master];
             let set = show(&format!("set {key} = {value}"), key, &more)?;
@@ -85,6 +86,9 @@ fn a_setting_that_does_nothing_is_refused() -> Result<(), Failed> {
             sql(statement, &["--master", master])?.expect(1, "", &parts)?;
         }
     }
+    // A script is parsed before its first statement runs.
+    let dialect = "set datafusion.sql_parser.dialect = 'MySQL'";
+    sql(dialect, &[])?.expect(1, "", &["error: ", "a script is parsed before it runs"])?;
     let stealing = "set datafusion.execution.enable_file_stream_work_stealing = true";
     sql(stealing, &["--master", MASTERS[0]])?.expect(0, "", &[])?;
     let parts = ["error: ", "read rows twice"];
@@ -112,6 +116,7 @@ fn a_bad_value_is_refused() -> Result<(), Failed> {
         ("shuffle.partitions", "0"),
         ("sort.sample_threshold", "'much'"),
         ("datafusion.execution.batch_size", "'many'"),
+        ("sql.ansi", "'perhaps'"),
         ("datafusion.optimizer.prefer_hash_join", "'perhaps'"),
     ] {
         let error = format!("error: can't set `{key}`: ");

@@ -10,11 +10,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use datafusion::catalog::{CatalogProvider, SchemaProvider, TableProvider};
-use datafusion::common::{DataFusionError, Result};
+use datafusion::common::Result;
 use datafusion::datasource::TableType;
 use datafusion::execution::SessionState;
 use datafusion::prelude::SessionContext;
-use gnist_common::error::Failure;
 
 use crate::format::extension_of;
 use crate::listing::is_glob;
@@ -123,7 +122,8 @@ impl SchemaProvider for PathSchema {
             return Ok(None);
         }
         let Some(state) = (self.session)() else { return Ok(None) };
-        open_path(&state, name).await.map(Some).map_err(external)
+        // The name may be that of a table to be created: who plans a query tells why there is none.
+        Ok(open_path(&state, name).await.ok())
     }
 
     async fn table_type(&self, name: &str) -> Result<Option<TableType>> {
@@ -145,8 +145,4 @@ impl SchemaProvider for PathSchema {
     fn table_exist(&self, name: &str) -> bool {
         self.inner.table_exist(name)
     }
-}
-
-fn external(failure: Failure) -> DataFusionError {
-    DataFusionError::External(Box::new(failure))
 }
