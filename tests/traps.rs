@@ -79,8 +79,12 @@ async fn work_stealing() -> Outcome {
     external(&session, "t", "csv", folder.path()).await?;
     let count = "select count(*), count(distinct k), sum(k) from t";
     is(&session, count, &[&["1200", "1200", "719400"]]).await?;
-    // Whoever switches it on again gets the same rows: a task has no other task's files to take.
-    rows(&session, &format!("set {stealing} = true")).await?;
+    // It does nothing, so it can't be set.
+    let refused = rows(&session, &format!("set {stealing} = true")).await;
+    refused.expect_err("a setting that does nothing");
+    // Whoever switches it on all the same gets the same rows: a task has no other task's files.
+    let state = session.context().state_ref();
+    state.write().config_mut().options_mut().execution.enable_file_stream_work_stealing = true;
     is(&session, count, &[&["1200", "1200", "719400"]]).await
 }
 

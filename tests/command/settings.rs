@@ -91,7 +91,7 @@ fn a_setting_that_does_nothing_is_refused() -> Result<(), Failed> {
     sql(dialect, &[])?.expect(1, "", &["error: ", "a script is parsed before it runs"])?;
     let stealing = "set datafusion.execution.enable_file_stream_work_stealing = true";
     sql(stealing, &["--master", MASTERS[0]])?.expect(0, "", &[])?;
-    let parts = ["error: ", "read rows twice"];
+    let parts = ["error: ", "a task of a cluster has its own files alone"];
     Ok(sql(stealing, &["--master", MASTERS[1]])?.expect(1, "", &parts)?)
 }
 

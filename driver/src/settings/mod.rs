@@ -183,7 +183,7 @@ mod tests {
             ("datafusion.execution.parquet.compression", false, "writing"),
             ("datafusion.catalog.location", false, "opened"),
             ("datafusion.sql_parser.recursion_limit", false, "any depth"),
-            ("datafusion.execution.enable_file_stream_work_stealing", true, "twice"),
+            ("datafusion.execution.enable_file_stream_work_stealing", true, "own files"),
             ("scheduler.lease", true, "--conf scheduler.lease=VALUE"),
             ("datafusion.execution.batchsize", false, "datafusion.execution.batch_size"),
             ("batch_size", false, "datafusion.execution.batch_size"),

@@ -114,8 +114,8 @@ pub(super) static REFUSED: &[Refused] = &[
     Refused {
         keys: &["datafusion.execution.enable_file_stream_work_stealing"],
         only_on_clusters: true,
-        is_wrong: true,
-        reason: "with it the tasks of a cluster would read rows twice",
+        is_wrong: false,
+        reason: "a task of a cluster has its own files alone, and none to take over",
         help: Some("it is on in one process, with `--master local[N]`"),
     },
     Refused {
