@@ -196,7 +196,6 @@ pub fn trials() -> Vec<Trial> {
                     ("AggregateExec: mode=FinalPartitioned, gby=[g@0 as g]", "rows=10"),
                     ("AggregateExec: mode=Partial, gby=[v@", "rows=7"),
                     ("AggregateExec: mode=FinalPartitioned, gby=[v@", "rows=7"),
-                    ("SortExec", "rows=17"),
                 ] {
                     let line = text.lines().find(|line| line.trim().starts_with(operator));
                     let line = line.ok_or_else(|| format!("no `{operator}` in:\n{text}"))?;
@@ -212,8 +211,10 @@ pub fn trials() -> Vec<Trial> {
                 check(union.is_some() == (master == CLUSTER), &text)?;
                 let sort = text.lines().find(|line| line.trim().starts_with("SortExec"));
                 check(sort.is_some_and(|line| !line.contains("memory=0 B")), &text)?;
-                let operators = text.lines().filter(|line| line.contains("Exec"));
-                check(operators.clone().all(|line| line.contains("rows=")), &text)?;
+                // What was not needed was not measured.
+                let ran = text.split(" [not needed]").next().unwrap_or_default();
+                let mut operators = ran.lines().filter(|line| line.contains("Exec"));
+                check(operators.all(|line| line.contains("rows=")), &text)?;
             }
             Ok(())
         }),
