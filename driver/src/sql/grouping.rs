@@ -1,4 +1,4 @@
-//! `GROUP BY ()`: one group of all rows, even of none.
+//! `GROUP BY ()` and `GROUP BY GROUPING SETS (())`: one group of all rows, even of none.
 //!
 //! DataFusion refuses the empty tuple. Beside other keys it adds nothing. Alone it is what an
 //! aggregate without `GROUP BY` means, and a `HAVING` on an aggregate makes the query one.
@@ -12,7 +12,7 @@ use super::dialect::GnistDialect;
 pub(super) fn empty_groups(select: &mut Select) {
     let GroupByExpr::Expressions(keys, modifiers) = &mut select.group_by else { return };
     let before = keys.len();
-    keys.retain(|key| !matches!(key, Expr::Tuple(values) if values.is_empty()));
+    keys.retain(|key| !is_empty(key));
     if keys.len() == before || !keys.is_empty() || !modifiers.is_empty() {
         return;
     }
@@ -26,4 +26,12 @@ pub(super) fn empty_groups(select: &mut Select) {
             right: Box::new(Expr::Nested(Box::new(having))),
         },
     });
+}
+
+fn is_empty(key: &Expr) -> bool {
+    match key {
+        Expr::Tuple(values) => values.is_empty(),
+        Expr::GroupingSets(sets) => matches!(sets.as_slice(), [set] if set.is_empty()),
+        _ => false,
+    }
 }
