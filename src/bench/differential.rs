@@ -69,7 +69,7 @@ pub(super) fn run(args: DifferentialArgs) -> Result<Exit, CliError> {
         options.configurations = configurations;
     }
     let report = block_on(async {
-        let run = async { Ok(differential::run(&options).await?) };
+        let run = async { Ok(Box::pin(differential::run(&options)).await?) };
         interruptible(run).await
     })?;
     print(&report)?;

@@ -65,7 +65,7 @@ impl Gnist {
     }
 
     async fn statement(&self, sql: &str) -> Result<(), Failure> {
-        let started = self.session.sql(sql).await;
+        let started = Box::pin(self.session.sql(sql)).await;
         started.map(drop).map_err(|error| {
             let failure = error.failure();
             Failure { message: format!("{} (in `{sql}`)", failure.message), ..failure }
@@ -79,7 +79,7 @@ impl Gnist {
             let batches = result.collect().await?;
             cells::rows(&batches).map_err(|error| failure_of(&error))
         };
-        in_time(rows).await
+        Box::pin(in_time(rows)).await
     }
 
     /// Ends the session.
@@ -116,7 +116,7 @@ pub(super) async fn plain_answer(context: &SessionContext, sql: &str) -> Reply {
         let batches = collected.await.map_err(|error| failure_of(&error))?;
         cells::rows(&batches).map_err(|error| failure_of(&error))
     };
-    in_time(rows).await
+    Box::pin(in_time(rows)).await
 }
 
 async fn in_time(rows: impl Future<Output = Result<Vec<Row>, Failure>>) -> Reply {

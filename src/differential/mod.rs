@@ -101,7 +101,7 @@ pub async fn run(options: &Options) -> Result<Report, Failure> {
             begins: start,
             ends: start.checked_add(options.duration),
         };
-        let done = this.run(&mut lanes, &mut report, STATEMENTS_PER_ROUND).await;
+        let done = Box::pin(this.run(&mut lanes, &mut report, STATEMENTS_PER_ROUND)).await;
         std::fs::remove_dir_all(&folder).map_err(|error| unwritable(&folder, &error))?;
         done?;
         report.seconds = start.elapsed().as_secs_f64();

@@ -38,12 +38,12 @@ impl Reducer<'_> {
     /// The smallest case found in time.
     pub(super) async fn reduce(&mut self, mut case: Case) -> Result<Case, Failure> {
         let ends = Instant::now() + REDUCTION_TIME_MAX;
-        self.tables(&mut case, ends, plainer_tables).await?;
+        Box::pin(self.tables(&mut case, ends, plainer_tables)).await?;
         loop {
             // Fewer rows make everything after faster, but each try costs the tables anew.
             let half = Instant::now() + ends.saturating_duration_since(Instant::now()) / 2;
-            let smaller = self.statement(&mut case, half).await?
-                | self.tables(&mut case, ends, smaller_tables).await?;
+            let smaller = Box::pin(self.statement(&mut case, half)).await?
+                | Box::pin(self.tables(&mut case, ends, smaller_tables)).await?;
             if !smaller || Instant::now() >= ends {
                 return Ok(case);
             }
@@ -58,7 +58,7 @@ impl Reducer<'_> {
                 if Instant::now() >= ends {
                     break;
                 }
-                if self.differs(&statement, &case.tables).await? {
+                if Box::pin(self.differs(&statement, &case.tables)).await? {
                     case.statement = statement;
                     any = true;
                     continue 'again;
@@ -82,7 +82,7 @@ impl Reducer<'_> {
                     break;
                 }
                 self.engine_tables(&case.statement, &tables).await?;
-                if self.differs(&case.statement, &tables).await? {
+                if Box::pin(self.differs(&case.statement, &tables)).await? {
                     case.tables = tables;
                     any = true;
                     continue 'again;

@@ -92,7 +92,7 @@ impl Round<'_> {
             for feature in used {
                 *report.features.entry(feature).or_default() += 1;
             }
-            self.compare(&statement, at, &tables, &mut engines, lanes, report).await?;
+            Box::pin(self.compare(&statement, at, &tables, &mut engines, lanes, report)).await?;
             self.progress(lanes, report);
         }
         report.rounds += 1;
@@ -152,7 +152,8 @@ impl Round<'_> {
                 }
                 Verdict::Wrong(what) => {
                     let case = Case { statement: statement.clone(), tables: tables.clone() };
-                    let found = self.difference(at, case, what, &reply, engine, lanes).await?;
+                    let found = self.difference(at, case, what, &reply, engine, lanes);
+                    let found = Box::pin(found).await?;
                     report.add(found);
                 }
                 _ => {}
@@ -221,7 +222,7 @@ impl Round<'_> {
             let outcome = answer(&case.statement, &case.tables);
             let is_covered = !matches!(outcome, Outcome::NotCovered(_));
             let mut reducer = Reducer { engine, folder: &folder, of_rows, is_covered };
-            let small = reducer.reduce(case.clone()).await?;
+            let small = Box::pin(reducer.reduce(case.clone())).await?;
             found.features = features(&small.statement.query, &small.tables).into_iter().collect();
             let outcome = answer(&small.statement, &small.tables);
             let test = script(&small.statement, &small.tables, &outcome);
