@@ -2,7 +2,8 @@
 //!
 //! One conversation carries the messages of many jobs, so nobody may wait for one of them: a job
 //! that reads slowly finds its messages merged. The latest word about a stage, and the latest about
-//! a task's result, replaces an earlier one. That bounds an inbox by the size of its job.
+//! a task's result, replaces an earlier one; of several ends the first counts. That bounds an inbox
+//! by the size of its job.
 //!
 //! Invariant: a job that was submitted and has not heard its end is cancelled when its inbox is
 //! dropped, however it is left. Its slots, blocks and programs are free again.
@@ -15,7 +16,7 @@ use gnist_common::protocol::{DriverToManager, ManagerToDriver};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc};
 
-/// What a message is about: of two about the same the later one counts.
+/// What a message is about: of two about the same the later one counts, but of two ends the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum About {
     Stage(StageId),
@@ -57,6 +58,10 @@ struct Unheard {
 
 impl Unheard {
     fn push(&mut self, about: About, message: ManagerToDriver) {
+        // A job ends once: what comes after says less of why.
+        if matches!(about, About::End(_)) && self.ages.contains_key(&about) {
+            return;
+        }
         let age = self.next_age;
         self.next_age += 1;
         if let Some(earlier) = self.ages.insert(about, age) {
@@ -215,6 +220,16 @@ mod tests {
         assert_eq!(inbox.next().await, Some(end()));
         inboxes.close();
         assert_eq!(inbox.next().await, None);
+    }
+
+    /// A killed application says so before its jobs are cancelled.
+    #[tokio::test]
+    async fn the_first_end_of_a_job_counts() {
+        let (inboxes, mut inbox, _said) = inbox();
+        inboxes.deliver(end());
+        let (outcome, stats) = (Err(crate::connection::manager_gone()), JobStats::default());
+        inboxes.deliver(ManagerToDriver::JobEnded { job: JOB, outcome, stats });
+        assert_eq!(inbox.next().await, Some(end()));
     }
 
     #[tokio::test]
