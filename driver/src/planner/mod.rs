@@ -127,9 +127,7 @@ pub(crate) fn plan_job(
     let drafts = drafts.into_iter().map(|draft| {
         let (encoded, values) =
             encoder.recording(|encoder| encode_program(&draft.plan, &draft.placement, encoder))?;
-        if let Err(error) = guard.check(&draft.plan, &draft.placement, &encoded, context) {
-            tracing::warn!(%error, "a plan differs from what executors decode");
-        }
+        guard.check(&draft.plan, &draft.placement, &encoded, context)?;
         Ok(finish(draft, encoded, values, &mut orders))
     });
     let drafts = drafts.collect::<Result<_>>()?;
