@@ -10,8 +10,8 @@ use gnist_common::bytes::ByteSize;
 use gnist_common::protocol::ManagerToDriver;
 use libtest_mimic::{Failed, Trial};
 
+use crate::answers::{Answer, plain_answer};
 use crate::backends::{block_on, builder};
-use crate::generated::{Answer, plain_answer};
 use crate::loss::{kill, workers};
 
 const BUDGET: ByteSize = ByteSize::mib(64);
