@@ -26,6 +26,7 @@
 //! wire        what DataFusion's encoding loses of a plan, carried beside it
 //! tree        rebuilding plans node by node
 //! functions   functions of Gnist's own, known to driver and executors by name
+//! debug_text  texts of plans, bounded
 //! failure     DataFusion's errors as Gnist's closed kinds
 //! ```
 
@@ -37,6 +38,7 @@ mod canonical;
 mod coalesce;
 pub mod codec;
 pub mod contexts;
+mod debug_text;
 pub mod decoder;
 pub mod encoder;
 pub mod exchange;

@@ -5,10 +5,11 @@
 //! operator. A difference is an error that names the operator and the field.
 //!
 //! **What is compared**, so that nothing can be forgotten:
-//! 1. The `Debug` text of the plan, field by field ([`shape`]). Almost every operator, expression and
-//!    function derives `Debug`, so its private fields are there too, and a field that comes with a
-//!    new version of DataFusion is compared without a line of ours. What changes from run to run is
-//!    left out by the name of its type, each with its reason.
+//! 1. The `Debug` text of each operator over empty inputs, field by field ([`shape`]). Almost every
+//!    operator, expression and function derives `Debug`, so its private fields are there too, and a
+//!    field that comes with a new version of DataFusion is compared without a line of ours. What
+//!    changes from run to run is left out by the name of its type, each with its reason. Of a text
+//!    longer than 4 MiB only the beginning is compared.
 //! 2. Names, schemas, partitionings and orders of all operators.
 //! 3. Leaves that scan, field by field ([`scan`]): what they scan is not part of the program, and a
 //!    text of thousands of files would cost more than all the rest. So are the fields of hash joins
@@ -42,6 +43,7 @@ use datafusion::physical_plan::{
     ReplaceChildrenOptions,
 };
 
+use crate::debug_text::debug_text;
 use crate::placement::Placement;
 use crate::program::{ENCODER_STACK_BYTES, Encoded, Instance, decode_whole};
 use crate::source::{Scanned, Sources};
@@ -69,7 +71,7 @@ impl Guard {
     ) -> Result<()> {
         stacker::maybe_grow(ENCODER_STACK_BYTES / 2, ENCODER_STACK_BYTES, || {
             let decoded = self.decoded(plan, encoded, context)?;
-            match decoded.difference(plan, placement)? {
+            match decoded.difference(plan, placement) {
                 Some(lost) => Err(lost.into()),
                 None => Ok(()),
             }
@@ -91,7 +93,7 @@ impl Guard {
         }
         let sources = Shapes { scanned: &encoded.scanned, with_files: is_ordered };
         let Instance { plan, placement } = decode_whole(&encoded.bytes, &sources, context)?;
-        let decoded = Arc::new(Decoded::new(&plan, &placement)?);
+        let decoded = Arc::new(Decoded::new(&plan, &placement));
         if !is_ordered {
             let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
             kept.put(key, context, &decoded);
@@ -143,10 +145,7 @@ impl From<Lost> for DataFusionError {
 struct Decoded {
     /// In the order of a walk, parents first.
     operators: Vec<Operator>,
-    fields: Vec<Field<String>>,
     placement: u64,
-    /// Length of the plan's text.
-    text_bytes: usize,
 }
 
 struct Operator {
@@ -155,60 +154,68 @@ struct Operator {
     flow: u64,
     data_source: Option<Arc<dyn DataSource>>,
     hash_join: Option<u64>,
+    fields: Vec<Field<String>>,
 }
 
 impl Decoded {
-    fn new(plan: &Arc<dyn ExecutionPlan>, placement: &Placement) -> Result<Self> {
+    fn new(plan: &Arc<dyn ExecutionPlan>, placement: &Placement) -> Self {
         let operators = walk(plan).into_iter().map(|operator| Operator {
             name: operator.name().to_owned(),
             schema: operator.schema(),
             flow: flow(operator.properties()),
             data_source: data_source(operator).cloned(),
             hash_join: hash_join(operator),
+            fields: fields(operator),
         });
-        let text = format!("{:?}", without_sources(plan)?);
-        let mut fields = Vec::new();
-        shape::read(&text, |field| fields.push(field.to_owned()));
-        let operators = operators.collect();
-        Ok(Self { operators, fields, placement: shape::of(placement), text_bytes: text.len() })
+        Self { operators: operators.collect(), placement: shape::of(placement) }
     }
 
     /// The first field of `plan` that this differs in.
-    fn difference(
-        &self,
-        plan: &Arc<dyn ExecutionPlan>,
-        placement: &Placement,
-    ) -> Result<Option<Lost>> {
+    fn difference(&self, plan: &Arc<dyn ExecutionPlan>, placement: &Placement) -> Option<Lost> {
         let operators = walk(plan);
-        let pairs = operators.iter().zip(&self.operators);
-        for (original, decoded) in pairs {
+        for (original, decoded) in operators.iter().zip(&self.operators) {
             if let Some(field) = decoded.difference(original.as_ref()) {
-                return Ok(Some(lost(original.name(), field)));
+                return Some(lost(original.name(), field));
+            }
+            if let Some(lost) = decoded.different_field(original) {
+                return Some(lost);
             }
         }
         if operators.len() != self.operators.len() {
-            return Ok(Some(lost(plan.name(), "input")));
+            return Some(lost(plan.name(), "input"));
         }
-        if shape::of(placement) != self.placement {
-            return Ok(Some(lost(plan.name(), "placement")));
-        }
-        Ok(self.different_field(&without_sources(plan)?))
+        (shape::of(placement) != self.placement).then(|| lost(plan.name(), "placement"))
     }
+}
 
-    fn different_field(&self, plan: &Arc<dyn ExecutionPlan>) -> Option<Lost> {
-        use std::fmt::Write;
-        let mut text = String::with_capacity(self.text_bytes + self.text_bytes / 8);
-        write!(text, "{plan:?}").ok()?;
-        let mut decoded = self.fields.iter();
-        let mut first = None;
-        shape::read(&text, |field| {
-            let same = decoded.next().is_some_and(|decoded| decoded == &field);
-            if !same && first.is_none() {
-                first = Some(lost(field.operator, field.name));
-            }
-        });
-        first.or_else(|| decoded.next().map(|left| lost(&left.operator, &left.name)))
+/// The fields of one operator, without those of its inputs.
+fn fields(operator: &Arc<dyn ExecutionPlan>) -> Vec<Field<String>> {
+    let mut fields = Vec::new();
+    shape::read(&text_of(operator), |field| fields.push(field.to_owned()));
+    fields
+}
+
+/// The text of one operator over empty inputs; none of a leaf that scans.
+fn text_of(operator: &Arc<dyn ExecutionPlan>) -> String {
+    match operator.is::<DataSourceExec>() {
+        true => String::new(),
+        // One that takes no such inputs is compared with all that is below it.
+        false => debug_text(&alone(operator).unwrap_or_else(|_| Arc::clone(operator))),
     }
+}
+
+/// The operator with empty leaves in the place of its inputs; it keeps all of its own fields.
+fn alone(operator: &Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    let empty = |input: &Arc<dyn ExecutionPlan>| {
+        let partitions = input.output_partitioning().partition_count();
+        Arc::new(EmptyExec::new(input.schema()).with_partitions(partitions)) as _
+    };
+    let inputs: Vec<_> = operator.children().into_iter().map(empty).collect();
+    if inputs.is_empty() {
+        return Ok(Arc::clone(operator));
+    }
+    let keep = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Keep);
+    Arc::clone(operator).replace_children(inputs, keep)
 }
 
 impl Operator {
@@ -230,28 +237,23 @@ impl Operator {
         };
         scan::difference(one.as_ref(), other.as_ref())
     }
+
+    fn different_field(&self, original: &Arc<dyn ExecutionPlan>) -> Option<Lost> {
+        let mut decoded = self.fields.iter();
+        let mut first = None;
+        shape::read(&text_of(original), |field| {
+            let same = decoded.next().is_some_and(|decoded| decoded == &field);
+            if !same && first.is_none() {
+                first = Some(lost(field.operator, field.name));
+            }
+        });
+        first.or_else(|| decoded.next().map(|left| lost(&left.operator, &left.name)))
+    }
 }
 
 fn lost(operator: &str, field: &str) -> Lost {
     let operator = operator.strip_suffix("Exec").unwrap_or(operator);
     Lost { operator: operator.to_owned(), field: field.to_owned() }
-}
-
-/// The plan with empty leaves in the place of those that scan. Its other operators keep all of
-/// their fields.
-fn without_sources(plan: &Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
-    if plan.is::<DataSourceExec>() {
-        let partitions = plan.output_partitioning().partition_count();
-        return Ok(Arc::new(EmptyExec::new(plan.schema()).with_partitions(partitions)));
-    }
-    let children = plan.children();
-    let without = children.iter().map(|child| without_sources(child));
-    let without = without.collect::<Result<Vec<_>>>()?;
-    if children.iter().zip(&without).all(|(child, without)| Arc::ptr_eq(child, without)) {
-        return Ok(Arc::clone(plan));
-    }
-    let keep = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Keep);
-    Arc::clone(plan).replace_children(without, keep)
 }
 
 /// All operators of a plan, parents first.

@@ -20,6 +20,8 @@ use datafusion::physical_plan::windows::{
 };
 use prost::Message;
 
+use crate::debug_text::debug_text;
+
 /// The lost fields of an operator's windows, in their order.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct WindowsMessage {
@@ -58,7 +60,7 @@ fn lost_of_window(window: &Arc<dyn WindowExpr>) -> Result<WindowMessage> {
         return Ok(WindowMessage { ignores_nulls: false, is_reversed });
     }
     let Some((_, function)) = function_of(window) else { return Ok(WindowMessage::default()) };
-    let text = format!("{function:?}");
+    let text = debug_text(function);
     Ok(WindowMessage {
         ignores_nulls: flag(&text, "ignore_nulls")?,
         is_reversed: flag(&text, "is_reversed")?,

@@ -22,13 +22,12 @@ use std::sync::Arc;
 use datafusion::common::{Column, Result, TableReference, not_impl_err};
 use datafusion::logical_expr::{
     Aggregate, Distinct, Expr, Filter, GroupingSet, JoinType, LogicalPlan, LogicalPlanBuilder,
-    Projection, Sort, SubqueryAlias, Union, Values, Window, binary_expr, lit,
+    Projection, Sort, SubqueryAlias, Window, lit,
 };
 
 use super::exists::join;
 use super::references::{self, Reference, bound};
 use super::{Rewriter, limit};
-use datafusion::logical_expr::Operator;
 
 /// The outer values a subquery is computed for.
 #[derive(Debug)]
