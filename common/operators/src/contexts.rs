@@ -22,6 +22,9 @@ const CONTEXTS_KEPT_MAX: usize = 64;
 /// Settings that the user changed, as DataFusion names them.
 pub type Settings = [(String, String)];
 
+/// Contexts by the settings they have.
+type BySettings = BTreeMap<Vec<(String, String)>, Arc<TaskContext>>;
+
 /// Contexts to decode programs in, one per settings.
 pub struct Contexts {
     /// The settings of an executor before the user's.
@@ -30,7 +33,7 @@ pub struct Contexts {
     forced: fn(&mut ConfigOptions) -> Result<()>,
     functions: Arc<TaskContext>,
     runtime: Arc<RuntimeEnv>,
-    kept: Mutex<BTreeMap<Vec<(String, String)>, Arc<TaskContext>>>,
+    kept: Mutex<BySettings>,
 }
 
 impl Contexts {
@@ -95,7 +98,7 @@ impl Contexts {
         ))
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Vec<(String, String)>, Arc<TaskContext>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, BySettings> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -340,6 +340,7 @@ fn plans_of_every_clause_survive() {
 /// Prints what a look costs: `cargo test --release -p gnist-operators a_look -- --ignored --nocapture`.
 #[test]
 #[ignore = "a measurement"]
+#[expect(clippy::print_stdout, reason = "it is run to be read")]
 fn a_look_at_twenty_operators_is_measured() {
     let query = "select p.i, sum(q.f) as s, count(*) from t p join t q on p.i = q.i \
                  join (select i, max(f) as f from t where v > 1 group by i) r on r.i = p.i \
