@@ -66,15 +66,13 @@ impl Rewriter {
     }
 
     /// `NOT IN` as a conjunct of a filter. DataFusion's null-aware join is right where the operand
-    /// is the only key.
+    /// is the only key, and refused elsewhere.
     fn not_in(&self, mut within: InSubquery, input: &mut LogicalPlan) -> Result<Expr> {
         *within.expr = self.rewritten(*within.expr, input, Place::OTHER)?;
-        let query = &within.subquery;
-        let is_one_key = references::of_plan(&query.subquery)?.is_empty()
+        let is_one_key = references::of_plan(&within.subquery.subquery)?.is_empty()
             && within.expr.any_column_refs()
-            && !within.expr.contains_outer();
-        let holds = is_one_key || !may_be_null(&within.expr, query, input)?;
-        if holds && is_joinable(query, input)? && is_plain(&within.expr)? {
+            && is_plain(&within.expr)?;
+        if is_one_key {
             return Ok(Expr::InSubquery(within));
         }
         let expr = Quantified::from(within).with_exists(self, input, &Reading::Truth)?;

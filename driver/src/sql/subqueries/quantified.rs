@@ -92,9 +92,9 @@ impl Quantified {
         // What is true when no row decides.
         let otherwise = self.is_all != self.is_negated;
         let joins_on_keys = rows.is_the_same_for_all && self.operand.any_column_refs();
-        if matches!(reading, Reading::Truth) && otherwise && is_null && !joins_on_keys {
-            let undecided = Expr::IsNotFalse(Box::new(decides));
-            return rows.exists(undecided).map(|exists| Expr::Not(Box::new(exists)));
+        if matches!(reading, Reading::Truth) && otherwise && !(is_null && joins_on_keys) {
+            let against = if is_null { Expr::IsNotFalse(Box::new(decides)) } else { decides };
+            return rows.exists(against).map(|exists| Expr::Not(Box::new(exists)));
         }
         let decided = rows.exists(decides.clone())?;
         let mut branches = vec![(Box::new(decided), Box::new(lit(!otherwise)))];
@@ -131,7 +131,7 @@ struct Rows {
     spans: datafusion::common::Spans,
 }
 
-const VALUE: &str = "value";
+const VALUE: &str = "__value";
 
 impl Rows {
     fn new(rewriter: &Rewriter, subquery: &Subquery) -> Result<Self> {

@@ -1,10 +1,11 @@
 //! The shapes of subqueries that DataFusion decorrelates rightly.
 
 use datafusion::common::Result;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::expr::{AggregateFunction, Alias, Cast};
 use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{
-    Aggregate, BinaryExpr, Distinct, Expr, Filter, LogicalPlan, Operator,
+    Aggregate, BinaryExpr, Distinct, Expr, Filter, LogicalPlan, Operator, Projection,
 };
 
 use super::holds_subquery;
@@ -16,7 +17,8 @@ const NULL_OVER_NOTHING: [&str; 4] = ["sum", "avg", "min", "max"];
 /// Whether all references are in filters below operators that keep or drop single rows: then a
 /// semi, anti or mark join on the filters says the same. Not so above a join, for DataFusion's pull-up
 /// carries what it found on one side over to a `LIMIT` or an aggregate of the other; nor above a
-/// named relation, which it brings no column through.
+/// named relation, which it brings no column through; nor where a column of a projection takes the
+/// name of one that it brings.
 pub(super) fn is_simple(plan: &LogicalPlan) -> Result<bool> {
     if of_plan(plan)?.is_empty() {
         return Ok(true);
@@ -26,9 +28,9 @@ pub(super) fn is_simple(plan: &LogicalPlan) -> Result<bool> {
             let plain = !holds_subquery(&filter.predicate)?;
             Ok((plain || of_expr(&filter.predicate)?.is_empty()) && is_simple(&filter.input)?)
         }
-        LogicalPlan::Projection(projection) => {
-            Ok(has_no_references(&projection.expr)? && is_simple(&projection.input)?)
-        }
+        LogicalPlan::Projection(projection) => Ok(has_no_references(&projection.expr)?
+            && leaves_names(projection)?
+            && is_simple(&projection.input)?),
         LogicalPlan::Distinct(Distinct::All(input)) => is_simple(input),
         _ => Ok(false),
     }
@@ -40,6 +42,7 @@ pub(super) fn is_simple_scalar(plan: &LogicalPlan) -> Result<bool> {
     match plan {
         LogicalPlan::Projection(projection) => Ok(projection.expr.iter().all(keeps_null)
             && has_no_references(&projection.expr)?
+            && leaves_names(projection)?
             && is_simple_scalar(&projection.input)?),
         LogicalPlan::SubqueryAlias(alias) => is_simple_scalar(&alias.input),
         LogicalPlan::Aggregate(aggregate) => is_simple_aggregate(aggregate),
@@ -87,6 +90,28 @@ fn filters_are_equalities(plan: &LogicalPlan) -> Result<bool> {
         }
     }
     Ok(true)
+}
+
+/// Whether no other column is called what a column is that a filter below compares with an outer
+/// one: the pull-up adds that column to the projection.
+fn leaves_names(projection: &Projection) -> Result<bool> {
+    let mut leaves = true;
+    projection.input.apply(|node| {
+        let LogicalPlan::Filter(filter) = node else { return Ok(TreeNodeRecursion::Continue) };
+        for conjunct in split_conjunction(&filter.predicate) {
+            if of_expr(conjunct)?.is_empty() {
+                continue;
+            }
+            for pulled in conjunct.column_refs() {
+                let mut columns = projection.expr.iter().zip(projection.schema.fields());
+                leaves &= columns.all(|(expr, field)| {
+                    *field.name() != pulled.name || expr.try_as_col() == Some(pulled)
+                });
+            }
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(leaves)
 }
 
 /// Whether this is an outer column that equals an inner one.
