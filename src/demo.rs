@@ -57,7 +57,8 @@ pub(crate) fn run(args: DemoArgs) -> Result<Exit, CliError> {
         eprintln!("starting {MASTER}");
         let engine = Engine::connect(&settings, "gnist demo", Some(killer.clone()));
         let engine = interruptible(engine).await?;
-        let shown = interruptible(show(&engine, &killer, &data, &query(QUERY, args.scale))).await;
+        let text = query(QUERY, args.scale);
+        let shown = interruptible(Box::pin(show(&engine, &killer, &data, &text))).await;
         engine.close().await;
         shown
     })

@@ -146,7 +146,8 @@ mod tests {
             let rows = frame * ROWS..(frame + 1) * ROWS;
             let column: ArrayRef = Arc::new(Int64Array::from_iter_values(rows));
             let batch = RecordBatch::try_from_iter([("k", column)]).expect("a column");
-            let block = encode_block(batch.schema_ref(), &[batch.clone()], BlockCodec::Plain);
+            let block =
+                encode_block(batch.schema_ref(), std::slice::from_ref(&batch), BlockCodec::Plain);
             partition.push(block.expect("a block"), vec![batch]).await.expect("room on the disk");
         }
         assert!(partition.held_bytes <= HELD_BYTES_MAX);

@@ -270,7 +270,12 @@ impl Session {
     /// # Errors
     /// As [`Session::sql`].
     pub async fn execute_plan(&self, plan: LogicalPlan) -> Result<ResultStream, SessionError> {
-        match classify(plan)? {
+        // What DataFusion plans with is large; callers need not hold it.
+        Box::pin(self.run(classify(plan)?)).await
+    }
+
+    async fn run(&self, statement: statement::Statement) -> Result<ResultStream, SessionError> {
+        match statement {
             statement::Statement::Query(plan) => self.query(&plan).await,
             statement::Statement::InDriver(plan) => self.in_driver(plan).await,
             statement::Statement::Set(key, value) => {

@@ -79,7 +79,7 @@ impl Engine {
     ///
     /// The query can't be planned, or it failed.
     pub(crate) async fn rows(&self, sql: &str) -> Result<Vec<RecordBatch>, CliError> {
-        let mut rows = self.start(statement(sql)?).await.map_err(Failure::from)?;
+        let mut rows = Box::pin(self.start(statement(sql)?)).await.map_err(Failure::from)?;
         Ok(rows.collect().await?)
     }
 

@@ -173,7 +173,7 @@ async fn a_job_that_an_error_in_the_driver_ends_is_cancelled() {
     let value = manager.stage_of(StageOutput::Value).await;
     let two: ArrayRef = Arc::new(Int64Array::from(vec![1, 2]));
     let batch = RecordBatch::try_from_iter([("value", two)]).expect("a column");
-    let block = encode_block(batch.schema_ref(), &[batch.clone()], BlockCodec::Plain);
+    let block = encode_block(batch.schema_ref(), std::slice::from_ref(&batch), BlockCodec::Plain);
     let location = ResultLocation::Inline(block.expect("a block").to_vec());
     let attempt = value.task(0).attempt(0);
     manager.tell(ManagerToDriver::ResultReady { attempt, location, rows: 2 }).await;

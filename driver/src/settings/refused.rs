@@ -18,11 +18,11 @@ pub(super) struct Refused {
 /// The group of a key, if it is refused.
 pub(super) fn refusal(key: &str, on_cluster: bool) -> Option<&'static Refused> {
     let holds =
-        |name: &&str| if name.ends_with('.') { key.starts_with(name) } else { key == *name };
+        |name: &&str| if name.ends_with('.') { key.starts_with(*name) } else { key == *name };
     REFUSED
         .iter()
         .filter(|refused| on_cluster || !refused.only_on_clusters)
-        .find(|refused| refused.keys.iter().any(|name| holds(&name)))
+        .find(|refused| refused.keys.iter().any(holds))
 }
 
 const fn idle(

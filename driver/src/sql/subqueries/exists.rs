@@ -35,10 +35,11 @@ impl Rewriter {
         }
         let own = own(&references, input);
         let relation = self.relation("exists");
-        if own.len() == references.len() && is_simple(query)? {
-            if let Some((right, condition)) = pulled_up(query, &relation)? {
-                return mark(input, right, Vec::new(), Some(condition), relation);
-            }
+        if own.len() == references.len()
+            && is_simple(query)?
+            && let Some((right, condition)) = pulled_up(query, &relation)?
+        {
+            return mark(input, right, Vec::new(), Some(condition), relation);
         }
         let domain = Domain::distinct(input, &own)?;
         let (plan, keys) = self.for_all(query, &domain)?;
