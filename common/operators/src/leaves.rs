@@ -12,7 +12,7 @@ use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig, FileScanC
 use datafusion::datasource::source::{DataSource, DataSourceExec};
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{LexOrdering, PhysicalExpr};
-use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::{ExecutionPlan, Partitioning};
 use datafusion_proto::physical_plan::from_proto::parse_physical_sort_exprs;
 use datafusion_proto::physical_plan::to_proto::serialize_physical_sort_exprs;
 use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalPlanDecodeContext};
@@ -82,8 +82,10 @@ pub(crate) fn encode(
     let groups = files.file_groups.iter().map(|group| encode_group(group, files));
     let groups = groups.collect::<Result<Vec<_>>>()?;
     let unknown = Statistics::new_unknown(files.file_source.table_schema().table_schema());
+    // A scan that declares its partitions warns of other groups than those.
+    let declared = files.output_partitioning.as_ref().map_or(0, Partitioning::partition_count);
     let without = FileScanConfigBuilder::from(files.clone())
-        .with_file_groups(Vec::new())
+        .with_file_groups(vec![FileGroup::new(Vec::new()); declared])
         .with_statistics(unknown)
         .build();
     let without: Arc<dyn ExecutionPlan> = DataSourceExec::from_data_source(without);

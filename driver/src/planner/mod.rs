@@ -9,6 +9,7 @@
 //! subquery is submitted when the subquery's stage has ended, with the value bound, and a large sort
 //! goes on otherwise than a small one. Equal drafts run once.
 
+mod arrays;
 mod cooperative;
 mod cut;
 mod order;
@@ -35,6 +36,7 @@ use gnist_operators::source::Scanned;
 
 use repeatability::is_volatile;
 
+pub(crate) use arrays::with_whole_arrays;
 pub(crate) use cooperative::CooperativeJoins;
 pub(crate) use partitions::{input_bytes, partitions_for};
 pub(crate) use repeatability::{Draws, repeatability_of};

@@ -54,7 +54,10 @@ fn compression_of(scan: &FileScanConfig) -> String {
 
 /// Whether a scan reads JSON files of one array each. A source does not tell, but it refuses to
 /// open a part of such a file; nothing is read to see that.
-pub(crate) fn is_json_array(scan: &FileScanConfig) -> Result<bool> {
+///
+/// # Errors
+/// The source can't be opened at all.
+pub fn is_json_array(scan: &FileScanConfig) -> Result<bool> {
     if !scan.file_source.is::<JsonSource>() {
         return Ok(false);
     }

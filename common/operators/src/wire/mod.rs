@@ -29,7 +29,7 @@ use prost::Message;
 
 pub(crate) use exprs::{CarriedExpr, Input, lost_of_expr};
 use files::ScanMessage;
-pub(crate) use files::is_json_array;
+pub use files::is_json_array;
 use limits::LimitMessage;
 use series::SeriesMessage;
 use windows::WindowsMessage;
