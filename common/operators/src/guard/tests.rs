@@ -32,6 +32,7 @@ use super::*;
 use crate::codec::GnistCodec;
 use crate::contexts::Contexts;
 use crate::encoder::Encoder;
+use crate::functions::register_functions;
 use crate::program::encode_program;
 use crate::wire::filtered::filters_as_arguments;
 
@@ -74,7 +75,8 @@ fn is_lost(plan: &Plan, operator: &str, field: &str) {
 }
 
 pub(super) fn planned(query: &str, filters_are_arguments: bool) -> Plan {
-    let session = SessionContext::new();
+    let mut session = SessionContext::new();
+    register_functions(&mut session).unwrap();
     let table =
         "create table t as select * from (values (1, 2, 3.5), (2, null, 4.5)) as t(i, v, f)";
     block_on(async {
