@@ -37,6 +37,8 @@ const FIELDS_LEFT_OUT: &[(&str, &[&str])] = &[
     // Looked at while exchanges are planned.
     ("WindowAggExec", &["can_repartition"]),
     ("BoundedWindowAggExec", &["can_repartition"]),
+    // Follows from the bounds, and is made anew from them: whether rows may be given out early.
+    ("WindowFrame", &["causal"]),
     // The columns are those of its schema, which is compared.
     ("WorkTableExec", &["projection"]),
 ];
@@ -196,7 +198,7 @@ impl<'t> Reader<'t, '_> {
             }
             from = reader.at;
         });
-        hash.write(columns.as_bytes());
+        Reader { text: columns, at: 0, visit: &mut |_| () }.value(hash);
     }
 
     fn fields(&mut self, mut each: impl FnMut(&mut Self, &'t str, u64)) {

@@ -83,7 +83,7 @@ impl ScanMessage {
         let whole = FileScanConfigBuilder::from(scan.clone())
             .with_source(self.source(&scan.file_source)?)
             .with_file_compression_type(compression)
-            .with_preserve_order(self.keeps_order)
+            .with_preserve_order(self.keeps_order || scan.preserve_order)
             .build();
         Ok(DataSourceExec::from_data_source(whole))
     }
