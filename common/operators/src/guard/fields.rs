@@ -52,7 +52,7 @@ const OPERATORS: &[(&str, &[&str])] = &[
     ("CooperativeExec", &["input", "properties"]),
     ("CrossJoinExec", &["left", "right", "schema", "left_fut", "metrics", "cache"]),
     ("DataSourceExec", &["data_source", "cache", "execution_state"]),
-    ("EmptyExec", &["schema", "partitions", "cache"]),
+    ("EmptyExec", &["partitions", "cache"]),
     (
         "FilterExec",
         &[

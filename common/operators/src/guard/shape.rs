@@ -37,6 +37,8 @@ const FIELDS_LEFT_OUT: &[(&str, &[&str])] = &[
     // Looked at while exchanges are planned.
     ("WindowAggExec", &["can_repartition"]),
     ("BoundedWindowAggExec", &["can_repartition"]),
+    // Compared as the schema of the operator, or of the input that it stands for.
+    ("EmptyExec", &["schema"]),
     // Follows from the bounds, and is made anew from them: whether rows may be given out early.
     ("WindowFrame", &["causal"]),
     // The columns are those of its schema, which is compared.
