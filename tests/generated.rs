@@ -32,6 +32,6 @@ async fn compare(at: u64, configuration: &str) -> Result<(), Failed> {
         return Err(format!("{} differences\n{shown}", report.different).into());
     }
     // A generator whose statements all fail, or find nothing, would test nothing.
-    assert!(report.with_rows * 10 >= report.statements * 6, "{} have rows", report.with_rows);
+    assert!(report.with_rows * 2 >= report.statements, "{} have rows", report.with_rows);
     Ok(())
 }

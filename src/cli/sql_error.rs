@@ -284,7 +284,7 @@ mod tests {
     async fn an_unknown_function_is_underlined_and_told_by_its_meaning() {
         let text = render("select 1,\n mod(o_key, 2) from orders").await;
         let expected = "error: there is no function `mod`\n --> query:2:2\n  |\n\
-                        2 |  mod(o_key, 2) from orders\n  |  ^^^^^^^^^^^^^\n  \
+                        2 |  mod(o_key, 2) from orders\n  |  ^^^\n  \
                         = help: use the operator `%`: `a % b`\n";
         assert_eq!(text, expected);
     }

@@ -65,8 +65,7 @@ pub(super) fn name(typed: &str, candidates: &[String]) -> Option<String> {
 }
 
 /// Functions of other engines, and what does the same here.
-const ELSEWHERE: [(&str, &str); 36] = [
-    ("any_value", "`first_value(x)`"),
+const ELSEWHERE: [(&str, &str); 33] = [
     ("approx_count_distinct", "`approx_distinct(x)`"),
     ("approx_percentile", "`approx_percentile_cont(p) within group (order by x)`"),
     ("charindex", "`strpos(text, part)`"),
@@ -84,7 +83,6 @@ const ELSEWHERE: [(&str, &str); 36] = [
     ("group_concat", "`string_agg(x, ',')`"),
     ("hour", "`extract(hour from x)`"),
     ("if", "`case when c then a else b end`"),
-    ("ifnull", "`coalesce(a, b)`"),
     ("iff", "`case when c then a else b end`"),
     ("isnull", "`x is null`"),
     ("lcase", "`lower(x)`"),
@@ -95,7 +93,6 @@ const ELSEWHERE: [(&str, &str); 36] = [
     ("mod", "the operator `%`: `a % b`"),
     ("month", "`extract(month from x)`"),
     ("quarter", "`extract(quarter from x)`"),
-    ("rand", "`random()`"),
     ("second", "`extract(second from x)`"),
     ("size", "`cardinality(x)`"),
     ("to_number", "`cast(x as decimal(20, 2))`"),

@@ -11,6 +11,7 @@ use datafusion::datasource::MemTable;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use gnist_common::graph::ContentHash;
 use gnist_operators::contexts::Contexts;
+use gnist_operators::functions::register_functions;
 use gnist_operators::guard::Guard;
 
 use super::plan_job;
@@ -36,7 +37,8 @@ async fn session() -> SessionContext {
     let mut config = SessionConfig::new().with_target_partitions(3);
     config.options_mut().optimizer.enable_round_robin_repartition = false;
     config.options_mut().optimizer.hash_join_single_partition_threshold = 0;
-    let context = SessionContext::new_with_config(config);
+    let mut context = SessionContext::new_with_config(config);
+    register_functions(&mut context).unwrap();
     for name in ["t", "u"] {
         let keys = |prefix: &str| -> HashMap<String, String> {
             (0..9).map(|n| (format!("{prefix}{n}"), format!("value {n}"))).collect()

@@ -12,6 +12,8 @@ use datafusion::arrow::datatypes::{
     ArrowPrimitiveType, DataType, Field, FieldRef, Float16Type, Float32Type, Float64Type,
 };
 use datafusion::common::{Result, ScalarValue, plan_err};
+use datafusion::logical_expr::Expr;
+use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
     Volatility,
@@ -68,6 +70,16 @@ impl ScalarUDFImpl for NormalFloat {
         match types {
             [data_type] if is_float(data_type) => Ok(vec![data_type.clone()]),
             other => plan_err!("`normal_float` takes one float, not {other:?}"),
+        }
+    }
+
+    /// A float that is normal already stays as it is.
+    fn simplify(&self, args: Vec<Expr>, _: &SimplifyContext) -> Result<ExprSimplifyResult> {
+        match args.as_slice() {
+            [inner @ Expr::ScalarFunction(call)] if call.name() == self.name() => {
+                Ok(ExprSimplifyResult::Simplified(inner.clone()))
+            }
+            _ => Ok(ExprSimplifyResult::Original(args)),
         }
     }
 

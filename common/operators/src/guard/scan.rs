@@ -64,7 +64,8 @@ fn scan(one: &FileScanConfig, other: &FileScanConfig) -> Option<&'static str> {
         (one.object_store_url == other.object_store_url, "object_store_url"),
         (one.file_compression_type == other.file_compression_type, "file_compression_type"),
         (one.limit == other.limit, "limit"),
-        (one.preserve_order == other.preserve_order, "preserve_order"),
+        // Files of a declared order are read in it, asked or not.
+        (!one.preserve_order || other.preserve_order, "preserve_order"),
         (one.batch_size == other.batch_size, "batch_size"),
         (one.constraints == other.constraints, "constraints"),
         (one.file_schema() == other.file_schema(), "file_schema"),

@@ -40,7 +40,7 @@ const FIELDS_LEFT_OUT: &[(&str, &[&str])] = &[
     // Compared as the schema of the operator, or of the input that it stands for.
     ("EmptyExec", &["schema"]),
     // Follows from the bounds, and is made anew from them: whether rows may be given out early.
-    ("WindowFrame", &["causal"]),
+    ("WindowFrame", &["is_causal"]),
     // The columns are those of its schema, which is compared.
     ("WorkTableExec", &["projection"]),
 ];
