@@ -38,6 +38,7 @@ use datafusion::datasource::source::{DataSource, DataSourceExec};
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::joins::HashJoinExec;
+use datafusion::physical_plan::recursive_query::RecursiveQueryExec;
 use datafusion::physical_plan::{
     ChildrenPropertiesMode, ExecutionPlan, ExecutionPlanProperties, PlanProperties,
     ReplaceChildrenOptions,
@@ -256,13 +257,16 @@ fn lost(operator: &str, field: &str) -> Lost {
     Lost { operator: operator.to_owned(), field: field.to_owned() }
 }
 
-/// All operators of a plan, parents first.
+/// All operators of a plan, parents first; not those of recursive queries, whose decoded terms have
+/// the schema of the whole query around their work table ([`crate::recursive`]).
 fn walk(plan: &Arc<dyn ExecutionPlan>) -> Vec<&Arc<dyn ExecutionPlan>> {
     let mut operators = Vec::new();
     let mut next = vec![plan];
     while let Some(operator) = next.pop() {
         operators.push(operator);
-        next.extend(operator.children().into_iter().rev());
+        if !operator.is::<RecursiveQueryExec>() {
+            next.extend(operator.children().into_iter().rev());
+        }
     }
     operators
 }
