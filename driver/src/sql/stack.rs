@@ -1,4 +1,4 @@
-//! Planning on a stack that is deep enough for every statement that [`super::parse`] lets through.
+//! Planning on a stack that is deep enough for every statement that [`super::parse()`] lets through.
 //!
 //! A session may be called on a thread of 2 MiB, as tokio's are, and DataFusion's planner takes tens of
 //! KiB for a query inside a query. So each poll of planning runs on a larger stack, which is
