@@ -146,7 +146,7 @@ impl SessionBuilder {
         self
     }
 
-    /// Whether an overflow of integers and decimals is an error.
+    /// Returns true if an overflow of integers and decimals is an error.
     #[must_use]
     pub fn ansi(mut self, ansi: bool) -> Self {
         self.ansi = ansi;

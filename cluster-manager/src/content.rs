@@ -69,7 +69,7 @@ impl ContentStore {
         }
     }
 
-    /// What all content takes.
+    /// Bytes of all content.
     pub(crate) fn bytes(&self) -> u64 {
         self.lock().bytes
     }

@@ -45,7 +45,7 @@ fn router(handle: ManagerHandle) -> Router {
 
 type Answer = Result<Response, Response>;
 
-/// What the manager itself holds.
+/// The bytes that the manager itself holds.
 #[derive(Serialize)]
 struct ManagerView {
     content_bytes: u64,

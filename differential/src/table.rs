@@ -8,26 +8,26 @@ use crate::value::Row;
 /// A column of a table. Columns are named `c0`, `c1`, ...
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Column {
-    /// Its type.
+    /// The type.
     pub of: Type,
-    /// Whether it holds nulls.
+    /// True if it holds nulls.
     pub nullable: bool,
 }
 
 /// A table.
 #[derive(Clone, Debug)]
 pub struct Table {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Its columns; the first is unique and never null.
+    /// The columns; the first is unique and never null.
     pub columns: Vec<Column>,
-    /// Its rows, in the order in which they are stored.
+    /// The rows, in the order in which they are stored.
     pub rows: Vec<Row>,
     /// How they are stored.
     pub storage: Storage,
     /// The column by which the rows are declared to be sorted: ascending, nulls last.
     pub sorted_by: Option<usize>,
-    /// Whether it holds edge values, with which arithmetic overflows.
+    /// True if it holds edge values, with which arithmetic overflows.
     pub is_edge: bool,
 }
 
@@ -48,9 +48,9 @@ pub enum Storage {
         terminator: Option<char>,
         /// Around texts.
         quote: char,
-        /// Whether a first line names the columns.
+        /// True if a first line names the columns.
         header: bool,
-        /// Whether texts hold line feeds.
+        /// True if texts hold line feeds.
         newlines: bool,
     },
     /// JSON files.
@@ -59,7 +59,7 @@ pub enum Storage {
         files: Vec<usize>,
         /// How the files are compressed.
         compression: Compression,
-        /// Whether a file is one array instead of an object per line.
+        /// True if a file is one array instead of an object per line.
         array: bool,
     },
     /// Parquet files.
@@ -68,7 +68,7 @@ pub enum Storage {
         files: Vec<usize>,
         /// Rows of a row group.
         group_rows: usize,
-        /// Whether the footer says how the rows are sorted.
+        /// True if the footer says how the rows are sorted.
         sorting_columns: bool,
     },
 }

@@ -258,7 +258,7 @@ fn cut(dice: &mut Dice, storage: Storage, rows: usize) -> Storage {
     }
 }
 
-/// Whether the format has values of this kind.
+/// Returns true if the format has values of this kind.
 fn fits(storage: &Storage, kind: Kind) -> bool {
     let is_csv = matches!(storage, Storage::Csv { .. });
     let is_text = is_csv || matches!(storage, Storage::Json { .. });

@@ -11,7 +11,7 @@ pub enum Type {
     Int {
         /// 8, 16, 32 or 64.
         bits: u8,
-        /// Whether it has a sign.
+        /// True if it has a sign.
         signed: bool,
     },
     /// A float of 32 bits.

@@ -43,7 +43,7 @@ impl Value {
         Self::Text(text.into())
     }
 
-    /// Whether it is null.
+    /// Returns true if it is null.
     pub fn is_null(&self) -> bool {
         matches!(self, Self::Null)
     }
@@ -69,7 +69,7 @@ impl Value {
         }
     }
 
-    /// Whether two values are the same, null with null too.
+    /// Returns true if two values are the same, null with null too.
     pub fn same(&self, other: &Self) -> bool {
         self.compare(other).is_eq()
     }

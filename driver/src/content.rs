@@ -35,7 +35,7 @@ pub(crate) fn content_hash(bytes: &[u8]) -> ContentHash {
 pub(crate) struct Put {
     pub(crate) hash: ContentHash,
     pub(crate) bytes: u64,
-    /// Whether the manager has it.
+    /// True if the manager has it.
     is_there: tokio::sync::Mutex<bool>,
 }
 
@@ -57,7 +57,7 @@ struct Entry {
 }
 
 impl Entry {
-    /// Whether nobody holds the content but the map, and `others`.
+    /// Returns true if nobody holds the content but the map, and `others`.
     fn is_idle(&self, others: usize) -> bool {
         Arc::strong_count(&self.put) == 1 + others
     }

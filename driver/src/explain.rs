@@ -21,7 +21,7 @@ use crate::result::{JobReport, ResultStream};
 /// The form in which plans are shown.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Shown {
-    /// Whether each plan is drawn as a tree of boxes.
+    /// True if each plan is drawn as a tree of boxes.
     pub(crate) is_tree: bool,
     is_verbose: bool,
     with_statistics: bool,

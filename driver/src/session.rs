@@ -55,7 +55,7 @@ pub struct SessionParts {
     pub shuffle_partitions: Option<u32>,
     /// Rows per batch.
     pub batch_rows: usize,
-    /// Whether an overflow of integers and decimals is an error.
+    /// True if an overflow of integers and decimals is an error.
     pub ansi: bool,
     /// Most memory for the tables that the driver keeps.
     pub memory: ByteSize,

@@ -6,9 +6,9 @@ use gnist_common::config::nearest;
 /// The names a session knows.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Names {
-    /// Its tables.
+    /// The tables.
     pub(super) tables: Vec<String>,
-    /// Its functions, sorted: suggestions are the same in every run.
+    /// The functions, sorted: suggestions are the same in every run.
     pub(super) functions: Vec<String>,
 }
 

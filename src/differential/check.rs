@@ -84,7 +84,7 @@ fn refusal(failure: &Failure) -> Verdict {
     }
 }
 
-/// Whether DataFusion says that it can't plan something. Its errors have no kind of their own for
+/// True if DataFusion says that it can't plan something. Its errors have no kind of their own for
 /// that; this only sorts a report.
 fn is_planning(message: &str) -> bool {
     [
@@ -101,7 +101,7 @@ fn is_planning(message: &str) -> bool {
 }
 
 impl Verdict {
-    /// Whether it is a difference.
+    /// Returns true if it is a difference.
     pub(super) fn is_wrong(&self) -> bool {
         matches!(self, Self::Wrong(_))
     }

@@ -9,7 +9,7 @@ use crate::session::{Session, SessionBuilder};
 /// A way to run statements.
 #[derive(Debug)]
 pub struct Configuration {
-    /// Its name in reports and on the command line.
+    /// The name in reports and on the command line.
     pub name: &'static str,
     master: &'static str,
     batch_rows: Option<usize>,

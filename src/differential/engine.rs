@@ -127,7 +127,7 @@ async fn in_time(rows: impl Future<Output = Result<Vec<Row>, Failure>>) -> Reply
     }
 }
 
-/// Whether an error is never an answer: a fault of the engine whatever the statement.
+/// Returns true if an error is never an answer: a fault of the engine whatever the statement.
 pub(super) fn is_fault(failure: &Failure) -> bool {
     matches!(failure.kind, ErrorKind::Internal | ErrorKind::Panic | ErrorKind::Cluster)
 }

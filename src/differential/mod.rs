@@ -46,9 +46,9 @@ pub struct Options {
     pub without: BTreeSet<String>,
     /// Where files of tables are written for a time.
     pub folder: PathBuf,
-    /// Whether differences are reduced.
+    /// True if differences are reduced.
     pub reduce: bool,
-    /// Whether the run ends at the first difference.
+    /// True if the run ends at the first difference.
     pub ends_at_first: bool,
 }
 
@@ -70,7 +70,7 @@ impl Options {
 }
 
 impl Options {
-    /// Whether nothing more is to be run, but for the time.
+    /// Returns true if nothing more is to be run, but for the time.
     fn is_done(&self, report: &Report) -> bool {
         report.statements >= self.statements || (self.ends_at_first && report.different > 0)
     }

@@ -28,9 +28,9 @@ pub(super) struct Case {
 pub(super) struct Reducer<'a> {
     pub(super) engine: &'a mut Gnist,
     pub(super) folder: &'a Path,
-    /// Whether the difference is one of rows; otherwise it is an error.
+    /// True if the difference is one of rows; otherwise it is an error.
     pub(super) of_rows: bool,
-    /// Whether the oracle covers the statement; a smaller one that it does not is no candidate.
+    /// True if the oracle covers the statement; a smaller one that it does not is no candidate.
     pub(super) is_covered: bool,
 }
 
@@ -109,7 +109,7 @@ impl Reducer<'_> {
         self.engine.register(&prepared, &tables.zone()).await
     }
 
-    /// Whether the engine differs from the oracle, or from plain DataFusion if the oracle never
+    /// True if the engine differs from the oracle, or from plain DataFusion if the oracle never
     /// covered the statement.
     async fn differs(&self, statement: &Statement, tables: &TableSet) -> Result<bool, Failure> {
         let outcome = answer(statement, tables);

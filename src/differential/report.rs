@@ -69,7 +69,7 @@ impl Report {
         Self { bench: "differential", seed, ..Self::default() }
     }
 
-    /// Whether nothing differs.
+    /// Returns true if nothing differs.
     pub fn is_right(&self) -> bool {
         self.different == 0
     }

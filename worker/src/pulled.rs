@@ -267,7 +267,7 @@ impl Decoded {
         }
     }
 
-    /// Whether nobody has it but the one who asks.
+    /// Returns true if nobody has it but the one who asks.
     fn is_idle(&self) -> bool {
         match self {
             Self::Program(program) => Arc::strong_count(program) == 1,

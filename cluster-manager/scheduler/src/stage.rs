@@ -132,7 +132,7 @@ impl StageRun {
         self.running + self.done == self.stage.tasks
     }
 
-    /// Its tasks take less time than telling a worker to run one does.
+    /// The tasks take less time than telling a worker to run one does.
     pub(crate) fn is_short(&self) -> bool {
         let is_known = self.won >= SHORT_TASKS_SEEN && self.won_us > 0;
         is_known && self.won_us / u64::from(self.won) < SHORT_TASK_US

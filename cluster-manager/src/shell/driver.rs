@@ -187,16 +187,15 @@ impl Shell {
         }
     }
 
-    /// Somebody asks for the end of an application: whether it ran, or nothing if there is none.
-    /// Its driver hears why its jobs end.
+    /// Ends an application that somebody asks to kill; its driver hears why its jobs end. Returns
+    /// true if it ran, nothing if there is no such application.
     pub(super) fn kill(&mut self, id: ApplicationId) -> Option<bool> {
         let is_running = self.applications.get(id)?.is_running();
         let jobs: Vec<JobId> =
             self.jobs.keys().filter(|job| job.application == id).copied().collect();
         for job in jobs {
             let killed = Failure::new(ErrorKind::Cancelled, format!("`{id}` was killed"));
-            let (outcome, stats) = (Err(killed), JobStats::default());
-            self.say(id, ManagerToDriver::JobEnded { job, outcome, stats });
+            self.refused.entry(job).or_insert(killed);
         }
         self.close(id, ApplicationState::Killed, None);
         Some(is_running)

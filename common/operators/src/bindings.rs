@@ -1,4 +1,4 @@
-//! What changes from run to run of a program: values, files, rows, settings and the seed.
+//! Bindings: all that changes from run to run of a program. Values, files, rows, settings, the seed.
 
 use std::sync::Arc;
 
@@ -11,18 +11,18 @@ use prost::Message;
 use crate::block::{BlockCodec, decode_block, encode_block};
 use crate::source::{Bound, BoundMessage};
 
-/// What of a program's holes one job fills.
+/// The content of a program's holes in one job.
 #[derive(Clone, Debug, Default)]
 pub struct Bindings {
     /// Values of uncorrelated scalar subqueries, by binding ordinal.
     pub values: Vec<ScalarValue>,
     /// Settings that the user changed, as DataFusion names them.
     pub settings: Vec<(String, String)>,
-    /// Where `random()` and `uuid()` begin.
+    /// The seed of `random()` and `uuid()`.
     pub seed: u64,
-    /// What the program's leaves scan, by their ordinals.
+    /// The files or rows that the program's leaves scan, by their ordinals.
     pub sources: Vec<Bound>,
-    /// Whether instances measure every operator, for `EXPLAIN ANALYZE`.
+    /// Instances measure every operator, for `EXPLAIN ANALYZE`.
     pub is_measured: bool,
 }
 

@@ -45,7 +45,7 @@ type Range = std::ops::Range<usize>;
 struct WireField {
     tag: u64,
     whole: Range,
-    /// What a length-delimited field holds.
+    /// The kind of value in a length-delimited field.
     payload: Option<Range>,
 }
 

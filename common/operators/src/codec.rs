@@ -48,7 +48,7 @@ pub(crate) struct OperatorMessage {
     /// The branches of a union travel as its children.
     #[prost(message, optional, tag = "6")]
     pub(crate) union: Option<UnionMessage>,
-    /// What DataFusion's encoding of an operator, which travels as the only child, has lost.
+    /// The fields of an operator that DataFusion's encoding lost; it travels as the only child.
     #[prost(message, optional, tag = "7")]
     pub(crate) carried: Option<CarriedOperator>,
 }
@@ -73,7 +73,7 @@ pub struct GnistCodec {
     refused: OnceLock<String>,
 }
 
-/// How calls of `random()` and `uuid()` are decoded.
+/// The ways to decode calls of `random()` and `uuid()`.
 #[derive(Debug)]
 enum Draws {
     /// As the driver planned them.

@@ -53,7 +53,7 @@ impl Contexts {
         Self::new(SessionConfig::new(), |_| Ok(()), None, runtime)
     }
 
-    /// Whether executors know a setting of this name.
+    /// Returns true if executors know a setting of this name.
     pub fn knows(&self, key: &str) -> bool {
         // Settings without a namespace, and those of extensions that executors lack, are not here.
         let mut known = self.base.options().entries().into_iter();

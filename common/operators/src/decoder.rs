@@ -52,7 +52,7 @@ use crate::source::Sources;
 /// expressions shared.
 #[derive(Debug)]
 pub struct Decoder<'a> {
-    /// What fills the holes of values; absent where they stay open.
+    /// The values that fill the holes; absent where they stay open.
     bindings: Option<&'a Bindings>,
     sources: &'a dyn Sources,
     /// The only partition that is left of what is decoded next; none to decode all of them.

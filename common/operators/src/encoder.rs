@@ -5,7 +5,7 @@
 //!   anew, so that the same query planned twice is the same program.
 //! - Subquery values become the ordinals of bindings.
 //!
-//! What DataFusion's encoding loses is carried beside it: see [`crate::wire`].
+//! Fields that DataFusion's encoding loses are carried beside it: see [`crate::wire`].
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,7 +47,7 @@ pub struct Encoder {
     program: RefCell<InProgram>,
 }
 
-/// What is known of a program while it is encoded.
+/// Facts about a program that are collected while it is encoded.
 #[derive(Debug, Default)]
 struct InProgram {
     /// Identities of shared expressions, which count up in a process, as numbers from 0 in the

@@ -191,7 +191,7 @@ pub(crate) struct EqualMessage {
     /// Whether all rows of a partition have the same value.
     #[prost(bool, tag = "2")]
     is_constant: bool,
-    /// Whether the rows of all partitions have the same value.
+    /// True if the rows of all partitions have the same value.
     #[prost(bool, tag = "3")]
     is_uniform: bool,
     /// That value, where it is known.
@@ -200,7 +200,7 @@ pub(crate) struct EqualMessage {
 }
 
 impl ReadMode {
-    /// Its number on the wire, and the runs it merges.
+    /// The number on the wire, and the runs it merges.
     fn encode(self) -> (u32, u32) {
         match self {
             Self::Shuffle => (0, 0),

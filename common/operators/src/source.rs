@@ -1,4 +1,4 @@
-//! What a program scans, partition by partition: files and rows in memory.
+//! Scans of a program, partition by partition: files and rows in memory.
 //!
 //! They are no part of the program, so that the same query on other files is the same program, and
 //! a task decodes its own files only:
@@ -20,7 +20,7 @@ use datafusion::common::{Result, internal_datafusion_err, internal_err};
 use gnist_common::graph::ContentHash;
 use prost::Message;
 
-/// What one leaf of a plan scans, as the driver has it.
+/// The files or rows that one leaf of a plan scans, as the driver has them.
 #[derive(Clone, Debug)]
 pub enum Scanned {
     /// An encoded group of files per partition.
@@ -30,7 +30,7 @@ pub enum Scanned {
 }
 
 impl Scanned {
-    /// Whether both are the same files or the very same batches.
+    /// Returns true if both are the same files or the very same batches.
     pub fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Files(one), Self::Files(other)) => one == other,
@@ -60,7 +60,7 @@ pub(crate) struct Place {
     pub(crate) first: u32,
     /// Number of them.
     pub(crate) count: u32,
-    /// Whether every task drives all partitions, which a recursive query does.
+    /// True if every task drives all partitions, which a recursive query does.
     pub(crate) is_whole: bool,
 }
 
@@ -108,14 +108,14 @@ pub enum Piece {
     Inline(Bytes),
     /// A block that is content of its own.
     Content {
-        /// Its name.
+        /// The name.
         hash: ContentHash,
-        /// Its size.
+        /// The size.
         bytes: u64,
     },
 }
 
-/// What one leaf of a plan scans, as it travels in the bindings.
+/// The files or rows that one leaf of a plan scans, as they travel in the bindings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Bound {
     /// An encoded group of files per partition.
@@ -215,7 +215,7 @@ impl TryFrom<PieceMessage> for Piece {
     }
 }
 
-/// Where a decoded plan gets the files and rows of its leaves from.
+/// The source of the files and rows for the leaves of a decoded plan.
 pub trait Sources: Debug {
     /// Number of partitions of a leaf.
     ///
@@ -272,7 +272,7 @@ impl Sources for Vec<Scanned> {
     }
 }
 
-/// What one task scans: the bindings, and the rows of its partitions.
+/// The input of one task: the bindings, and the rows of its partitions.
 #[derive(Debug)]
 pub struct TaskSources<'a> {
     /// The leaves, by their ordinals.

@@ -112,7 +112,7 @@ keys! {
     /// keys each; up to that, one task merges it all.
     "sort.sample_threshold": ValueKind::Size, Some("32MiB")
         => sort_sample_threshold -> ByteSize;
-    /// Whether an overflow of integers and decimals, a division by zero and a cast that does not fit
+    /// True if an overflow of integers and decimals, a division by zero and a cast that does not fit
     /// are errors. Otherwise integers wrap and the rest is null. Statements can set it too:
     /// `SET sql.ansi = false`.
     "sql.ansi": ValueKind::Flag, Some("true")

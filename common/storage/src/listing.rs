@@ -59,7 +59,7 @@ impl Listing {
     }
 }
 
-/// Whether a path is a pattern.
+/// Returns true if a path is a pattern.
 pub(crate) fn is_glob(path: &str) -> bool {
     path.contains(['*', '?', '['])
 }

@@ -40,7 +40,7 @@ pub fn serve_paths(context: &SessionContext) -> Result<()> {
     Ok(())
 }
 
-/// Whether the name of a table is a path: of a known format, of a folder, a pattern, or a file
+/// True if the name of a table is a path: of a known format, of a folder, a pattern, or a file
 /// that is there.
 pub fn is_path(name: &str) -> bool {
     let path = Path::new(name);

@@ -101,7 +101,7 @@ pub(crate) struct Oracle<'a> {
     pub(crate) settings: Settings,
     /// Rows of common table expressions by number.
     commons: HashMap<u32, Rc<Vec<Row>>>,
-    /// Whether a query has no columns from outside, by address.
+    /// True if a query has no columns from outside, by address.
     closed: HashMap<*const Query, bool>,
     /// Answers of queries that have none, by address.
     answers: HashMap<*const Query, Rc<Vec<Row>>>,
@@ -184,7 +184,7 @@ fn ordered(order: &[OrderColumn], left: &Row, right: &Row) -> std::cmp::Ordering
     keys.fold(std::cmp::Ordering::Equal, std::cmp::Ordering::then)
 }
 
-/// Whether every column and every table expression of the query is brought into scope by itself.
+/// True if every column and every table expression of the query is brought into scope by itself.
 /// A recursive term sees other rows in every iteration, so it is not closed.
 fn is_closed(query: &Query) -> bool {
     let (mut brought, mut used) = (BTreeSet::new(), BTreeSet::new());

@@ -24,7 +24,7 @@ pub(crate) struct Scope<'a> {
 pub(crate) struct GroupRows {
     /// The value of every key, null where it is not in the grouping set.
     pub(crate) keys: Vec<Value>,
-    /// Whether every key is in the grouping set.
+    /// True if every key is in the grouping set.
     pub(crate) present: Vec<bool>,
     /// The columns of its rows.
     pub(crate) columns: Vec<ColumnId>,

@@ -70,7 +70,7 @@ pub enum Expr {
         whens: Vec<(Expr, Expr)>,
         /// ELSE.
         otherwise: Option<Box<Expr>>,
-        /// Its type.
+        /// The type.
         of: Type,
     },
     /// A scalar function.
@@ -81,7 +81,7 @@ pub enum Expr {
         of: Box<Expr>,
         /// The target.
         to: Type,
-        /// Whether it gives null where it would fail.
+        /// True if it gives null where it would fail.
         is_try: bool,
     },
     /// An aggregate.
@@ -164,7 +164,7 @@ pub(crate) type OrderKey = (Expr, Direction);
 pub struct Aggregate {
     /// The function's SQL name.
     pub function: &'static str,
-    /// Its arguments; none for `count(*)`.
+    /// The arguments; none for `count(*)`.
     pub arguments: Vec<Expr>,
     /// `DISTINCT`
     pub distinct: bool,
@@ -172,7 +172,7 @@ pub struct Aggregate {
     pub filter: Option<Expr>,
     /// `ORDER BY`
     pub order: Vec<OrderKey>,
-    /// Its type.
+    /// The type.
     pub of: Type,
 }
 
@@ -181,9 +181,9 @@ pub struct Aggregate {
 pub struct Window {
     /// The function's SQL name.
     pub function: &'static str,
-    /// Its arguments.
+    /// The arguments.
     pub arguments: Vec<Expr>,
-    /// Whether the function is an aggregate.
+    /// True if the function is an aggregate.
     pub is_aggregate: bool,
     /// `FILTER`
     pub filter: Option<Expr>,
@@ -195,7 +195,7 @@ pub struct Window {
     pub order: Vec<OrderKey>,
     /// The frame as spelled.
     pub frame: Option<Frame>,
-    /// Its type.
+    /// The type.
     pub of: Type,
 }
 
@@ -262,7 +262,7 @@ impl Expr {
         Self::Cast { of: Box::new(of), to, is_try: false }
     }
 
-    /// Its type.
+    /// The type.
     pub fn of_type(&self) -> Type {
         match self {
             Self::Column(_, of)
@@ -281,7 +281,7 @@ impl Expr {
         }
     }
 
-    /// Whether an aggregate stands in it, outside of subqueries and the arguments of windows.
+    /// True if an aggregate stands in it, outside of subqueries and the arguments of windows.
     pub fn has_aggregate(&self) -> bool {
         match self {
             Self::Aggregate(_) | Self::Key(..) | Self::Grouping(_) => true,
@@ -289,7 +289,7 @@ impl Expr {
         }
     }
 
-    /// Whether a window function stands in it, outside of subqueries.
+    /// Returns true if a window function stands in it, outside of subqueries.
     pub fn has_window(&self) -> bool {
         matches!(self, Self::Window(_)) || self.children().into_iter().any(Self::has_window)
     }

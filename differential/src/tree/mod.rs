@@ -19,9 +19,9 @@ use crate::value::Row;
 pub struct ColumnId {
     /// The number of the relation.
     pub relation: u32,
-    /// Its place among the columns of the relation.
+    /// The place among the columns of the relation.
     pub column: u32,
-    /// Whether it is the merged key of a `USING` or `NATURAL` join, which has no relation in SQL.
+    /// True if it is the merged key of a `USING` or `NATURAL` join, which has no relation in SQL.
     pub merged: bool,
 }
 
@@ -34,7 +34,7 @@ pub struct Statement {
     pub errors: Errors,
 }
 
-/// Whether a statement may, or must, fail where an evaluation row by row fails.
+/// True if a statement may, or must, fail where an evaluation row by row fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Errors {
     /// No error is expected; one that the oracle finds may be found or not.
@@ -63,7 +63,7 @@ pub struct Query {
 /// A common table expression.
 #[derive(Clone, Debug)]
 pub struct Common {
-    /// Its number: it is named `w<number>`.
+    /// The number: it is named `w<number>`.
     pub number: u32,
     /// Types of its columns.
     pub types: Vec<Type>,
@@ -80,9 +80,9 @@ pub enum Body {
     Select(Box<Select>),
     /// A set operation.
     Set {
-        /// Which.
+        /// The kind of the set operation.
         operation: SetOperation,
-        /// Whether it keeps duplicates.
+        /// True if it keeps duplicates.
         all: bool,
         /// The left arm.
         left: Box<Query>,
@@ -112,9 +112,9 @@ pub enum SetOperation {
 /// A SELECT without order and limit.
 #[derive(Clone, Debug)]
 pub struct Select {
-    /// Whether its columns are named `c0`, `c1`, ...; otherwise each is named by its expression.
+    /// True if its columns are named `c0`, `c1`, ...; otherwise each is named by its expression.
     pub named: bool,
-    /// Whether duplicates are removed.
+    /// True if duplicates are removed.
     pub distinct: bool,
     /// The columns.
     pub items: Vec<Expr>,
@@ -157,14 +157,14 @@ pub enum GroupingSets {
 pub enum From {
     /// A table of the set.
     Table {
-        /// Its place in the set.
+        /// The place in the set.
         table: usize,
-        /// Its number in the statement.
+        /// The number in the statement.
         relation: u32,
     },
     /// A common table expression.
     Common {
-        /// Its number.
+        /// The number.
         common: u32,
         /// Types of its columns.
         types: Vec<Type>,
@@ -175,9 +175,9 @@ pub enum From {
     Derived {
         /// The query.
         query: Box<Query>,
-        /// Whether it may refer to what stands left of it.
+        /// True if it may refer to what stands left of it.
         lateral: bool,
-        /// Its number.
+        /// The number.
         relation: u32,
     },
     /// The elements of a list of a relation to its left.
@@ -255,12 +255,12 @@ pub struct Direction {
 pub struct OrderColumn {
     /// The place of the column, from 0.
     pub column: usize,
-    /// Its direction.
+    /// The direction.
     pub direction: Direction,
 }
 
 impl Direction {
-    /// Whether nulls come first.
+    /// Returns true if nulls come first.
     pub fn is_nulls_first(self) -> bool {
         self.nulls_first.unwrap_or(self.descending)
     }
@@ -302,7 +302,7 @@ impl Select {
         Query::of(Body::Select(Box::new(self)))
     }
 
-    /// Whether it has groups: a GROUP BY, or aggregates without one.
+    /// Returns true if it has groups: a GROUP BY, or aggregates without one.
     pub fn is_grouped(&self) -> bool {
         self.group.is_some()
             || self.items.iter().chain(&self.having).any(|item| item.has_aggregate())

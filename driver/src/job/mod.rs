@@ -44,7 +44,7 @@ pub(crate) struct JobStart {
     pub(crate) settings: Vec<(String, String)>,
     /// Runs above which a sort is one of ranges.
     pub(crate) sort_threshold: ByteSize,
-    /// Whether every operator is measured.
+    /// True if every operator is measured.
     pub(crate) is_measured: bool,
 }
 

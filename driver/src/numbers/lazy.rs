@@ -134,7 +134,7 @@ fn lazy(left: Expr, operator: Operator, right: Expr, can_be_null: bool) -> Expr 
     })
 }
 
-/// Whether a condition can fail and is not one that this rule made.
+/// Returns true if a condition can fail and is not one that this rule made.
 fn is_open(condition: &Expr, schema: &DFSchema) -> bool {
     !is_lazy(condition) && fails(condition, schema)
 }
@@ -159,7 +159,7 @@ fn fails(expr: &Expr, schema: &DFSchema) -> bool {
     found.expect("looking fails nowhere")
 }
 
-/// Whether a cast refuses some values of its type.
+/// Returns true if a cast refuses some values of its type.
 fn cast_fails(cast: &Cast, schema: &DFSchema) -> bool {
     let Ok(from) = cast.expr.get_type(schema) else { return true };
     let to = cast.field.data_type();

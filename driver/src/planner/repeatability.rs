@@ -60,7 +60,7 @@ pub(crate) fn repeatability_of(
     (worst, if worst == Repeatability::Indeterminate { RowOrder::Parts } else { order })
 }
 
-/// Whether rows are dealt out by their places.
+/// Returns true if rows are dealt out by their places.
 fn is_by_position(placement: &Placement) -> bool {
     matches!(placement, Placement::Partitioned(Partitioning::RoundRobinBatch(_)))
 }

@@ -1,4 +1,4 @@
-//! Whether a second run of a stage's tasks makes its rows in the same order, and whether some
+//! True if a second run of a stage's tasks makes its rows in the same order, and whether some
 //! operator's answer depends on an order that it may not.
 //!
 //! `LIMIT`, a row number and the ties of a top-k are the same every time when their rows come in
@@ -139,7 +139,7 @@ fn sort_keys(plan: &Arc<dyn ExecutionPlan>) -> Option<&LexOrdering> {
     plan.downcast_ref::<SortPreservingMergeExec>().map(SortPreservingMergeExec::expr)
 }
 
-/// Whether rows that are equal in their keys are equal in all columns.
+/// Returns true if rows that are equal in their keys are equal in all columns.
 fn is_total(keys: &LexOrdering, plan: &Arc<dyn ExecutionPlan>) -> bool {
     let is_key = |column: usize| {
         let column_of = |expr: &Arc<dyn PhysicalExpr>| {
@@ -165,7 +165,7 @@ fn by_place(plan: &Arc<dyn ExecutionPlan>) -> Repeatability {
     functions.max().unwrap_or(Repeatability::Exact)
 }
 
-/// Whether an operator takes the first rows that come.
+/// Returns true if an operator takes the first rows that come.
 fn chooses_by_place(plan: &Arc<dyn ExecutionPlan>) -> bool {
     if let Some(limit) = plan.downcast_ref::<GlobalLimitExec>() {
         return limit.fetch().is_some() || limit.skip() > 0;
@@ -203,7 +203,7 @@ fn of_window(function: &dyn WindowExpr) -> Repeatability {
     }
 }
 
-/// Whether a frame may begin or end between two rows of equal keys.
+/// Returns true if a frame may begin or end between two rows of equal keys.
 fn cuts_between_peers(frame: &WindowFrame) -> bool {
     let is_whole = matches!(
         (&frame.start_bound, &frame.end_bound),

@@ -52,7 +52,7 @@ impl OwnSettings {
         options.extensions.get::<Self>()
     }
 
-    /// Whether a session can change this key.
+    /// Returns true if a session can change this key.
     pub(crate) fn has(&self, key: &str) -> bool {
         self.values.contains_key(key)
     }
@@ -83,7 +83,7 @@ impl OwnSettings {
         Ok((this, implied(key, parsed, on_cluster)))
     }
 
-    /// Whether the user chose the number of partitions of every exchange.
+    /// Returns true if the user chose the number of partitions of every exchange.
     pub(crate) fn has_partitions(&self) -> bool {
         self.values.get(PARTITIONS).is_some_and(Option::is_some)
     }

@@ -7,7 +7,7 @@ pub(super) struct Refused {
     pub(super) keys: &'static [&'static str],
     /// Refused on clusters alone.
     only_on_clusters: bool,
-    /// Whether the setting would make answers wrong, and not merely do nothing.
+    /// True if the setting would make answers wrong, and not merely do nothing.
     pub(super) is_wrong: bool,
     /// The reason, after the key's name and a colon.
     pub(super) reason: &'static str,

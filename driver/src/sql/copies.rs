@@ -45,7 +45,7 @@ impl AnalyzerRule for CountedCopies {
     }
 }
 
-/// Whether a join is DataFusion's plan of `EXCEPT ALL` or `INTERSECT ALL`. Of the forms without
+/// True if a join is DataFusion's plan of `EXCEPT ALL` or `INTERSECT ALL`. Of the forms without
 /// `ALL`, the left side is distinct: there is nothing to count.
 fn counts_copies(join: &Join) -> bool {
     let compares_all = join.null_equality == NullEquality::NullEqualsNull

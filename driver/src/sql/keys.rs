@@ -40,7 +40,7 @@ pub(super) fn hidden(table: &str) -> String {
     format!("{HIDDEN}{table}")
 }
 
-/// Whether a column is a key as it was before a join.
+/// Returns true if a column is a key as it was before a join.
 pub(super) fn is_hidden(column: &Column) -> bool {
     column.relation.as_ref().is_some_and(|relation| relation.table().starts_with(HIDDEN))
 }
@@ -156,7 +156,7 @@ fn visible(plan: &LogicalPlan) -> impl Iterator<Item = Column> {
 
 /// A key on one side of the join.
 struct Side {
-    /// Its columns, all of the same value; `*` shows the first.
+    /// The columns, all of the same value; `*` shows the first.
     columns: Vec<Column>,
     /// Those columns of this side as they are before the join, by the column, where they are new.
     copies: Vec<(Column, Column)>,

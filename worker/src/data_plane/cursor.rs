@@ -37,7 +37,7 @@ pub(super) struct Cursor {
     frame: usize,
     /// The next frame, when it waits for credit and the budget has room for it.
     kept: Option<(Bytes, Grant)>,
-    /// Whether the reader was told that the next frame waits.
+    /// True if the reader was told that the next frame waits.
     is_announced: bool,
     is_checked: bool,
 }

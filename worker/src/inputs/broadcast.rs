@@ -77,7 +77,7 @@ impl Broadcasts {
     }
 }
 
-/// Whether it is there, and no task has it or is about to.
+/// Returns true if it is there, and no task has it or is about to.
 fn is_unused(cell: &Cell) -> bool {
     let is_read = |shared: &Arc<SharedBlocks>| Arc::strong_count(shared) > 1;
     let shared = cell.get().and_then(Option::as_ref);

@@ -127,7 +127,7 @@ pub fn function(operation: Operation, is_lenient: bool) -> Arc<ScalarUDF> {
     Arc::new(ScalarUDF::from(Arithmetic { operation, is_lenient, signature }))
 }
 
-/// Whether a function is one of these that fails.
+/// Returns true if a function is one of these that fails.
 pub fn can_fail(function: &ScalarUDF) -> bool {
     let ours = function.inner().downcast_ref::<Arithmetic>();
     ours.is_some_and(|arithmetic| !arithmetic.is_lenient)

@@ -25,7 +25,7 @@ pub fn avg(is_lenient: bool) -> Arc<AggregateUDF> {
     Arc::new(AggregateUDF::from(Average { is_lenient, aliases, inner }))
 }
 
-/// Whether a function is an average of DataFusion's or the one of ours that fails.
+/// Returns true if a function is an average of DataFusion's or the one of ours that fails.
 pub fn is_plain_avg(function: &AggregateUDF) -> bool {
     let ours = function.inner().downcast_ref::<Average>();
     function.inner().is::<Avg>() || ours.is_some_and(|average| !average.is_lenient)

@@ -52,7 +52,7 @@ fn product_type(left: &Decimals, right: &Decimals) -> Option<(u8, i8)> {
     (scale <= DECIMAL128_MAX_SCALE).then(|| (precision.min(DECIMAL128_MAX_PRECISION), scale))
 }
 
-/// Whether every value has at most the digits of its type. Arrow looks at the bits alone, and only
+/// True if every value has at most the digits of its type. Arrow looks at the bits alone, and only
 /// a result type that was capped can be too narrow for what the operands allow.
 pub(super) fn has_its_precision(values: &dyn Array) -> bool {
     match values.data_type() {

@@ -25,12 +25,12 @@ pub fn function() -> Arc<ScalarUDF> {
     Arc::new(ScalarUDF::from(NormalFloat { signature }))
 }
 
-/// Whether a function is this one.
+/// Returns true if a function is this one.
 pub fn is_normal_float(function: &ScalarUDF) -> bool {
     function.inner().is::<NormalFloat>()
 }
 
-/// Whether values of a type have several NaNs and zeros.
+/// Returns true if values of a type have several NaNs and zeros.
 pub fn is_float(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Float16 | DataType::Float32 | DataType::Float64)
 }

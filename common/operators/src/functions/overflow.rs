@@ -24,7 +24,7 @@ pub(super) fn by_zero(value: &str, expression: &str, instead: &str) -> DataFusio
     external(Failure::new(ErrorKind::User, message).with_help(advice(instead)))
 }
 
-/// Where it was, unless the values are the whole expression.
+/// The place of the overflow, unless the values are the whole expression.
 fn place(expression: &str, value: &str) -> String {
     if expression == value { String::new() } else { format!(" in `{expression}`") }
 }

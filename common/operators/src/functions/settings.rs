@@ -11,7 +11,7 @@ const ANSI_DOC: &str = "Whether an overflow of integers and decimals is an error
 /// The settings under `sql.`.
 #[derive(Clone, Debug)]
 pub struct SqlSettings {
-    /// Whether an overflow of integers and decimals is an error.
+    /// True if an overflow of integers and decimals is an error.
     pub ansi: bool,
 }
 

@@ -49,7 +49,7 @@ mod result;
 use accumulators::{DistinctTotal, GroupTotals, OneTotal};
 use result::SumResult;
 
-/// What becomes of a total that does not fit.
+/// The fate of a total that does not fit: an error, null, or wrapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OnOverflow {
     /// An error.
@@ -77,7 +77,7 @@ pub fn sum(on_overflow: OnOverflow) -> Arc<AggregateUDF> {
     Arc::new(AggregateUDF::from(CheckedSum { on_overflow, inner: Sum::new() }))
 }
 
-/// Whether a function is a sum of DataFusion's or the one of ours that fails.
+/// Returns true if a function is a sum of DataFusion's or the one of ours that fails.
 pub fn is_plain_sum(function: &AggregateUDF) -> bool {
     let ours = function.inner().downcast_ref::<CheckedSum>();
     function.inner().is::<Sum>() || ours.is_some_and(|sum| sum.on_overflow == OnOverflow::Fail)

@@ -195,7 +195,7 @@ impl State {
         }
     }
 
-    /// Whether it holds every one of these totals.
+    /// Returns true if it holds every one of these totals.
     pub(super) fn holds(self, totals: &Totals) -> bool {
         matches!(self, Self::Wide(_)) || totals.carries.is_empty()
     }

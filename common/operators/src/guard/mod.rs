@@ -125,7 +125,7 @@ impl Sources for Shapes<'_> {
     }
 }
 
-/// What a program loses of a plan.
+/// A field that a program loses of a plan.
 #[derive(Debug, PartialEq, Eq)]
 struct Lost {
     operator: String,
@@ -271,8 +271,8 @@ fn walk(plan: &Arc<dyn ExecutionPlan>) -> Vec<&Arc<dyn ExecutionPlan>> {
     operators
 }
 
-/// How rows leave an operator. Which expressions are equal or constant follows from the operators
-/// below and is computed anew wherever it is needed.
+/// The hash of how rows leave an operator. Equal and constant expressions follow from the operators
+/// below and are computed anew wherever they are needed.
 fn flow(properties: &PlanProperties) -> u64 {
     shape::of(&(
         &properties.partitioning,

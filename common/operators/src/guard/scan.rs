@@ -17,7 +17,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use super::shape;
 use crate::wire::is_json_array;
 
-/// Whether an operator scans files in an order.
+/// Returns true if an operator scans files in an order.
 pub(super) fn has_order(operator: &Arc<dyn ExecutionPlan>) -> bool {
     let source = operator.downcast_ref::<DataSourceExec>().map(DataSourceExec::data_source);
     let scan = source.and_then(|source| source.downcast_ref::<FileScanConfig>());

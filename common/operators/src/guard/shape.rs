@@ -158,7 +158,7 @@ impl<'t> Reader<'t, '_> {
         &before[start..]
     }
 
-    /// What is between brackets, the opening one being here.
+    /// The fields between brackets, the opening one being here.
     fn special(&mut self, name: &'t str, hash: &mut DefaultHasher) {
         self.at += 1;
         if name.is_empty() {

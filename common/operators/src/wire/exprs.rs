@@ -43,12 +43,12 @@ struct ArithmeticMessage {
 struct CastMessage {
     #[prost(message, optional, tag = "1")]
     target: Option<protobuf::Field>,
-    /// Whether the field is the output's, not made from a data type.
+    /// True if the field is the output's, not made from a data type.
     #[prost(bool, tag = "2")]
     is_explicit: bool,
     #[prost(bool, tag = "3")]
     is_try: bool,
-    /// Whether what can't be cast is null.
+    /// True if what can't be cast is null.
     #[prost(bool, tag = "4")]
     is_safe: bool,
 }
@@ -99,7 +99,7 @@ pub(crate) fn lost_of_expr(expr: &Arc<dyn PhysicalExpr>) -> Result<Option<LostEx
     Ok(None)
 }
 
-/// Whether a chain of one operator, which DataFusion encodes as a list of operands, is checked
+/// True if a chain of one operator, which DataFusion encodes as a list of operands, is checked
 /// anywhere.
 fn has_checks(top: &Arc<dyn PhysicalExpr>, operator: Operator) -> Result<bool> {
     let mut next = top;
@@ -112,7 +112,7 @@ fn has_checks(top: &Arc<dyn PhysicalExpr>, operator: Operator) -> Result<bool> {
     Ok(false)
 }
 
-/// Whether arithmetic is checked. An expression does not tell, but it is equal to one that is; small
+/// True if arithmetic is checked. An expression does not tell, but it is equal to one that is; small
 /// operands make that cheap to see.
 fn fails_on_overflow(binary: &Arc<dyn PhysicalExpr>, operator: Operator) -> Result<bool> {
     let operand: Arc<dyn PhysicalExpr> = Arc::new(Column::new("", 0));

@@ -23,10 +23,10 @@ pub(super) struct ScanMessage {
     /// The byte that ends a CSV line, unless that is a line feed.
     #[prost(uint32, optional, tag = "2")]
     terminator: Option<u32>,
-    /// Whether a JSON file is one array, not an object per line.
+    /// True if a JSON file is one array, not an object per line.
     #[prost(bool, tag = "3")]
     is_json_array: bool,
-    /// Whether a limit means the first rows of the files in their order.
+    /// True if a limit means the first rows of the files in their order.
     #[prost(bool, tag = "4")]
     keeps_order: bool,
 }
@@ -52,7 +52,7 @@ fn compression_of(scan: &FileScanConfig) -> String {
     if kind.is_compressed() { kind.get_variant().to_string() } else { String::new() }
 }
 
-/// Whether a scan reads JSON files of one array each. A source does not tell, but it refuses to
+/// True if a scan reads JSON files of one array each. A source does not tell, but it refuses to
 /// open a part of such a file; nothing is read to see that.
 ///
 /// # Errors

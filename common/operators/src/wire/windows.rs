@@ -35,7 +35,7 @@ struct WindowMessage {
     /// `IGNORE NULLS` of a window function; that of an aggregate survives.
     #[prost(bool, tag = "1")]
     ignores_nulls: bool,
-    /// Whether the rows come in the reverse of the order that was asked for.
+    /// True if the rows come in the reverse of the order that was asked for.
     #[prost(bool, tag = "2")]
     is_reversed: bool,
 }

@@ -27,7 +27,7 @@ use super::references::{self, Reference};
 use super::shape::is_simple;
 
 impl Rewriter {
-    /// Whether `query` has a row, as an expression over the rows of `input`, which gains columns.
+    /// True if `query` has a row, as an expression over the rows of `input`, which gains columns.
     pub(super) fn exists(&self, query: &LogicalPlan, input: &mut LogicalPlan) -> Result<Expr> {
         let references = references::of_plan(query)?;
         if references.is_empty() {
@@ -74,7 +74,7 @@ fn own(references: &[Reference], input: &LogicalPlan) -> Vec<Reference> {
     own.cloned().collect()
 }
 
-/// Whether a query without references has a row: a value, computed once.
+/// Returns true if a query without references has a row: a value, computed once.
 fn some_row(query: LogicalPlan) -> Result<Expr> {
     let counted = LogicalPlanBuilder::from(query)
         .limit(0, Some(1))?

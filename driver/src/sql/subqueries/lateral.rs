@@ -124,7 +124,7 @@ fn inside(right: &LogicalPlan) -> &LogicalPlan {
     }
 }
 
-/// Whether DataFusion's join on the filters of the right side has the same rows. Not so below
+/// True if DataFusion's join on the filters of the right side has the same rows. Not so below
 /// DISTINCT, which its pull-up makes distinct by the filtered columns too.
 fn is_plain_lateral(right: &LogicalPlan) -> Result<bool> {
     let query = inside(right);
@@ -144,7 +144,7 @@ fn is_row_by_row(right: &LogicalPlan) -> bool {
     }
 }
 
-/// Whether all that the subqueries of an expression look at is in this plan.
+/// Returns true if all that the subqueries of an expression look at is in this plan.
 fn looks_at(expr: &Expr, plan: &LogicalPlan) -> Result<bool> {
     let mut all = true;
     expr.apply(|expr| {

@@ -135,7 +135,7 @@ fn holds_subquery(expr: &Expr) -> Result<bool> {
     expr.exists(|expr| Ok(is_subquery(expr)))
 }
 
-/// Whether an expression of this very node is or holds a subquery.
+/// Returns true if an expression of this very node is or holds a subquery.
 fn mentions_subquery(plan: &LogicalPlan) -> Result<bool> {
     let mut found = false;
     plan.apply_expressions(|expr| {
@@ -145,7 +145,7 @@ fn mentions_subquery(plan: &LogicalPlan) -> Result<bool> {
     Ok(found)
 }
 
-/// Whether there is anything to do: most plans have no subquery.
+/// Returns true if there is anything to do: most plans have no subquery.
 fn has_subqueries(plan: &LogicalPlan) -> Result<bool> {
     plan.exists(|node| Ok(matches!(node, LogicalPlan::Subquery(_)) || mentions_subquery(node)?))
 }

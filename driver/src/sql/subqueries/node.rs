@@ -239,7 +239,7 @@ fn with_columns_below(input: LogicalPlan, keys: &[SortExpr]) -> Result<LogicalPl
     Ok(LogicalPlan::Projection(plan))
 }
 
-/// Whether DataFusion's joins are right for a subquery that is asked whether it has a row.
+/// Returns true if DataFusion's joins are right for a subquery that is asked whether it has a row.
 fn is_joinable(subquery: &Subquery, input: &LogicalPlan) -> Result<bool> {
     Ok(refers_only_to(subquery, input)? && is_simple(&subquery.subquery)?)
 }
@@ -249,7 +249,7 @@ fn refers_only_to(subquery: &Subquery, input: &LogicalPlan) -> Result<bool> {
     Ok(references.iter().all(|reference| input.schema().has_column(&reference.column)))
 }
 
-/// Whether an operand is made of columns of its rows alone.
+/// Returns true if an operand is made of columns of its rows alone.
 fn is_plain(operand: &Expr) -> Result<bool> {
     Ok(!operand.contains_outer() && !holds_subquery(operand)?)
 }

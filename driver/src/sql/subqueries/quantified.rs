@@ -65,7 +65,7 @@ pub(super) enum Reading {
     Truth,
 }
 
-/// Whether a comparison with this subquery can be null.
+/// Returns true if a comparison with this subquery can be null.
 pub(super) fn may_be_null(
     operand: &Expr,
     subquery: &Subquery,
@@ -148,7 +148,7 @@ impl Rows {
         Expr::Column(Column::from(self.plan.schema().qualified_field(0)))
     }
 
-    /// Whether some row holds this.
+    /// Returns true if some row holds this.
     fn exists(&self, condition: Expr) -> Result<Expr> {
         let builder = LogicalPlanBuilder::from(self.plan.clone());
         let always = condition == lit(true);

@@ -14,7 +14,7 @@ use super::references::{of_expr, of_plan};
 /// Aggregates that are null over no rows.
 const NULL_OVER_NOTHING: [&str; 4] = ["sum", "avg", "min", "max"];
 
-/// Whether all references are in filters below operators that keep or drop single rows: then a
+/// True if all references are in filters below operators that keep or drop single rows: then a
 /// semi, anti or mark join on the filters says the same. Not so above a join, for DataFusion's pull-up
 /// carries what it found on one side over to a `LIMIT` or an aggregate of the other; nor above a
 /// named relation, which it brings no column through; nor where a column of a projection takes the
@@ -36,7 +36,7 @@ pub(super) fn is_simple(plan: &LogicalPlan) -> Result<bool> {
     }
 }
 
-/// Whether a scalar subquery is one aggregate over rows that equal outer values, with nothing on
+/// True if a scalar subquery is one aggregate over rows that equal outer values, with nothing on
 /// top that turns null into a value: then a left join on the values says the same.
 pub(super) fn is_simple_scalar(plan: &LogicalPlan) -> Result<bool> {
     match plan {
@@ -50,7 +50,7 @@ pub(super) fn is_simple_scalar(plan: &LogicalPlan) -> Result<bool> {
     }
 }
 
-/// Whether a plan has one row at most, whatever its tables hold.
+/// Returns true if a plan has one row at most, whatever its tables hold.
 pub(super) fn has_one_row_at_most(plan: &LogicalPlan) -> bool {
     match plan {
         LogicalPlan::Projection(projection) => has_one_row_at_most(&projection.input),
@@ -92,7 +92,7 @@ fn filters_are_equalities(plan: &LogicalPlan) -> Result<bool> {
     Ok(true)
 }
 
-/// Whether no other column is called what a column is that a filter below compares with an outer
+/// True if no other column is called what a column is that a filter below compares with an outer
 /// one: the pull-up adds that column to the projection.
 fn leaves_names(projection: &Projection) -> Result<bool> {
     let mut leaves = true;
@@ -114,7 +114,7 @@ fn leaves_names(projection: &Projection) -> Result<bool> {
     Ok(leaves)
 }
 
-/// Whether this is an outer column that equals an inner one.
+/// Returns true if this is an outer column that equals an inner one.
 fn is_equality(expr: &Expr) -> Result<bool> {
     let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = expr else {
         return Ok(false);
@@ -124,7 +124,7 @@ fn is_equality(expr: &Expr) -> Result<bool> {
     Ok((plain(left) && outer(right)) || (outer(left) && plain(right)))
 }
 
-/// Whether an expression is null when all of its columns are.
+/// Returns true if an expression is null when all of its columns are.
 fn keeps_null(expr: &Expr) -> bool {
     match expr {
         Expr::Column(_) => true,
