@@ -14,7 +14,7 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
-use datafusion::common::{DFSchema, Result, ScalarValue};
+use datafusion::common::{Column, DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::{AggregateFunctionParams, ScalarFunction, WindowFunction};
 use datafusion::logical_expr::{
     Aggregate, Expr, ExprSchemable, GroupingSet, LogicalPlan, Operator, SortExpr,
@@ -35,7 +35,7 @@ impl AnalyzerRule for NormalConstants {
 
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
         plan.transform_up_with_subqueries(|node| {
-            let schema = input_schema(&node)?;
+            let input = Input::of(&node)?;
             map_named(node, |expr| {
                 expr.transform_up(|expr| match &expr {
                     // Only these are looked into: others may be as deep as the query is long.
@@ -43,7 +43,7 @@ impl AnalyzerRule for NormalConstants {
                     Expr::BinaryExpr(_) | Expr::Between(_) | Expr::InList(_)
                         if !expr.any_column_refs() && !expr.contains_outer() =>
                     {
-                        compare(expr, &schema)
+                        compare(expr, &input)
                     }
                     _ => Ok(Transformed::no(expr)),
                 })
@@ -87,12 +87,12 @@ const COMPARING_AGGREGATES: [&str; 8] = [
 const COMPARING_FUNCTIONS: [&str; 3] = ["nullif", "greatest", "least"];
 
 fn rewrite_node(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
-    let schema = input_schema(&node)?;
-    let compared = map_named(node, |expr| expr.transform_up(|expr| compare(expr, &schema)))?;
+    let input = Input::of(&node)?;
+    let compared = map_named(node, |expr| expr.transform_up(|expr| compare(expr, &input)))?;
     compared.transform_data(|node| match node {
-        LogicalPlan::Aggregate(aggregate) => rewrite_groups(aggregate),
+        LogicalPlan::Aggregate(aggregate) => rewrite_groups(aggregate, &input),
         LogicalPlan::Join(mut join) => {
-            let (left, right) = (Arc::clone(join.left.schema()), Arc::clone(join.right.schema()));
+            let (left, right) = (Input::from(&*join.left), Input::from(&*join.right));
             let mut is_new = false;
             for (left_key, right_key) in &mut join.on {
                 is_new |= make_normal(left_key, &left) | make_normal(right_key, &right);
@@ -100,7 +100,7 @@ fn rewrite_node(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
             Ok(Transformed::new_transformed(LogicalPlan::Join(join), is_new))
         }
         LogicalPlan::Sort(mut sort) => {
-            let is_new = make_sorts_normal(&mut sort.expr, &schema);
+            let is_new = make_sorts_normal(&mut sort.expr, &input);
             Ok(Transformed::new_transformed(LogicalPlan::Sort(sort), is_new))
         }
         other => Ok(Transformed::no(other)),
@@ -108,19 +108,18 @@ fn rewrite_node(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
 }
 
 /// Groups, also those of grouping sets, keep the names by which the nodes above call them.
-fn rewrite_groups(mut aggregate: Aggregate) -> Result<Transformed<LogicalPlan>> {
-    let schema = Arc::clone(aggregate.input.schema());
+fn rewrite_groups(mut aggregate: Aggregate, input: &Input) -> Result<Transformed<LogicalPlan>> {
     let mut is_new = false;
     for group in &mut aggregate.group_expr {
         match group {
             Expr::GroupingSet(GroupingSet::Rollup(groups) | GroupingSet::Cube(groups)) => {
-                groups.iter_mut().for_each(|group| is_new |= make_group_normal(group, &schema));
+                groups.iter_mut().for_each(|group| is_new |= make_group_normal(group, input));
             }
             Expr::GroupingSet(GroupingSet::GroupingSets(sets)) => {
                 let groups = sets.iter_mut().flatten();
-                groups.for_each(|group| is_new |= make_group_normal(group, &schema));
+                groups.for_each(|group| is_new |= make_group_normal(group, input));
             }
-            group => is_new |= make_group_normal(group, &schema),
+            group => is_new |= make_group_normal(group, input),
         }
     }
     if !is_new {
@@ -131,9 +130,9 @@ fn rewrite_groups(mut aggregate: Aggregate) -> Result<Transformed<LogicalPlan>> 
     Ok(Transformed::yes(node))
 }
 
-fn make_group_normal(group: &mut Expr, schema: &DFSchema) -> bool {
+fn make_group_normal(group: &mut Expr, input: &Input) -> bool {
     let (relation, name) = group.qualified_name();
-    let is_new = make_normal(group, schema);
+    let is_new = make_normal(group, input);
     if is_new {
         *group = std::mem::take(group).alias_qualified(relation, name);
     }
@@ -141,8 +140,8 @@ fn make_group_normal(group: &mut Expr, schema: &DFSchema) -> bool {
 }
 
 /// Makes the floats normal that an expression compares.
-fn compare(mut expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
-    let normal = |expr: &mut Expr| make_normal(expr, schema);
+fn compare(mut expr: Expr, input: &Input) -> Result<Transformed<Expr>> {
+    let normal = |expr: &mut Expr| make_normal(expr, input);
     let is_new = match &mut expr {
         Expr::BinaryExpr(binary) if compares(binary.op) => {
             normal(&mut binary.left) | normal(&mut binary.right)
@@ -150,7 +149,7 @@ fn compare(mut expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         Expr::Between(between) => {
             normal(&mut between.expr) | normal(&mut between.low) | normal(&mut between.high)
         }
-        Expr::InList(list) => make_all_normal(&mut list.list, schema) | normal(&mut list.expr),
+        Expr::InList(list) => make_all_normal(&mut list.list, input) | normal(&mut list.expr),
         Expr::Case(case) => match &mut case.expr {
             Some(base) => {
                 let whens = case.when_then_expr.iter_mut().map(|(when, _)| normal(when));
@@ -159,14 +158,14 @@ fn compare(mut expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
             None => false,
         },
         Expr::ScalarFunction(call) if COMPARING_FUNCTIONS.contains(&call.name()) => {
-            make_all_normal(&mut call.args, schema)
+            make_all_normal(&mut call.args, input)
         }
         Expr::AggregateFunction(call) => {
             let name = call.func.name();
             let compares = COMPARING_AGGREGATES.contains(&name) || call.params.distinct;
-            compare_in_aggregate(&mut call.params, compares, schema)
+            compare_in_aggregate(&mut call.params, compares, input)
         }
-        Expr::WindowFunction(call) => compare_in_window(call, schema),
+        Expr::WindowFunction(call) => compare_in_window(call, input),
         _ => false,
     };
     Ok(Transformed::new_transformed(expr, is_new))
@@ -189,33 +188,32 @@ fn compares(operator: Operator) -> bool {
 fn compare_in_aggregate(
     params: &mut AggregateFunctionParams,
     compares: bool,
-    schema: &DFSchema,
+    input: &Input,
 ) -> bool {
-    let arguments = compares && make_all_normal(&mut params.args, schema);
-    make_sorts_normal(&mut params.order_by, schema) | arguments
+    let arguments = compares && make_all_normal(&mut params.args, input);
+    make_sorts_normal(&mut params.order_by, input) | arguments
 }
 
-fn compare_in_window(call: &mut WindowFunction, schema: &DFSchema) -> bool {
+fn compare_in_window(call: &mut WindowFunction, input: &Input) -> bool {
     let compares = COMPARING_AGGREGATES.contains(&call.fun.name()) || call.params.distinct;
-    let arguments = compares && make_all_normal(&mut call.params.args, schema);
-    make_all_normal(&mut call.params.partition_by, schema)
-        | make_sorts_normal(&mut call.params.order_by, schema)
+    let arguments = compares && make_all_normal(&mut call.params.args, input);
+    make_all_normal(&mut call.params.partition_by, input)
+        | make_sorts_normal(&mut call.params.order_by, input)
         | arguments
 }
 
-fn make_all_normal(exprs: &mut [Expr], schema: &DFSchema) -> bool {
-    exprs.iter_mut().fold(false, |any, expr| any | make_normal(expr, schema))
+fn make_all_normal(exprs: &mut [Expr], input: &Input) -> bool {
+    exprs.iter_mut().fold(false, |any, expr| any | make_normal(expr, input))
 }
 
-fn make_sorts_normal(sorts: &mut [SortExpr], schema: &DFSchema) -> bool {
-    sorts.iter_mut().fold(false, |any, sort| any | make_normal(&mut sort.expr, schema))
+fn make_sorts_normal(sorts: &mut [SortExpr], input: &Input) -> bool {
+    sorts.iter_mut().fold(false, |any, sort| any | make_normal(&mut sort.expr, input))
 }
 
-/// Makes a float normal, unless it is; whether it was not.
-fn make_normal(expr: &mut Expr, schema: &DFSchema) -> bool {
-    let type_of = |expr: &Expr| expr.get_type(schema).ok();
-    let is_float = type_of(expr).is_some_and(|data_type| normal_float::is_float(&data_type));
-    if !is_float || is_normal(expr, &type_of) {
+/// Makes a float normal, unless it is. Returns true if it was not.
+fn make_normal(expr: &mut Expr, input: &Input) -> bool {
+    let is_float = input.type_of(expr).is_some_and(|of| normal_float::is_float(&of));
+    if !is_float || input.is_normal(expr) {
         return false;
     }
     let function = normal_float::function();
@@ -224,16 +222,59 @@ fn make_normal(expr: &mut Expr, schema: &DFSchema) -> bool {
     true
 }
 
-fn is_normal(expr: &Expr, type_of: &dyn Fn(&Expr) -> Option<DataType>) -> bool {
+/// The input of a node, as its expressions see it.
+struct Input {
+    schema: DFSchema,
+    /// Columns that a projection below makes normal: common subexpressions are moved there, and the
+    /// optimizer runs this rule again.
+    normal: Vec<Column>,
+}
+
+impl From<&LogicalPlan> for Input {
+    fn from(below: &LogicalPlan) -> Self {
+        Self { schema: below.schema().as_ref().clone(), normal: normal_columns(below) }
+    }
+}
+
+impl Input {
+    /// The inputs of a node, together.
+    fn of(node: &LogicalPlan) -> Result<Self> {
+        let normal = node.inputs().into_iter().flat_map(normal_columns).collect();
+        Ok(Self { schema: input_schema(node)?, normal })
+    }
+
+    fn type_of(&self, expr: &Expr) -> Option<DataType> {
+        expr.get_type(&self.schema).ok()
+    }
+
+    fn is_normal(&self, expr: &Expr) -> bool {
+        match expr {
+            Expr::ScalarFunction(_) => is_call(expr),
+            Expr::Alias(alias) => self.is_normal(&alias.expr),
+            Expr::Column(column) => self.normal.contains(column),
+            // What comes of an integer or a decimal has one zero and no NaN.
+            Expr::Cast(cast) => self
+                .type_of(&cast.expr)
+                .is_some_and(|data_type| data_type.is_integer() || data_type.is_decimal()),
+            Expr::Literal(value, _) => is_normal_constant(value),
+            _ => false,
+        }
+    }
+}
+
+fn is_call(expr: &Expr) -> bool {
     match expr {
+        Expr::Alias(alias) => is_call(&alias.expr),
         Expr::ScalarFunction(call) => normal_float::is_normal_float(&call.func),
-        Expr::Alias(alias) => is_normal(&alias.expr, type_of),
-        // What comes of an integer or a decimal has one zero and no NaN.
-        Expr::Cast(cast) => type_of(&cast.expr)
-            .is_some_and(|data_type| data_type.is_integer() || data_type.is_decimal()),
-        Expr::Literal(value, _) => is_normal_constant(value),
         _ => false,
     }
+}
+
+/// Columns of a projection that are calls of `normal_float`.
+fn normal_columns(plan: &LogicalPlan) -> Vec<Column> {
+    let LogicalPlan::Projection(projection) = plan else { return Vec::new() };
+    let columns = projection.schema.columns().into_iter().zip(&projection.expr);
+    columns.filter(|(_, expr)| is_call(expr)).map(|(column, _)| column).collect()
 }
 
 fn is_normal_constant(value: &ScalarValue) -> bool {

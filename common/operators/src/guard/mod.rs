@@ -13,7 +13,7 @@
 //! 2. Names, schemas, partitionings and orders of all operators.
 //! 3. Leaves that scan, field by field ([`scan`]): what they scan is not part of the program, and a
 //!    text of thousands of files would cost more than all the rest. So are the fields of hash joins
-//!    that their hand-written text leaves out. A test fails when one of these types changes.
+//!    that their hand-written text leaves out. A test fails when a type that scans gets another field.
 //! 4. Functions travel by name; that executors mean the same is seen as they are encoded
 //!    ([`crate::wire::functions`]).
 //!
