@@ -94,6 +94,8 @@ fn of_query(query: &Query, found: &mut Features) {
     }
     if !query.order.is_empty() {
         add("order");
+        let is_total = query.order.len() == query.types().len();
+        (!is_total).then(|| add("order:some-columns"));
     }
     query.limit.iter().for_each(|_| add("limit"));
     query.offset.iter().for_each(|_| add("offset"));

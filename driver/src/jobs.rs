@@ -15,6 +15,7 @@ use datafusion::prelude::SessionConfig;
 use gnist_common::bytes::ByteSize;
 use gnist_common::error::Failure;
 use gnist_operators::contexts::Contexts;
+use gnist_operators::functions::unordered::windows_without_orders;
 use gnist_operators::guard::Guard;
 use gnist_operators::wire::filtered::filters_as_arguments;
 use tokio::sync::mpsc;
@@ -63,6 +64,7 @@ impl Jobs {
             Some(_) => Cow::Borrowed(query),
             None => filters_as_arguments(query)?,
         };
+        let query = windows_without_orders(&query)?;
         let plan = planner.create_physical_plan(&query, session).await?;
         if self.in_process.is_none() {
             refuse_unknown(&query, &plan)?;

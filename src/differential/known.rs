@@ -42,6 +42,7 @@ const KNOWN: &[Known] = &[
         kind: "NaN has two places and -0.0 is less than 0.0",
         features: &["value:nan", "value:-0.0"],
     },
+    Known { kind: "a window's values are taken for ordered", features: &["order:some-columns"] },
     Known { kind: "infinity stays in a sliding sum", features: &["value:infinity"] },
     Known {
         kind: "a record with line feeds is cut",

@@ -25,6 +25,7 @@ use datafusion_proto::protobuf::physical_plan_node::PhysicalPlanType;
 use prost::Message;
 
 use crate::canonical;
+use crate::functions::unordered;
 use crate::leaves::LeafMessage;
 use crate::random::{self, TaskRandom};
 use crate::reader::{StageReaderExec, StageReaderMessage};
@@ -178,12 +179,15 @@ impl PhysicalExtensionCodec for GnistCodec {
     }
 
     fn try_encode_udaf(&self, function: &AggregateUDF, buf: &mut Vec<u8>) -> Result<()> {
-        let mark = match filtered::of(function) {
-            Some(filtered) => {
-                functions::mark_of_aggregate(&self.functions, filtered.inner())?;
-                filtered::MARK
-            }
-            None => functions::mark_of_aggregate(&self.functions, function)?,
+        let known = &self.functions;
+        let mark = if let Some(filtered) = filtered::of(function) {
+            functions::check_aggregate(known, filtered.inner())?;
+            filtered::MARK
+        } else if let Some(replaced) = unordered::replaced(function) {
+            functions::check_aggregate(known, replaced)?;
+            unordered::MARK
+        } else {
+            functions::mark_of_aggregate(known, function)?
         };
         buf.extend_from_slice(mark);
         Ok(())
@@ -192,6 +196,7 @@ impl PhysicalExtensionCodec for GnistCodec {
     fn try_decode_udaf(&self, name: &str, buf: &[u8]) -> Result<Arc<AggregateUDF>> {
         match (self.functions.aggregate_functions().get(name), buf) {
             (Some(inner), filtered::MARK) => Ok(filtered::filtered(Arc::clone(inner))),
+            (Some(inner), unordered::MARK) => Ok(unordered::unordered(Arc::clone(inner))),
             (Some(inner), functions::IN_ORDER) => functions::in_order(inner),
             _ => Err(functions::unknown(name)),
         }

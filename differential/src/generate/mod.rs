@@ -73,7 +73,7 @@ impl<'a> Generator<'a> {
         }
     }
 
-    /// Adds a total order and, perhaps, a limit. Lists have no order here.
+    /// Adds an order and, if it is total, perhaps a limit. Lists have no order here.
     fn ordered(&mut self, mut query: Query) -> Query {
         if query.types().iter().any(|of| of.kind() == Kind::List) {
             return query;
@@ -82,8 +82,18 @@ impl<'a> Generator<'a> {
         if self.dice.percent(30) {
             columns.reverse();
         }
+        // Some columns order the rows, but not all of them: a plan may know such an order already.
+        let is_total = self.dice.percent(75);
+        if !is_total {
+            let first = self.dice.below(columns.len());
+            columns.rotate_left(first);
+            columns.truncate(1 + self.dice.below(2));
+        }
         let directed = |column| OrderColumn { column, direction: self.direction() };
         query.order = columns.into_iter().map(directed).collect();
+        if !is_total {
+            return query;
+        }
         if self.dice.percent(55) {
             query.limit = Some(self.dice.below(25) as u64);
         }

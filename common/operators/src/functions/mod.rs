@@ -15,6 +15,7 @@
 //! date_trunc   date_trunc of every date there is
 //! overflow     the error
 //! settings     `SET sql.ansi`
+//! unordered    window aggregates that claim no order of their values
 //! ```
 
 pub mod arithmetic;
@@ -28,6 +29,7 @@ pub mod settings;
 mod sliding;
 pub mod sum;
 mod total;
+pub mod unordered;
 
 #[cfg(test)]
 mod tests;

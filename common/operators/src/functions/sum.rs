@@ -18,8 +18,8 @@ use datafusion::logical_expr::expr::{AggregateFunctionParams, WindowFunctionPara
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::utils::{AggregateOrderSensitivity, format_state_name};
 use datafusion::logical_expr::{
-    Accumulator, AggregateUDF, AggregateUDFImpl, GroupsAccumulator, ReversedUDAF, SetMonotonicity,
-    Signature, udaf_default_schema_name, udaf_default_window_function_schema_name,
+    Accumulator, AggregateUDF, AggregateUDFImpl, GroupsAccumulator, ReversedUDAF, Signature,
+    udaf_default_schema_name, udaf_default_window_function_schema_name,
 };
 
 use super::sliding::SlidingSum;
@@ -198,12 +198,5 @@ impl AggregateUDFImpl for CheckedSum {
 
     fn order_sensitivity(&self) -> AggregateOrderSensitivity {
         AggregateOrderSensitivity::Insensitive
-    }
-
-    fn set_monotonicity(&self, data_type: &DataType) -> SetMonotonicity {
-        match self.on_overflow {
-            OnOverflow::Fail => self.inner.set_monotonicity(data_type),
-            OnOverflow::Null | OnOverflow::Wrap => SetMonotonicity::NotMonotonic,
-        }
     }
 }

@@ -19,10 +19,10 @@ pub(crate) const IN_ORDER: &[u8] = b"in order";
 
 /// The mark of an aggregate; empty for one that is as executors know it.
 pub(crate) fn mark_of_aggregate(
-    known: &TaskContext,
+    context: &TaskContext,
     function: &AggregateUDF,
 ) -> Result<&'static [u8]> {
-    let known = known.aggregate_functions().get(function.name());
+    let known = context.aggregate_functions().get(function.name());
     let with_order = |in_order| function.clone().with_beneficial_ordering(in_order).ok().flatten();
     if let Some(known) = known
         && with_order(true).as_ref() == Some(function)
@@ -30,8 +30,13 @@ pub(crate) fn mark_of_aggregate(
     {
         return Ok(IN_ORDER);
     }
-    check(function.name(), known.map(Arc::as_ref), function)?;
+    check_aggregate(context, function)?;
     Ok(b"")
+}
+
+pub(crate) fn check_aggregate(known: &TaskContext, function: &AggregateUDF) -> Result<()> {
+    let name = function.name();
+    check(name, known.aggregate_functions().get(name).map(Arc::as_ref), function)
 }
 
 /// The aggregate over rows in the order it wants.

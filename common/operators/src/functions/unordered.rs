@@ -1,0 +1,252 @@
+//! Window aggregates that claim no order of their values.
+//!
+//! DataFusion takes the order of a window's values from how its aggregate behaves over growing sets
+//! ([`SetMonotonicity`]): a running maximum grows, so a sort by it is left out. It forgets that
+//! the first frames may be empty, hence null, that nulls may stand first, and that a sliding
+//! minimum follows an order of its argument only if the frame ends at the current row, and rows came
+//! out in the wrong order. Before a plan is made, every window aggregate that claims to be monotonic
+//! is replaced by one that doesn't ([`windows_without_orders`]). It costs a sort where the claim
+//! was right.
+//!
+//! Rejected: aggregates of our own by the names of DataFusion's, which its optimizer no longer
+//! knows as `min` and `max`.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{DataType, FieldRef};
+use datafusion::common::Result;
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::logical_expr::expr::{
+    AggregateFunction, AggregateFunctionParams, WindowFunctionParams,
+};
+use datafusion::logical_expr::function::{
+    AccumulatorArgs, AggregateFunctionSimplification, StateFieldsArgs,
+};
+use datafusion::logical_expr::utils::AggregateOrderSensitivity;
+use datafusion::logical_expr::{
+    Accumulator, AggregateUDF, AggregateUDFImpl, Documentation, Expr, GroupsAccumulator,
+    LogicalPlan, Operator, ReversedUDAF, SetMonotonicity, Signature, StatisticsArgs, Window,
+    WindowFunctionDefinition,
+};
+use datafusion::scalar::ScalarValue;
+
+/// The mark of such an aggregate on the wire, beside its name.
+pub(crate) const MARK: &[u8] = b"unordered";
+
+/// The query with window aggregates that claim no order.
+///
+/// # Errors
+/// Those of DataFusion's traversal.
+pub fn windows_without_orders(query: &LogicalPlan) -> Result<Cow<'_, LogicalPlan>> {
+    let mut is_there = false;
+    query.apply_with_subqueries(|plan| {
+        is_there |= matches!(plan, LogicalPlan::Window(window) if claims_an_order(window));
+        Ok(if is_there { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    if !is_there {
+        return Ok(Cow::Borrowed(query));
+    }
+    let query = query
+        .clone()
+        .transform_up_with_subqueries(|plan| match plan {
+            LogicalPlan::Window(window) if claims_an_order(&window) => {
+                Ok(Transformed::yes(LogicalPlan::Window(without_orders(window)?)))
+            }
+            plan => Ok(Transformed::no(plan)),
+        })
+        .data()?;
+    Ok(Cow::Owned(query))
+}
+
+/// The calls of a window, each with the type of its values.
+fn calls(window: &Window) -> impl Iterator<Item = (&Expr, &DataType)> {
+    let fields = &window.schema.fields()[window.input.schema().fields().len()..];
+    window.window_expr.iter().zip(fields.iter().map(|field| field.data_type()))
+}
+
+fn claims_an_order(window: &Window) -> bool {
+    calls(window).any(|(call, data_type)| {
+        let claims = call.exists(|part| Ok(monotonic(part, data_type).is_some()));
+        claims.is_ok_and(|claims| claims)
+    })
+}
+
+/// The aggregate of a window that claims to be monotonic.
+fn monotonic<'a>(call: &'a Expr, data_type: &DataType) -> Option<&'a Arc<AggregateUDF>> {
+    let Expr::WindowFunction(call) = call else { return None };
+    let WindowFunctionDefinition::AggregateUDF(aggregate) = &call.fun else { return None };
+    let claim = aggregate.inner().set_monotonicity(data_type);
+    (claim != SetMonotonicity::NotMonotonic).then_some(aggregate)
+}
+
+fn without_orders(window: Window) -> Result<Window> {
+    let types: Vec<_> = calls(&window).map(|(_, data_type)| data_type.clone()).collect();
+    let Window { input, window_expr, schema } = window;
+    let calls = window_expr.into_iter().zip(types).map(|(call, data_type)| {
+        let replaced = call.transform_down(|part| {
+            let aggregate = monotonic(&part, &data_type).cloned();
+            Ok(match (part, aggregate) {
+                (Expr::WindowFunction(mut call), Some(aggregate)) => {
+                    call.fun = WindowFunctionDefinition::AggregateUDF(unordered(aggregate));
+                    Transformed::yes(Expr::WindowFunction(call))
+                }
+                (part, _) => Transformed::no(part),
+            })
+        });
+        replaced.data()
+    });
+    Window::try_new_with_schema(calls.collect::<Result<_>>()?, input, schema)
+}
+
+/// The aggregate without a claim of an order.
+pub(crate) fn unordered(inner: Arc<AggregateUDF>) -> Arc<AggregateUDF> {
+    Arc::new(AggregateUDF::from(Unordered { inner }))
+}
+
+/// The aggregate that was replaced, if the function replaces one.
+pub(crate) fn replaced(function: &AggregateUDF) -> Option<&AggregateUDF> {
+    function.inner().downcast_ref::<Unordered>().map(|unordered| &*unordered.inner)
+}
+
+/// An aggregate of a window, as another but for its claim.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Unordered {
+    inner: Arc<AggregateUDF>,
+}
+
+#[warn(clippy::missing_trait_methods)]
+impl AggregateUDFImpl for Unordered {
+    fn set_monotonicity(&self, _: &DataType) -> SetMonotonicity {
+        SetMonotonicity::NotMonotonic
+    }
+
+    fn reverse_expr(&self) -> ReversedUDAF {
+        match self.inner.reverse_udf() {
+            ReversedUDAF::Reversed(reverse) => ReversedUDAF::Reversed(unordered(reverse)),
+            other => other,
+        }
+    }
+
+    fn with_beneficial_ordering(
+        self: Arc<Self>,
+        is_ordered: bool,
+    ) -> Result<Option<Arc<dyn AggregateUDFImpl>>> {
+        let inner = (*self.inner).clone().with_beneficial_ordering(is_ordered)?;
+        Ok(inner.map(|inner| Arc::clone(unordered(Arc::new(inner)).inner())))
+    }
+
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn aliases(&self) -> &[String] {
+        self.inner.aliases()
+    }
+
+    fn schema_name(&self, params: &AggregateFunctionParams) -> Result<String> {
+        self.inner.schema_name(params)
+    }
+
+    fn human_display(&self, params: &AggregateFunctionParams) -> Result<String> {
+        self.inner.human_display(params)
+    }
+
+    fn window_function_schema_name(&self, params: &WindowFunctionParams) -> Result<String> {
+        self.inner.window_function_schema_name(params)
+    }
+
+    fn display_name(&self, params: &AggregateFunctionParams) -> Result<String> {
+        self.inner.display_name(params)
+    }
+
+    fn window_function_display_name(&self, params: &WindowFunctionParams) -> Result<String> {
+        self.inner.window_function_display_name(params)
+    }
+
+    fn signature(&self) -> &Signature {
+        self.inner.signature()
+    }
+
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        self.inner.return_type(types)
+    }
+
+    fn return_field(&self, fields: &[FieldRef]) -> Result<FieldRef> {
+        self.inner.return_field(fields)
+    }
+
+    fn is_nullable(&self) -> bool {
+        self.inner.is_nullable()
+    }
+
+    fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+        self.inner.accumulator(args)
+    }
+
+    fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
+        self.inner.state_fields(args)
+    }
+
+    fn groups_accumulator_supported(&self, args: AccumulatorArgs) -> bool {
+        self.inner.groups_accumulator_supported(args)
+    }
+
+    fn create_groups_accumulator(
+        &self,
+        args: AccumulatorArgs,
+    ) -> Result<Box<dyn GroupsAccumulator>> {
+        self.inner.create_groups_accumulator(args)
+    }
+
+    fn create_sliding_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+        self.inner.create_sliding_accumulator(args)
+    }
+
+    fn order_sensitivity(&self) -> AggregateOrderSensitivity {
+        self.inner.order_sensitivity()
+    }
+
+    fn simplify(&self) -> Option<AggregateFunctionSimplification> {
+        self.inner.simplify()
+    }
+
+    fn simplify_expr_op_literal(
+        &self,
+        call: &AggregateFunction,
+        argument: &Expr,
+        operator: Operator,
+        literal: &Expr,
+        argument_is_left: bool,
+    ) -> Result<Option<Expr>> {
+        self.inner.simplify_expr_op_literal(call, argument, operator, literal, argument_is_left)
+    }
+
+    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
+        self.inner.coerce_types(types)
+    }
+
+    fn is_descending(&self) -> Option<bool> {
+        self.inner.is_descending()
+    }
+
+    fn value_from_stats(&self, statistics: &StatisticsArgs) -> Option<ScalarValue> {
+        self.inner.value_from_stats(statistics)
+    }
+
+    fn default_value(&self, data_type: &DataType) -> Result<ScalarValue> {
+        self.inner.default_value(data_type)
+    }
+
+    fn supports_null_handling_clause(&self) -> bool {
+        self.inner.supports_null_handling_clause()
+    }
+
+    fn supports_within_group_clause(&self) -> bool {
+        self.inner.supports_within_group_clause()
+    }
+
+    fn documentation(&self) -> Option<&Documentation> {
+        self.inner.documentation()
+    }
+}
