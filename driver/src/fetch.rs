@@ -111,3 +111,6 @@ fn transient(status: &Status) -> Failure {
 fn damaged(error: &BlockError) -> Failure {
     Failure::new(ErrorKind::Transient, format!("it came damaged: {error}"))
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -10,6 +10,7 @@ use datafusion::object_store;
 use gnist_common::error::{ErrorKind, Failure};
 use gnist_common::task::AttemptEnd;
 
+use crate::dumps::without_dumps;
 use crate::exchange::FetchError;
 
 /// How an attempt ended whose plan failed with this error.
@@ -101,11 +102,12 @@ fn kind_of_store(error: &object_store::Error) -> ErrorKind {
     }
 }
 
-/// The root cause for people: DataFusion's context lines and class prefixes say nothing to them.
+/// The root cause for people: DataFusion's context lines, class prefixes and dumps say nothing to
+/// them.
 fn message_of(error: &DataFusionError) -> String {
     let root = error.find_root();
     let text = root.message().into_owned();
-    if text.is_empty() { root.to_string() } else { text }
+    without_dumps(&if text.is_empty() { root.to_string() } else { text })
 }
 
 /// The first error of this type on the chain of causes. `Arc`-shared and external errors are

@@ -27,6 +27,7 @@
 //! tree        rebuilding plans node by node
 //! functions   functions of Gnist's own, known to driver and executors by name
 //! debug_text  texts of plans, bounded
+//! dumps       messages without dumps of plans
 //! failure     DataFusion's errors as Gnist's closed kinds
 //! ```
 
@@ -40,6 +41,7 @@ pub mod codec;
 pub mod contexts;
 mod debug_text;
 pub mod decoder;
+mod dumps;
 pub mod encoder;
 pub mod exchange;
 pub mod failure;

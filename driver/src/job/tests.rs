@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use datafusion::arrow::array::{ArrayRef, AsArray as _, Int64Array, RecordBatch};
+use datafusion::arrow::datatypes::Int64Type;
 use gnist_common::bytes::ByteSize;
 use gnist_common::error::{ErrorKind, Failure};
 use gnist_common::graph::{ContentHash, StageOutput};
@@ -15,6 +16,7 @@ use gnist_operators::block::{BlockCodec, encode_block};
 use gnist_proto::link::{ContentSink, DriverLink};
 use tokio::sync::mpsc;
 
+use crate::fetch::tests::Worker;
 use crate::session::{Session, SessionParts};
 
 struct Sink;
@@ -184,4 +186,29 @@ async fn a_job_that_an_error_in_the_driver_ends_is_cancelled() {
         _ => None,
     };
     assert_eq!(manager.hear(is_cancelled).await, value.job);
+}
+
+/// The worker answers none before the last of them is asked for.
+#[tokio::test]
+async fn partitions_are_fetched_several_at_a_time_over_one_connection() {
+    const PARTITIONS: u32 = 6;
+    let worker = Worker::start(PARTITIONS as usize).await;
+    let (session, mut manager) = session().await;
+    let mut rows = session.sql(QUERY).await.expect("a plan");
+    let stage = manager.result_stage().await;
+    for task in 0..PARTITIONS {
+        let address = worker.address.clone();
+        let location = ResultLocation::Worker { worker: WorkerId(1), address, bytes: 100 };
+        let attempt = stage.task(task).attempt(0);
+        manager.tell(ManagerToDriver::ResultReady { attempt, location, rows: 1 }).await;
+    }
+    manager.end(stage.job, Ok(())).await;
+    let batches = rows.collect().await.expect("every partition");
+    let mut numbers: Vec<i64> = batches
+        .iter()
+        .flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values().to_vec())
+        .collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, (0..i64::from(PARTITIONS)).collect::<Vec<_>>());
+    assert_eq!(worker.connections(), 1);
 }

@@ -12,7 +12,9 @@
 //! [`optimizer_rules`], and each rewrite of the text in one line of `rewrites.rs`. Without the line
 //! there is no rule.
 
+mod arrays;
 mod chains;
+mod clauses;
 mod copies;
 mod dialect;
 mod grouping;

@@ -11,11 +11,12 @@ use datafusion::sql::sqlparser::ast::{
     Expr, Query, Select, SetExpr, TableFactor, VisitMut as _, VisitorMut,
 };
 
+use super::clauses::{self, Refused};
 use super::parse::{DEPTH_MAX, too_deep};
-use super::{chains, grouping, key_names, keys, names, rows, tables};
+use super::{arrays, chains, grouping, key_names, keys, names, rows, tables};
 
 /// Rewrites of an expression.
-const EXPRESSIONS: [fn(&mut Expr); 1] = [rows::row_in_subquery];
+const EXPRESSIONS: [fn(&mut Expr); 2] = [rows::row_in_subquery, arrays::as_call];
 
 /// Rewrites of a query of one `SELECT`, `ORDER BY` included.
 const QUERIES: [fn(&mut Query); 2] =
@@ -35,8 +36,10 @@ pub(super) fn rewrite(statement: &mut Statement) -> Result<()> {
             if let ControlFlow::Break(what) = statement.visit(&mut Balance::default()) {
                 return too_deep(what);
             }
-            let _ = statement.visit(&mut Rewriter);
-            Ok(())
+            match statement.visit(&mut Rewriter) {
+                ControlFlow::Break(refused) => refused.fail(),
+                ControlFlow::Continue(()) => Ok(()),
+            }
         }
         Statement::Explain(explain) => rewrite(&mut explain.statement),
         Statement::CopyTo(_) | Statement::CreateExternalTable(_) | Statement::Reset(_) => Ok(()),
@@ -101,28 +104,31 @@ impl VisitorMut for Balance {
     }
 }
 
-/// Applies the rewrites of this file.
+/// Applies the rewrites of this file, and breaks off at a clause that is refused.
 struct Rewriter;
 
 impl VisitorMut for Rewriter {
-    type Break = ();
+    type Break = Refused;
 
-    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Refused> {
+        clauses::of_query(query)?;
         QUERIES.iter().for_each(|rewrite| rewrite(query));
         ControlFlow::Continue(())
     }
 
-    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Refused> {
+        clauses::of_select(select)?;
         SELECTS.iter().for_each(|rewrite| rewrite(select));
         ControlFlow::Continue(())
     }
 
-    fn pre_visit_table_factor(&mut self, table: &mut TableFactor) -> ControlFlow<()> {
+    fn pre_visit_table_factor(&mut self, table: &mut TableFactor) -> ControlFlow<Refused> {
+        clauses::of_table(table)?;
         TABLES.iter().for_each(|rewrite| rewrite(table));
         ControlFlow::Continue(())
     }
 
-    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Refused> {
         EXPRESSIONS.iter().for_each(|rewrite| rewrite(expr));
         ControlFlow::Continue(())
     }

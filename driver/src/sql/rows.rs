@@ -4,8 +4,8 @@
 //! `a = x AND b = y` in three values. So the comparison is that of one value with the subquery:
 //!
 //! ```text
-//! CASE WHEN EXISTS (q WHERE a = c0 AND b = c1)             THEN TRUE
-//!      WHEN EXISTS (q WHERE (a = c0 AND b = c1) IS NULL)   THEN NULL
+//! CASE WHEN EXISTS (q WHERE a = v0 AND b = v1)             THEN TRUE
+//!      WHEN EXISTS (q WHERE (a = v0 AND b = v1) IS NULL)   THEN NULL
 //!      ELSE FALSE END
 //! ```
 
@@ -49,8 +49,9 @@ pub(super) fn row_in_subquery(expr: &mut Expr) {
     };
 }
 
+/// A name that no column of a domain has ([`super::subqueries`]).
 fn column(at: usize) -> Ident {
-    Ident::new(format!("__c{at}"))
+    Ident::new(format!("__v{at}"))
 }
 
 /// The expression, with one-row subqueries and conditions that are always true.
