@@ -1,16 +1,17 @@
 //! What a job costs that does almost nothing, from SQL text to rows in the driver, planned anew
-//! each time; and the whole process of `select 1`.
+//! each time; the comparison of a plan with its program; and the whole process of `select 1`.
 
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Instant;
 
 use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use datafusion::common::DataFusionError;
 use gnist_common::error::ErrorKind;
 
-use super::RunArgs;
 use super::report::{QueryReport, Report};
 use super::run::{finish, in_session, repeated};
+use super::{RunArgs, guard};
 use crate::cli::{CliError, Engine, Exit, Settings, print_line};
 
 /// Runs that don't count, and runs that do.
@@ -37,6 +38,7 @@ async fn measure(
     for (name, sql) in JOBS {
         queries.push(repeated(&engine, name, sql, RUNS).await);
     }
+    queries.extend(guard::measure().await.map_err(failed)?);
     queries.push(select_1());
     for query in &queries {
         print_line(&line(query))?;
@@ -51,9 +53,11 @@ fn register_one_row(engine: &Engine) -> Result<(), CliError> {
     let registered = RecordBatch::try_from_iter([("k", column)])
         .map_err(Into::into)
         .and_then(|batch| engine.context().register_batch("t", batch));
-    registered.map(drop).map_err(|error| {
-        CliError::failed(ErrorKind::Internal, format!("can't register a table: {error}"))
-    })
+    registered.map(drop).map_err(failed)
+}
+
+fn failed(error: DataFusionError) -> CliError {
+    CliError::failed(ErrorKind::Internal, format!("can't prepare the benchmark: {error}"))
 }
 
 /// `gnist sql -e 'select 1'` from its start to its end.
@@ -89,7 +93,7 @@ fn select_1() -> QueryReport {
 
 fn line(query: &QueryReport) -> String {
     match (query.ms, query.p99_ms, &query.error) {
-        (Some(ms), Some(p99), None) => format!("{:<16}{ms:>12.2}{p99:>12.2}", query.name),
+        (Some(ms), Some(p99), None) => format!("{:<16}{ms:>12.3}{p99:>12.3}", query.name),
         (_, _, error) => {
             format!("{:<16}failed: {}", query.name, error.as_deref().unwrap_or("no runs"))
         }

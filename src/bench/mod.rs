@@ -3,7 +3,7 @@
 //! ```text
 //! generate   TPC-H data as folders of Parquet files
 //! tpch       the 22 queries against plain DataFusion in a process of its own
-//! latency    the price of a job that does nothing
+//! latency    the price of a job that does nothing, and of the guard
 //! tasks      the price of a task that does nothing
 //! differential   generated statements on every master, plain DataFusion and an oracle
 //! ```
@@ -13,6 +13,7 @@ mod compare;
 mod data;
 mod differential;
 mod generate;
+mod guard;
 mod latency;
 mod machine;
 mod queries;

@@ -8,12 +8,11 @@ use std::fmt::{self, Debug, Write};
 /// Bytes after which a text is cut.
 pub(crate) const TEXT_BYTES_MAX: usize = 4 << 20;
 
-/// The `Debug` text of a value, or its first [`TEXT_BYTES_MAX`].
-pub(crate) fn debug_text(value: &(impl Debug + ?Sized)) -> String {
+/// The `Debug` text of a value, or its first [`TEXT_BYTES_MAX`]; then true: it is cut.
+pub(crate) fn debug_text(value: &(impl Debug + ?Sized)) -> (String, bool) {
     let mut text = Bounded(String::new());
-    // An error says that the text is cut.
-    let _is_whole = write!(text, "{value:?}");
-    text.0
+    let is_cut = write!(text, "{value:?}").is_err();
+    (text.0, is_cut)
 }
 
 /// A text that takes no more than the bound.
@@ -44,8 +43,10 @@ mod tests {
     #[test]
     fn a_text_that_doubles_with_each_level_is_cut() {
         let deep = (0..200).fold(Case(None), |inner, _| Case(Some(Box::new(inner))));
-        assert_eq!(debug_text(&deep).len(), TEXT_BYTES_MAX);
-        assert_eq!(debug_text(&Case(None)), "Case { body: None, eval_method: None }");
-        assert!(debug_text(&"é".repeat(TEXT_BYTES_MAX)).len() < TEXT_BYTES_MAX + 1);
+        let (text, is_cut) = debug_text(&deep);
+        assert_eq!((text.len(), is_cut), (TEXT_BYTES_MAX, true));
+        let whole = "Case { body: None, eval_method: None }".to_owned();
+        assert_eq!(debug_text(&Case(None)), (whole, false));
+        assert!(debug_text(&"é".repeat(TEXT_BYTES_MAX)).0.len() < TEXT_BYTES_MAX + 1);
     }
 }

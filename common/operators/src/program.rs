@@ -48,7 +48,7 @@ use crate::random::TaskRandom;
 use crate::source::{Bound, Piece, PlaceMessage, Scanned, Sources};
 
 /// Stack for encoding: it recurses once or twice per operator.
-pub(crate) const ENCODER_STACK_BYTES: usize = 256 << 20;
+const ENCODER_STACK_BYTES: usize = 256 << 20;
 
 /// Stack for decoding, per message within a message: an operator is one or two.
 const DECODER_STACK_BYTES_PER_LEVEL: usize = 48 << 10;
@@ -164,7 +164,7 @@ fn encode_message(
 
 /// Runs what recurses once per message within a message, on a stack that is large enough. A new
 /// one is only made for deep programs.
-fn on_stack_for<T>(depth: usize, run: impl FnOnce() -> T) -> T {
+pub(crate) fn on_stack_for<T>(depth: usize, run: impl FnOnce() -> T) -> T {
     let bytes = DECODER_STACK_BYTES_MIN + depth * DECODER_STACK_BYTES_PER_LEVEL;
     stacker::maybe_grow(bytes, 2 * bytes, run)
 }

@@ -5,14 +5,16 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{Schema, SchemaRef};
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::{Result, internal_datafusion_err, internal_err};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::recursive_query::RecursiveQueryExec;
 use datafusion::physical_plan::work_table::WorkTableExec;
 use datafusion_proto::protobuf;
 use prost::Message;
+
+use crate::debug_text::debug_text;
+use crate::guard::shape::field_text;
 
 /// A [`RecursiveQueryExec`]; its terms travel as its children.
 #[derive(Clone, PartialEq, Message)]
@@ -25,13 +27,24 @@ pub(crate) struct RecursiveQueryMessage {
     is_distinct: bool,
 }
 
-/// A [`WorkTableExec`] with the columns it reads.
+/// A [`WorkTableExec`].
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct WorkTableMessage {
     #[prost(string, tag = "1")]
     name: String,
+    /// The fields of the columns it reads.
     #[prost(message, optional, tag = "2")]
     schema: Option<protobuf::Schema>,
+    /// Absent when it reads all columns of the query.
+    #[prost(message, optional, tag = "3")]
+    projection: Option<ColumnsMessage>,
+}
+
+/// Columns of the query that a work table is of.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct ColumnsMessage {
+    #[prost(uint32, repeated, tag = "1")]
+    columns: Vec<u32>,
 }
 
 pub(crate) fn encode_query(query: &RecursiveQueryExec) -> Result<RecursiveQueryMessage> {
@@ -44,7 +57,7 @@ pub(crate) fn encode_query(query: &RecursiveQueryExec) -> Result<RecursiveQueryM
 
 pub(crate) fn encode_work_table(table: &WorkTableExec) -> Result<WorkTableMessage> {
     let schema = Some(WorkTableExec::schema(table).as_ref().try_into()?);
-    Ok(WorkTableMessage { name: table.name().to_owned(), schema })
+    Ok(WorkTableMessage { name: table.name().to_owned(), schema, projection: projection(table)? })
 }
 
 /// The query over its decoded terms.
@@ -56,19 +69,23 @@ pub(crate) fn decode_query(
         return internal_err!("a recursive query has {} terms", terms.len());
     };
     let schema = schema_of(message.schema.as_ref())?;
-    let recursive = with_projections(Arc::clone(recursive), &message.name, &schema)?;
     RecursiveQueryExec::try_new(
         message.name.clone(),
         schema,
         Arc::clone(first),
-        recursive,
+        Arc::clone(recursive),
         message.is_distinct,
     )
 }
 
-/// A work table of the columns that are read; [`decode_query`] says where they come from.
+/// The work table over the columns that are read.
 pub(crate) fn decode_work_table(message: &WorkTableMessage) -> Result<WorkTableExec> {
-    WorkTableExec::new(message.name.clone(), schema_of(message.schema.as_ref())?, None)
+    let (name, schema) = (message.name.clone(), schema_of(message.schema.as_ref())?);
+    let Some(ColumnsMessage { columns }) = &message.projection else {
+        return WorkTableExec::new(name, schema, None);
+    };
+    let columns: Vec<usize> = columns.iter().map(|column| *column as usize).collect();
+    WorkTableExec::new(name, schema_around(schema, &columns)?, Some(columns))
 }
 
 fn schema_of(schema: Option<&protobuf::Schema>) -> Result<SchemaRef> {
@@ -76,25 +93,55 @@ fn schema_of(schema: Option<&protobuf::Schema>) -> Result<SchemaRef> {
     Ok(Arc::new(Schema::try_from(schema)?))
 }
 
-/// A work table does not tell which columns of the query it was cut down to, so they are found by
-/// their names, which are unique in a recursive query.
-fn with_projections(
-    term: Arc<dyn ExecutionPlan>,
-    name: &str,
-    schema: &SchemaRef,
-) -> Result<Arc<dyn ExecutionPlan>> {
-    term.transform_up(|node| {
-        let Some(table) = node.downcast_ref::<WorkTableExec>().filter(|table| table.name() == name)
-        else {
-            return Ok(Transformed::no(node));
-        };
-        let fields = WorkTableExec::schema(table).fields().clone();
-        let columns = fields.iter().map(|field| schema.index_of(field.name()));
-        let columns = columns.collect::<Result<Vec<_>, _>>()?;
-        let all = columns.iter().copied().eq(0..schema.fields().len());
-        let columns = (!all).then_some(columns);
-        let table = WorkTableExec::new(name.to_owned(), Arc::clone(schema), columns)?;
-        Ok(Transformed::yes(Arc::new(table) as _))
-    })
-    .data()
+/// The columns of the query that a work table is cut down to; none when it has all of them. It does
+/// not tell them but in its `Debug` text.
+fn projection(table: &WorkTableExec) -> Result<Option<ColumnsMessage>> {
+    let (text, _) = debug_text(table);
+    let columns = field_text(&text, "projection").and_then(|columns| {
+        if columns == "None" {
+            return Some(None);
+        }
+        let columns = columns.strip_prefix("Some([")?.strip_suffix("])")?;
+        let columns = columns.split(", ").filter(|column| !column.is_empty());
+        let columns = columns.map(str::parse).collect::<Result<_, _>>().ok()?;
+        Some(Some(ColumnsMessage { columns }))
+    });
+    columns.ok_or_else(|| internal_datafusion_err!("a work table does not tell its columns"))
+}
+
+/// A schema in which the columns with these fields are found; the others are never looked at.
+fn schema_around(fields: SchemaRef, columns: &[usize]) -> Result<SchemaRef> {
+    let count = columns.iter().max().map_or(0, |last| last + 1);
+    let mut whole = vec![Arc::new(Field::new("", DataType::Null, true)); count];
+    if columns.len() != fields.fields().len() {
+        return internal_err!("{} columns of {} fields", columns.len(), fields.fields().len());
+    }
+    for (column, field) in columns.iter().zip(fields.fields()) {
+        whole[*column] = Arc::clone(field);
+    }
+    Ok(Arc::new(Schema::new_with_metadata(whole, fields.metadata().clone())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_work_table_keeps_the_columns_it_reads() {
+        let fields =
+            [("a, projection: None", false), ("b", true), ("projection: Some([9])", false)];
+        let fields =
+            fields.map(|(name, is_nullable)| Field::new(name, DataType::Int8, is_nullable));
+        let schema = Arc::new(Schema::new(fields.to_vec()));
+        let projections =
+            [None, Some(vec![]), Some(vec![2]), Some(vec![1, 0]), Some(vec![0, 1, 2])];
+        for columns in projections {
+            let name = "projection: Some([7])".to_owned();
+            let table = WorkTableExec::new(name, Arc::clone(&schema), columns).unwrap();
+            let bytes = encode_work_table(&table).unwrap().encode_to_vec();
+            let message = WorkTableMessage::decode(bytes.as_slice()).unwrap();
+            let decoded = decode_work_table(&message).unwrap();
+            assert_eq!(format!("{decoded:?}"), format!("{table:?}"));
+        }
+    }
 }

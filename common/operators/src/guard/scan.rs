@@ -5,6 +5,7 @@
 //! readers, which every executor has of its own; the order in which row groups are read, above which
 //! a sort stays.
 
+use std::fmt::Debug;
 use std::sync::Arc;
 
 use datafusion::datasource::memory::MemorySourceConfig;
@@ -15,6 +16,7 @@ use datafusion::datasource::source::{DataSource, DataSourceExec};
 use datafusion::physical_plan::ExecutionPlan;
 
 use super::shape;
+use super::text::Text;
 use crate::wire::is_json_array;
 
 /// Returns true if an operator scans files in an order.
@@ -24,23 +26,70 @@ pub(super) fn has_order(operator: &Arc<dyn ExecutionPlan>) -> bool {
     scan.is_some_and(|scan| !scan.output_ordering.is_empty())
 }
 
-/// The field that two sources differ in.
-pub(super) fn difference(one: &dyn DataSource, other: &dyn DataSource) -> Option<&'static str> {
-    if let (Some(one), Some(other)) = (one.downcast_ref(), other.downcast_ref()) {
-        return scan(one, other).or_else(|| source(one, other)).or_else(|| files(one));
+/// A decoded leaf.
+pub(super) struct Scan {
+    source: Arc<dyn DataSource>,
+    /// The fields that only their texts compare, with their names.
+    texts: Vec<(&'static str, Text)>,
+}
+
+impl Scan {
+    pub(super) fn new(source: &Arc<dyn DataSource>) -> Self {
+        let mut texts = Vec::new();
+        each_shown(source.as_ref(), &mut |name, value| texts.push((name, Text::of(value))));
+        Self { source: Arc::clone(source), texts }
     }
-    match (one.downcast_ref(), other.downcast_ref()) {
-        (Some(one), Some(other)) => rows(one, other),
-        _ => Some("data_source"),
+
+    /// The field that the original differs in.
+    pub(super) fn difference(&self, original: &dyn DataSource) -> Option<&'static str> {
+        let (files, rows) = (original.downcast_ref(), original.downcast_ref());
+        let different = match (files, self.source.downcast_ref(), rows, self.source.downcast_ref())
+        {
+            (Some(original), Some(decoded), ..) => {
+                scan(original, decoded).or_else(|| source(original, decoded))
+            }
+            (.., Some(original), Some(decoded)) => self::rows(original, decoded),
+            _ => Some("data_source"),
+        };
+        let different = different.or_else(|| self.different_text(original));
+        different.or_else(|| files.and_then(self::files))
+    }
+
+    fn different_text(&self, original: &dyn DataSource) -> Option<&'static str> {
+        let (mut decoded, mut different) = (self.texts.iter(), None);
+        each_shown(original, &mut |name, value| {
+            let is_same = decoded.next().is_some_and(|(of, text)| *of == name && text.is_of(value));
+            if !is_same {
+                different = different.or(Some(name));
+            }
+        });
+        different
+    }
+
+    /// Bytes of memory of the texts.
+    pub(super) fn bytes(&self) -> usize {
+        self.texts.iter().map(|(_, text)| text.bytes()).sum()
+    }
+}
+
+/// The fields that are compared by their texts: expressions, which are equal or not by settings that
+/// executors have of their own.
+fn each_shown(source: &dyn DataSource, show: &mut dyn FnMut(&'static str, &dyn Debug)) {
+    if let Some(scan) = source.downcast_ref::<FileScanConfig>() {
+        show("output_ordering", &scan.output_ordering);
+        show("output_partitioning", &scan.output_partitioning);
+        show("projection", &scan.file_source.projection());
+        show("predicate", &scan.file_source.filter());
+    }
+    if let Some(rows) = source.downcast_ref::<MemorySourceConfig>() {
+        show("sort_information", &rows.sort_information());
     }
 }
 
 fn rows(one: &MemorySourceConfig, other: &MemorySourceConfig) -> Option<&'static str> {
-    let orders = (one.sort_information(), other.sort_information());
     first(&[
         (one.original_schema() == other.original_schema(), "schema"),
         (one.projection() == other.projection(), "projection"),
-        (shape::of(&orders.0) == shape::of(&orders.1), "sort_information"),
         (one.fetch() == other.fetch(), "fetch"),
         (one.show_sizes() == other.show_sizes(), "show_sizes"),
     ])
@@ -71,11 +120,6 @@ fn scan(one: &FileScanConfig, other: &FileScanConfig) -> Option<&'static str> {
         (one.file_schema() == other.file_schema(), "file_schema"),
         (one.table_partition_cols() == other.table_partition_cols(), "table_partition_cols"),
         (one_table.table_schema() == other_table.table_schema(), "table_schema"),
-        (shape::of(&one.output_ordering) == shape::of(&other.output_ordering), "output_ordering"),
-        (
-            shape::of(&one.output_partitioning) == shape::of(&other.output_partitioning),
-            "output_partitioning",
-        ),
         (
             one.expr_adapter_factory.is_some() == other.expr_adapter_factory.is_some(),
             "expr_adapter_factory",
@@ -85,15 +129,8 @@ fn scan(one: &FileScanConfig, other: &FileScanConfig) -> Option<&'static str> {
 
 fn source(one: &FileScanConfig, other: &FileScanConfig) -> Option<&'static str> {
     let (one_source, other_source) = (&one.file_source, &other.file_source);
-    let common = first(&[
-        (one_source.file_type() == other_source.file_type(), "file_source"),
-        (
-            shape::of(&one_source.projection()) == shape::of(&other_source.projection()),
-            "projection",
-        ),
-        (shape::of(&one_source.filter()) == shape::of(&other_source.filter()), "predicate"),
-    ]);
-    common
+    let same_type = one_source.file_type() == other_source.file_type();
+    first(&[(same_type, "file_source")])
         .or_else(|| csv(one_source.as_ref(), other_source.as_ref()))
         .or_else(|| parquet(one_source.as_ref(), other_source.as_ref()))
         .or_else(|| json(one, other))
@@ -117,8 +154,8 @@ fn csv(one: &dyn FileSource, other: &dyn FileSource) -> Option<&'static str> {
 fn parquet(one: &dyn FileSource, other: &dyn FileSource) -> Option<&'static str> {
     let (one, other) =
         (one.downcast_ref::<ParquetSource>()?, other.downcast_ref::<ParquetSource>()?);
-    let same = shape::of(one.table_parquet_options()) == shape::of(other.table_parquet_options());
-    first(&[(same, "table_parquet_options")])
+    let (one, other) = (one.table_parquet_options(), other.table_parquet_options());
+    first(&[(one == other || shape::of(one) == shape::of(other), "table_parquet_options")])
 }
 
 fn json(one: &FileScanConfig, other: &FileScanConfig) -> Option<&'static str> {

@@ -60,7 +60,7 @@ fn lost_of_window(window: &Arc<dyn WindowExpr>) -> Result<WindowMessage> {
         return Ok(WindowMessage { ignores_nulls: false, is_reversed });
     }
     let Some((_, function)) = function_of(window) else { return Ok(WindowMessage::default()) };
-    let text = debug_text(function);
+    let (text, _) = debug_text(function);
     Ok(WindowMessage {
         ignores_nulls: flag(&text, "ignore_nulls")?,
         is_reversed: flag(&text, "is_reversed")?,
