@@ -1,6 +1,7 @@
 //! Processes stay within their budgets: TPC-H with workers of 512 MiB, by the kernel's high-water
 //! mark.
 
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 
 use libtest_mimic::{Failed, Trial};
@@ -20,12 +21,41 @@ const MANAGER_BYTES_MAX: u64 = 300 << 20;
 const RIGHT_MIN: usize = 18;
 
 pub fn trials() -> Vec<Trial> {
-    vec![Trial::test("memory::tpch_with_workers_of_512_mib", || {
-        let folder = tempfile::tempdir()?;
-        let report = bench(&folder.path().join("tpch.json"))?;
-        answers(&report)?;
-        Ok(peaks(&report)?)
-    })]
+    vec![
+        Trial::test("memory::tpch_with_workers_of_512_mib", || {
+            let folder = tempfile::tempdir()?;
+            let report = bench(&folder.path().join("tpch.json"))?;
+            answers(&report)?;
+            Ok(peaks(&report)?)
+        }),
+        Trial::test("memory::explain_analyze_holds_no_rows", explain_analyze_holds_no_rows),
+    ]
+}
+
+/// 610 MiB of rows are counted and let go. The process then waits for whoever reads the rows of
+/// the second statement, and can be looked at.
+fn explain_analyze_holds_no_rows() -> Result<(), Failed> {
+    let script = "explain analyze select value, value * 2 from range(0, 40000000); \
+        select value as second from range(0, 1000000)";
+    let arguments = ["sql", "--quiet", "--format", "json", "--master", "local[2]", "-e", script];
+    let mut child = command(&arguments).spawn()?;
+    // Its pipe stays open: it is full before the rows have ended.
+    let mut lines = BufReader::new(child.stdout.take().ok_or("no output")?).lines();
+    let began = lines.by_ref().map_while(Result::ok).any(|line| line == r#"{"second":0}"#);
+    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id()));
+    child.kill()?;
+    child.wait()?;
+    drop(lines);
+    if !began {
+        return Err("the first statement failed".into());
+    }
+    let status = status?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let peak_kib = peak.and_then(|peak| peak.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    match peak_kib {
+        Some(kib) if kib < BESIDE_BYTES / 1024 => Ok(()),
+        other => Err(format!("{other:?} KiB at the peak").into()),
+    }
 }
 
 fn bench(report: &Path) -> Result<Value, Failed> {
