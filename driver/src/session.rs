@@ -33,7 +33,7 @@ use crate::frames::{FramePlanner, NoCache};
 use crate::in_process::InProcess;
 use crate::jobs::{Jobs, reads_the_session};
 use crate::numbers::with_number_rules;
-use crate::planner::{CooperativeJoins, partitions_for, with_whole_arrays};
+use crate::planner::{CooperativeJoins, partitions_for, with_sorted_inputs, with_whole_arrays};
 use crate::result::ResultStream;
 use crate::settings::{self, OwnSettings};
 use crate::sql;
@@ -116,7 +116,7 @@ impl Session {
             guard: Guard::default(),
         });
         let rules = with_number_rules(sql::install(SessionStateBuilder::new()));
-        let mut state = with_whole_arrays(rules)
+        let mut state = with_sorted_inputs(with_whole_arrays(rules))
             .with_config(config)
             .with_runtime_env(runtime)
             .with_default_features()

@@ -28,7 +28,7 @@ use datafusion::optimizer::AnalyzerRule;
 use gnist_operators::functions::arithmetic::{self, Operation};
 use gnist_operators::functions::settings::SqlSettings;
 use gnist_operators::functions::sum::{self, OnOverflow, is_plain_sum};
-use gnist_operators::functions::{avg, folded_frames, is_plain_avg};
+use gnist_operators::functions::{avg, extreme, folded_frames, is_plain_avg};
 
 use super::{input_schema, map_named};
 
@@ -115,7 +115,7 @@ fn aggregate(function: &AggregateUDF, is_ansi: bool) -> Option<Arc<AggregateUDF>
     if is_plain_avg(function) {
         return Some(avg(!is_ansi));
     }
-    folded_frames(function)
+    folded_frames(function).or_else(|| extreme(function))
 }
 
 fn window(mut call: Box<WindowFunction>, is_ansi: bool) -> Transformed<Expr> {

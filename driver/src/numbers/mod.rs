@@ -51,7 +51,7 @@ fn input_schema(node: &LogicalPlan) -> Result<DFSchema> {
 }
 
 /// Applies a rewrite to the expressions of a node, which keep their names.
-fn map_named(
+pub(crate) fn map_named(
     node: LogicalPlan,
     mut rewrite: impl FnMut(Expr) -> Result<Transformed<Expr>>,
 ) -> Result<Transformed<LogicalPlan>> {

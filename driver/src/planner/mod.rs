@@ -19,6 +19,7 @@ mod rewrite;
 mod row_order;
 mod same;
 mod sort;
+mod sorted_inputs;
 mod sources;
 
 use std::sync::Arc;
@@ -42,6 +43,7 @@ pub(crate) use partitions::{input_bytes, partitions_for};
 pub(crate) use repeatability::{Draws, repeatability_of};
 use row_order::RowOrder;
 pub(crate) use sort::RangeSort;
+pub(crate) use sorted_inputs::with_sorted_inputs;
 pub(crate) use sources::refuse_unknown;
 
 /// A stage before it has an id.

@@ -131,7 +131,8 @@ fn name_of(table: &TableFactor) -> Option<Ident> {
     }
 }
 
-fn normalized(ident: &Ident) -> String {
+/// An identifier as the catalog has it.
+pub(super) fn normalized(ident: &Ident) -> String {
     match ident.quote_style {
         Some(_) => ident.value.clone(),
         None => ident.value.to_lowercase(),

@@ -17,20 +17,25 @@ mod chains;
 mod clauses;
 mod copies;
 mod dialect;
+mod empty_sets;
 mod grouping;
 mod intervals;
+mod item_names;
 mod joined_keys;
 mod key_names;
 mod keys;
 mod names;
 mod null_keys;
 mod parse;
+mod places;
 mod refused;
 mod rewrites;
 mod rows;
+mod sort_keys;
 mod stack;
 mod subqueries;
 mod tables;
+mod truth_tests;
 
 use std::sync::Arc;
 
@@ -54,10 +59,12 @@ fn rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
         Arc::new(joined_keys::JoinedKeys),
         Arc::new(subqueries::Subqueries),
         Arc::new(copies::CountedCopies),
+        Arc::new(empty_sets::EmptySets),
+        Arc::new(truth_tests::TruthTests),
     ]
 }
 
-/// DataFusion's optimizer rules, with ours in front of those that they are named beside.
+/// DataFusion's optimizer rules, with ours in front of those that they are named beside, and last.
 fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     let ours: [(&str, Arc<dyn OptimizerRule + Send + Sync>); 2] = [
         ("extract_equijoin_predicate", Arc::new(null_keys::NotNullKeys)),
@@ -69,6 +76,7 @@ fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
         rules.extend(before.map(|(_, rule)| Arc::clone(rule)));
         rules.push(rule);
     }
+    rules.push(Arc::new(sort_keys::KeysOnce));
     rules
 }
 

@@ -13,18 +13,23 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::clauses::{self, Refused};
 use super::parse::{DEPTH_MAX, too_deep};
-use super::{arrays, chains, grouping, key_names, keys, names, rows, tables};
+use super::{arrays, chains, grouping, item_names, key_names, keys, names, places, rows, tables};
 
 /// Rewrites of an expression.
 const EXPRESSIONS: [fn(&mut Expr); 2] = [rows::row_in_subquery, arrays::as_call];
 
 /// Rewrites of a query of one `SELECT`, `ORDER BY` included.
-const QUERIES: [fn(&mut Query); 2] =
-    [key_names::written_out_in_order, names::distinct_names_in_order];
+const QUERIES: [fn(&mut Query); 3] =
+    [key_names::written_out_in_order, places::written_out, names::distinct_names_in_order];
 
 /// Rewrites of a `SELECT`.
-const SELECTS: [fn(&mut Select); 4] =
-    [key_names::written_out, keys::nested_joins, names::distinct_names, grouping::empty_groups];
+const SELECTS: [fn(&mut Select); 5] = [
+    key_names::written_out,
+    keys::nested_joins,
+    names::distinct_names,
+    item_names::numbered,
+    grouping::empty_groups,
+];
 
 /// Rewrites of a table in `FROM`.
 const TABLES: [fn(&mut TableFactor); 1] = [tables::lateral_unnest];

@@ -160,7 +160,11 @@ impl Arithmetic {
         let right = divisor.as_ref().unwrap_or(right);
         match apply(left, right, |left, right| self.operation.kernel(left, right)) {
             Ok(value) if fits(&value) => Ok(value),
-            outcome if !matches!(to, DataType::Decimal128(..)) => outcome,
+            Err(error) if !matches!(to, DataType::Decimal128(..)) => Err(error),
+            Ok(_) if !matches!(to, DataType::Decimal128(..)) => {
+                let message = format!("more digits than {to} has");
+                Err(ArrowError::ArithmeticOverflow(message).into())
+            }
             _ => self.evaluate_wide(&[left.clone(), right.clone()], to),
         }
     }

@@ -12,8 +12,10 @@
 //! sliding      sums of floats over window frames
 //! frames       variance, correlation and the like over window frames
 //! normal_float one NaN and one zero
+//! extremes     min and max of floats, with infinity and NaN
 //! date_trunc   date_trunc of every date there is
 //! overflow     the error
+//! zoned        to_timestamp of text, with the zone of its type
 //! settings     `SET sql.ansi`
 //! unordered    window aggregates that claim no order of their values
 //! ```
@@ -22,6 +24,7 @@ pub mod arithmetic;
 mod average;
 mod date_trunc;
 mod decimal;
+mod extremes;
 mod frames;
 pub mod normal_float;
 mod overflow;
@@ -30,6 +33,7 @@ mod sliding;
 pub mod sum;
 mod total;
 pub mod unordered;
+mod zoned;
 
 #[cfg(test)]
 mod tests;
@@ -41,6 +45,7 @@ use datafusion::execution::FunctionRegistry;
 use datafusion::logical_expr::AggregateUDF;
 
 pub use average::{avg, is_plain_avg};
+pub use extremes::extreme;
 pub use frames::folded_frames;
 
 /// Registers every function of this module, over DataFusion's of the same name.
@@ -53,6 +58,9 @@ pub fn register_functions(registry: &mut dyn FunctionRegistry) -> Result<()> {
     }
     registry.register_udf(normal_float::function())?;
     registry.register_udf(date_trunc::function())?;
+    for function in zoned::all(registry)? {
+        registry.register_udf(function)?;
+    }
     for function in aggregates() {
         registry.register_udaf(function)?;
     }
@@ -61,5 +69,5 @@ pub fn register_functions(registry: &mut dyn FunctionRegistry) -> Result<()> {
 
 fn aggregates() -> Vec<Arc<AggregateUDF>> {
     let sums = sum::OnOverflow::ALL.into_iter().map(sum::sum);
-    sums.chain([avg(false), avg(true)]).chain(frames::all()).collect()
+    sums.chain([avg(false), avg(true)]).chain(frames::all()).chain(extremes::all()).collect()
 }

@@ -45,9 +45,11 @@ macro_rules! with_summed_type {
 
 mod accumulators;
 mod result;
+mod wide;
 
 use accumulators::{DistinctTotal, GroupTotals, OneTotal};
 use result::SumResult;
+use wide::{WideSum, is_wide};
 
 /// The fate of a total that does not fit: an error, null, or wrapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -140,12 +142,15 @@ impl AggregateUDFImpl for CheckedSum {
             Box::new(OneTotal::<T>::new(result))
         }
         let data_type = args.expr_fields[0].data_type();
-        if args.is_distinct && has_total(data_type) {
+        if args.is_distinct && (has_total(data_type) || is_wide(data_type)) {
             let result = self.result(&args);
             return Ok(Box::new(DistinctTotal::new(self.inner.accumulator(args)?, result)));
         }
         if args.is_distinct {
             return self.inner.accumulator(args);
+        }
+        if is_wide(data_type) {
+            return Ok(Box::new(WideSum::new(args.return_type(), self.on_overflow, args.name)));
         }
         Ok(with_summed_type!(data_type, one(self.result(&args)), self.inner.accumulator(args)?))
     }
@@ -155,7 +160,7 @@ impl AggregateUDFImpl for CheckedSum {
         args: AccumulatorArgs<'_>,
     ) -> Result<Box<dyn Accumulator>> {
         let data_type = args.expr_fields[0].data_type();
-        if has_total(data_type) && !args.is_distinct {
+        if (has_total(data_type) || is_wide(data_type)) && !args.is_distinct {
             return self.accumulator(args);
         }
         if matches!(data_type, DataType::Float64) && !args.is_distinct {
@@ -166,6 +171,9 @@ impl AggregateUDFImpl for CheckedSum {
 
     fn state_fields(&self, args: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {
         let data_type = args.input_fields[0].data_type();
+        if !args.is_distinct && is_wide(data_type) {
+            return Ok(WideSum::state_fields(args.name, data_type));
+        }
         if args.is_distinct || !has_total(data_type) {
             return self.inner.state_fields(args);
         }
@@ -174,7 +182,7 @@ impl AggregateUDFImpl for CheckedSum {
     }
 
     fn groups_accumulator_supported(&self, args: AccumulatorArgs<'_>) -> bool {
-        !args.is_distinct
+        !args.is_distinct && !is_wide(args.expr_fields[0].data_type())
     }
 
     fn create_groups_accumulator(

@@ -28,8 +28,9 @@ use std::cell::Cell;
 
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
-use datafusion::common::{Result, TableReference};
+use datafusion::common::{DFSchema, Result, TableReference};
 use datafusion::logical_expr::expr::{Exists, InSubquery, SetComparison};
+use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, LogicalPlan, Subquery};
 use datafusion::optimizer::AnalyzerRule;
 
@@ -67,9 +68,10 @@ impl Rewriter {
         TableReference::bare(format!("__{what}_{number}"))
     }
 
-    /// Rewrites a plan and everything in it. The schema stays.
+    /// Rewrites a plan and everything in it. The names and types of its columns stay; those that
+    /// come from a subquery may be null afterwards, and so may what is made of them above.
     fn plan(&mut self, plan: LogicalPlan) -> Result<LogicalPlan> {
-        plan.transform_up(|node| self.node(node).map(Transformed::yes)).data()
+        plan.transform_up(|node| self.node(node.recompute_schema()?).map(Transformed::yes)).data()
     }
 
     /// Rewrites a node over inputs that have been rewritten.
@@ -93,23 +95,24 @@ impl Rewriter {
 
     /// Rewrites the plans of a node's own subqueries.
     fn inner_plans(&mut self, plan: LogicalPlan) -> Result<LogicalPlan> {
+        let rows = merge_schema(&plan.inputs());
         self.depth += 1;
         let rewritten = plan.map_expressions(|expr| {
             expr.transform_up(|expr| match expr {
                 Expr::Exists(exists) => {
-                    let subquery = self.inner_plan(exists.subquery)?;
+                    let subquery = self.inner_plan(exists.subquery, &rows)?;
                     Ok(Transformed::yes(Expr::Exists(Exists { subquery, ..exists })))
                 }
                 Expr::InSubquery(within) => {
-                    let subquery = self.inner_plan(within.subquery)?;
+                    let subquery = self.inner_plan(within.subquery, &rows)?;
                     Ok(Transformed::yes(Expr::InSubquery(InSubquery { subquery, ..within })))
                 }
                 Expr::SetComparison(set) => {
-                    let subquery = self.inner_plan(set.subquery)?;
+                    let subquery = self.inner_plan(set.subquery, &rows)?;
                     Ok(Transformed::yes(Expr::SetComparison(SetComparison { subquery, ..set })))
                 }
                 Expr::ScalarSubquery(subquery) => {
-                    Ok(Transformed::yes(Expr::ScalarSubquery(self.inner_plan(subquery)?)))
+                    Ok(Transformed::yes(Expr::ScalarSubquery(self.inner_plan(subquery, &rows)?)))
                 }
                 other => Ok(Transformed::no(other)),
             })
@@ -118,8 +121,9 @@ impl Rewriter {
         rewritten.data()
     }
 
-    fn inner_plan(&mut self, subquery: Subquery) -> Result<Subquery> {
-        let plan = self.plan(std::sync::Arc::unwrap_or_clone(subquery.subquery))?;
+    fn inner_plan(&mut self, subquery: Subquery, rows: &DFSchema) -> Result<Subquery> {
+        let plan = std::sync::Arc::unwrap_or_clone(subquery.subquery);
+        let plan = self.plan(references::refreshed(plan, rows)?)?;
         Ok(references::subquery(plan, subquery.spans))
     }
 }

@@ -2,19 +2,20 @@
 
 use std::sync::Arc;
 
-use datafusion::common::Result;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::common::{Column, Result};
 use datafusion::logical_expr::expr::{Exists, InSubquery};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{
-    Aggregate, BinaryExpr, Expr, Filter, LogicalPlan, Operator, Projection, Sort, SortExpr,
-    Subquery, Window,
+    Aggregate, BinaryExpr, Expr, Filter, JoinType, LogicalPlan, LogicalPlanBuilder, Operator,
+    Projection, Sort, SortExpr, Subquery, Window, lit,
 };
 
 use super::domain::called;
-use super::quantified::{Quantified, Reading, may_be_null};
+use super::exists::join;
+use super::quantified::{Quantified, Reading, VALUE, may_be_null};
 use super::references;
-use super::shape::{has_one_row_at_most, is_simple, is_simple_scalar};
+use super::shape::{has_one_row_at_least, has_one_row_at_most, is_simple, is_simple_scalar};
 use super::{Rewriter, holds_subquery};
 
 /// Where a subquery stands.
@@ -73,6 +74,7 @@ impl Rewriter {
             && within.expr.any_column_refs()
             && is_plain(&within.expr)?;
         if is_one_key {
+            within.subquery = self.with_qualified_value(within.subquery)?;
             return Ok(Expr::InSubquery(within));
         }
         let expr = Quantified::from(within).with_exists(self, input, &Reading::Truth)?;
@@ -183,9 +185,23 @@ impl Rewriter {
             || (place.reads_truth && !within.negated);
         let stays = place.is_filter && has_two_values && is_plain(&within.expr)?;
         if stays && is_joinable(&within.subquery, input)? {
+            within.subquery = self.with_qualified_value(within.subquery)?;
             return Ok(Expr::InSubquery(within));
         }
         self.quantified(Quantified::from(within), input, place)
+    }
+
+    /// A subquery of `IN` whose column has a relation. DataFusion's mark join takes a column without
+    /// one for two: the one of the subquery and the one of the relation that it makes of it.
+    fn with_qualified_value(&self, subquery: Subquery) -> Result<Subquery> {
+        let (relation, field) = subquery.subquery.schema().qualified_field(0);
+        if relation.is_some() {
+            return Ok(subquery);
+        }
+        let value = Expr::Column(Column::from((relation, field)));
+        let value = value.alias_qualified(Some(self.relation("in")), VALUE);
+        let plan = Projection::try_new(vec![value], subquery.subquery)?;
+        Ok(references::subquery(LogicalPlan::Projection(plan), subquery.spans))
     }
 
     fn quantified(
@@ -208,14 +224,31 @@ impl Rewriter {
         place: Place,
     ) -> Result<Expr> {
         let plan = &subquery.subquery;
-        let is_value = references::of_plan(plan)?.is_empty();
+        if references::of_plan(plan)?.is_empty() {
+            return Ok(Expr::ScalarSubquery(or_null(subquery)?));
+        }
         let stays =
             place.takes_scalars && refers_only_to(&subquery, input)? && is_simple_scalar(plan)?;
-        if is_value || stays || !has_one_row_at_most(plan) {
+        if stays || !has_one_row_at_most(plan) {
             return Ok(Expr::ScalarSubquery(subquery));
         }
         self.scalar(plan, input)
     }
+}
+
+/// A scalar subquery whose value may be null where it may have no row, whatever its column says: one
+/// row, with the subquery's beside it.
+fn or_null(subquery: Subquery) -> Result<Subquery> {
+    let plan = &subquery.subquery;
+    if plan.schema().field(0).is_nullable() || has_one_row_at_least(plan) {
+        return Ok(subquery);
+    }
+    let row = LogicalPlanBuilder::empty(true).build()?;
+    let value = Expr::Column(Column::from(plan.schema().qualified_field(0)));
+    let always = Some(lit(true));
+    let joined = join(JoinType::Left, row, plan.as_ref().clone(), Vec::new(), always)?;
+    let plan = Projection::try_new(vec![value], Arc::new(joined))?;
+    Ok(references::subquery(LogicalPlan::Projection(plan), subquery.spans))
 }
 
 /// A projection under a sort with the columns below it that the sort's subqueries look at.

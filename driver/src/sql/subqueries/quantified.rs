@@ -131,7 +131,8 @@ struct Rows {
     spans: datafusion::common::Spans,
 }
 
-const VALUE: &str = "__value";
+/// The column of the rows of a subquery under a name of their own.
+pub(super) const VALUE: &str = "__value";
 
 impl Rows {
     fn new(rewriter: &Rewriter, subquery: &Subquery) -> Result<Self> {

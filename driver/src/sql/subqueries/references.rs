@@ -61,6 +61,28 @@ pub(super) fn subquery(plan: LogicalPlan, spans: Spans) -> Subquery {
     Subquery { subquery: Arc::new(plan), outer_ref_columns, spans }
 }
 
+/// A subquery's plan whose references to these rows know whether they may be null.
+pub(super) fn refreshed(plan: LogicalPlan, rows: &DFSchema) -> Result<LogicalPlan> {
+    let refreshed = plan.transform_up_with_subqueries(|node| {
+        let refreshed = node.map_expressions(|expr| {
+            expr.transform(|expr| match expr {
+                Expr::OuterReferenceColumn(field, column) => {
+                    match rows.field_from_column(&column) {
+                        Ok(now) if *now != field => {
+                            let now = Arc::clone(now);
+                            Ok(Transformed::yes(Expr::OuterReferenceColumn(now, column)))
+                        }
+                        _ => Ok(Transformed::no(Expr::OuterReferenceColumn(field, column))),
+                    }
+                }
+                other => Ok(Transformed::no(other)),
+            })
+        })?;
+        refreshed.map_data(LogicalPlan::recompute_schema)
+    });
+    refreshed.data()
+}
+
 /// An expression over the columns of `schema`, as a subquery over it says it.
 pub(super) fn outer(expr: Expr, schema: &DFSchema) -> Result<Expr> {
     let replaced = expr.transform(|expr| match expr {

@@ -62,6 +62,18 @@ pub(super) fn has_one_row_at_most(plan: &LogicalPlan) -> bool {
     }
 }
 
+/// Returns true if a plan has a row, whatever its tables hold.
+pub(super) fn has_one_row_at_least(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Projection(projection) => has_one_row_at_least(&projection.input),
+        LogicalPlan::SubqueryAlias(alias) => has_one_row_at_least(&alias.input),
+        LogicalPlan::Aggregate(aggregate) => aggregate.group_expr.is_empty(),
+        LogicalPlan::EmptyRelation(empty) => empty.produce_one_row,
+        LogicalPlan::Values(values) => !values.values.is_empty(),
+        _ => false,
+    }
+}
+
 fn is_simple_aggregate(aggregate: &Aggregate) -> Result<bool> {
     let functions = aggregate.aggr_expr.iter().all(|expr| match expr {
         Expr::AggregateFunction(AggregateFunction { func, .. }) => {

@@ -17,6 +17,7 @@ use datafusion_functions_aggregate_common::aggregate::groups_accumulator::accumu
 
 use super::super::total::{States, Summed, Total, Totals};
 use super::result::SumResult;
+use super::wide::{WideSum, is_wide};
 
 /// The sum of all rows, or of a window frame.
 #[derive(Debug)]
@@ -122,6 +123,11 @@ impl Accumulator for DistinctTotal {
         let state = self.values.state()?.remove(0).to_array()?;
         let values = state.as_list::<i32>().value(0);
         let result = self.result.clone();
+        if is_wide(&result.data_type) {
+            let mut sum = WideSum::new(&result.data_type, result.on_overflow, &result.name);
+            sum.update_batch(&[values])?;
+            return sum.evaluate();
+        }
         with_summed_type!(result.data_type.clone(), total(result, values), self.values.evaluate())
     }
 
