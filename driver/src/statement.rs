@@ -26,6 +26,9 @@ pub(crate) enum Statement {
     ExplainAnalyze(Analyze),
 }
 
+/// The option that DataFusion looks at when it infers types, and not when it reads rows.
+const NULL_REGEX: &str = "format.null_regex";
+
 /// Sorts a statement.
 ///
 /// # Errors
@@ -40,6 +43,14 @@ pub(crate) fn classify(plan: LogicalPlan) -> Result<Statement, SessionError> {
         }
         LogicalPlan::Ddl(statement @ DdlStatement::CreateMemoryTable(_)) => {
             Statement::CreateTable(statement)
+        }
+        LogicalPlan::Ddl(DdlStatement::CreateExternalTable(table))
+            if table.options.contains_key(NULL_REGEX) =>
+        {
+            let failure = not_yet(&format!("the option `{NULL_REGEX}` of a table"));
+            return Err(failure
+                .with_help("read the column as text, and write `nullif(c, 'NULL')`")
+                .into());
         }
         LogicalPlan::Ddl(DdlStatement::CreateFunction(_)) => {
             return Err(not_yet("CREATE FUNCTION").into());
