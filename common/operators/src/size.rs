@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, MutableArrayData, RecordBatch, RecordBatchOptions, make_array,
+    AnyDictionaryArray, Array, ArrayRef, AsArray, GenericListArray, MutableArrayData,
+    OffsetSizeTrait, RecordBatch, RecordBatchOptions, make_array,
 };
 use datafusion::arrow::datatypes::{BinaryViewType, ByteViewType, DataType, StringViewType};
 use datafusion::arrow::error::ArrowError;
@@ -39,7 +40,21 @@ fn column_bytes(column: &ArrayRef) -> usize {
             DataType::Binary => offset_bytes(column.as_binary::<i32>().value_offsets()),
             DataType::LargeBinary => offset_bytes(column.as_binary::<i64>().value_offsets()),
             DataType::Null => 0,
-            DataType::Dictionary(..) => nested_bytes(column),
+            DataType::List(_) => list_bytes(column.as_list::<i32>()),
+            DataType::LargeList(_) => list_bytes(column.as_list::<i64>()),
+            DataType::Map(..) => {
+                let map = column.as_map();
+                let entries = map.entries().columns();
+                values_bytes(map.value_offsets(), entries)
+            }
+            DataType::FixedSizeList(..) => {
+                let list = column.as_fixed_size_list();
+                let start = usize::try_from(list.value_offset(0)).unwrap_or(0);
+                let length = usize::try_from(list.value_length()).unwrap_or(0) * rows;
+                column_bytes(&list.values().slice(start, length))
+            }
+            DataType::Struct(_) => column.as_struct().columns().iter().map(column_bytes).sum(),
+            DataType::Dictionary(..) => dictionary_bytes(column.as_any_dictionary()),
             other => match other.primitive_width() {
                 Some(width) => rows * width,
                 None => nested_bytes(column),
@@ -55,6 +70,26 @@ fn view_bytes<T: ByteViewType>(column: &ArrayRef) -> usize {
 fn offset_bytes<O: Copy + TryInto<usize> + std::ops::Sub<Output = O>>(offsets: &[O]) -> usize {
     let (Some(first), Some(last)) = (offsets.first(), offsets.last()) else { return 0 };
     size_of_val(offsets) + (*last - *first).try_into().unwrap_or(0)
+}
+
+fn list_bytes<O: OffsetSizeTrait>(list: &GenericListArray<O>) -> usize {
+    values_bytes(list.value_offsets(), std::slice::from_ref(list.values()))
+}
+
+/// The offsets of lists, and those of their values that are between them.
+fn values_bytes<O: OffsetSizeTrait>(offsets: &[O], values: &[ArrayRef]) -> usize {
+    let (Some(first), Some(last)) = (offsets.first(), offsets.last()) else { return 0 };
+    let (first, last) = (first.as_usize(), last.as_usize());
+    let values = values.iter().map(|values| column_bytes(&values.slice(first, last - first)));
+    size_of_val(offsets) + values.sum::<usize>()
+}
+
+/// The keys, and for each a word of the average length, but no word twice.
+fn dictionary_bytes(dictionary: &dyn AnyDictionaryArray) -> usize {
+    let (keys, words) = (dictionary.keys(), dictionary.values());
+    let (rows, all) = (keys.len(), column_bytes(words));
+    rows * keys.data_type().primitive_width().unwrap_or(8)
+        + all.min(all.div_ceil(words.len().max(1)) * rows)
 }
 
 fn nested_bytes(column: &ArrayRef) -> usize {
@@ -99,7 +134,8 @@ fn compacted_column(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
     Ok(copy)
 }
 
-/// The rows in pieces that need no more than `bytes_max` each, or are single rows.
+/// The rows in pieces that need no more than `bytes_max` each, or are single rows, or don't get
+/// smaller by being cut.
 pub fn pieces(batch: RecordBatch, bytes_max: usize) -> Vec<RecordBatch> {
     let mut pieces = Vec::new();
     let mut rest = vec![batch];
@@ -113,6 +149,10 @@ pub fn pieces(batch: RecordBatch, bytes_max: usize) -> Vec<RecordBatch> {
         let rows_of_piece = rows.div_ceil(bytes.div_ceil(bytes_max)).min(rows - 1).max(1);
         let starts: Vec<usize> = (0..rows).step_by(rows_of_piece).collect();
         let piece = |start: usize| batch.slice(start, rows_of_piece.min(rows - start));
+        if rows_bytes(&piece(0)) >= bytes {
+            pieces.push(batch);
+            continue;
+        }
         rest.extend(starts.into_iter().rev().map(piece));
     }
     pieces
@@ -121,10 +161,10 @@ pub fn pieces(batch: RecordBatch, bytes_max: usize) -> Vec<RecordBatch> {
 #[cfg(test)]
 mod tests {
     use datafusion::arrow::array::{
-        BooleanArray, DictionaryArray, Int32Array, Int64Array, ListArray, NullArray, StringArray,
-        StringViewArray,
+        BooleanArray, DictionaryArray, FixedSizeListArray, Int32Array, Int64Array, ListArray,
+        NullArray, StringArray, StringViewArray, StructArray,
     };
-    use datafusion::arrow::datatypes::{Int32Type, Int64Type};
+    use datafusion::arrow::datatypes::{Field, Int32Type, Int64Type};
     use datafusion::common::utils::memory::get_record_batch_memory_size;
 
     use super::*;
@@ -157,8 +197,8 @@ mod tests {
             let small = compacted(few.clone()).expect("compacted");
             assert_eq!(small, few);
             let (held, needed) = (get_record_batch_memory_size(&small), rows_bytes(&few));
-            // A slice of lists has all their values, and one of a dictionary's keys all its words.
-            if !matches!(column.data_type(), DataType::List(_) | DataType::Dictionary(..)) {
+            // A slice of a dictionary's keys has all its words.
+            if !matches!(column.data_type(), DataType::Dictionary(..)) {
                 assert!(held <= 2 * needed + 512, "{}: {held} {needed}", column.data_type());
             }
             let whole = compacted(of(Arc::clone(&column))).expect("compacted");
@@ -179,6 +219,38 @@ mod tests {
             }
             assert_eq!(start, 3000);
         }
+    }
+
+    #[test]
+    fn a_slice_of_lists_needs_its_own_values() {
+        let lists = |rows: i64| (0..rows).map(|n| Some(vec![Some(n), None, Some(1)]));
+        let list: ArrayRef =
+            Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>(lists(8000)));
+        let field = |name: &str| Arc::new(Field::new(name, list.data_type().clone(), true));
+        let nested: ArrayRef = Arc::new(StructArray::from(vec![(field("l"), Arc::clone(&list))]));
+        let fixed: ArrayRef = Arc::new(FixedSizeListArray::new(
+            Arc::new(Field::new("item", list.data_type().clone(), true)),
+            2,
+            Arc::clone(&list),
+            None,
+        ));
+        for column in [list, nested, fixed] {
+            let whole = of(column);
+            let (bytes, rows) = (rows_bytes(&whole), whole.num_rows());
+            let part = rows_bytes(&whole.slice(rows / 2, rows / 100));
+            assert!(part.abs_diff(bytes / 100) < bytes / 1000, "{part} of {bytes}");
+            assert!(pieces(whole, bytes / 10).len() < 15);
+        }
+    }
+
+    #[test]
+    fn rows_of_one_large_dictionary_are_not_cut_into_single_rows() {
+        let words = (0..1000).map(|n| format!("a rather long word number {n}"));
+        let values: DictionaryArray<Int32Type> =
+            words.collect::<Vec<_>>().iter().map(String::as_str).collect();
+        let batch = of(Arc::new(values));
+        let bytes = rows_bytes(&batch);
+        assert!(pieces(batch, bytes / 10).len() < 15);
     }
 
     #[test]
