@@ -59,6 +59,10 @@ pub trait ProgramSource: Send + Sync {
     /// Counts what it keeps in this budget.
     fn count_in(self: Arc<Self>, _budget: &Arc<MemoryBudget>) {}
 
+    /// Gives up what it keeps beyond its part of the budget: an attempt has ended, which may have
+    /// used it.
+    fn settle(&self) {}
+
     /// Pulls from here from now on: the cluster manager was reconnected or replaced.
     fn pull_from(&self, _content: Arc<dyn ContentSource>) {}
 }

@@ -96,6 +96,7 @@ impl Runner {
             self.report(attempt, end);
         }
         self.running().remove(&attempt);
+        self.executor.programs.settle();
     }
 
     fn report(&self, attempt: AttemptId, end: AttemptEnd) {

@@ -121,7 +121,9 @@ impl Held {
 pub struct MemoryBudget {
     limit: u64,
     held: Mutex<Held>,
-    /// Those that make room, in the order in which they are asked.
+    /// Those that make room at no cost, asked first.
+    idle: Mutex<Vec<Weak<dyn Evict>>>,
+    /// Those that make room by writing to disk, in the order in which they are asked.
     evict: Mutex<Vec<Weak<dyn Evict>>>,
 }
 
@@ -137,7 +139,8 @@ impl std::fmt::Debug for MemoryBudget {
 impl MemoryBudget {
     /// A budget of so many bytes, all free.
     pub fn new(limit_bytes: u64) -> Arc<Self> {
-        Arc::new(Self { limit: limit_bytes, held: Mutex::default(), evict: Mutex::default() })
+        let (idle, evict) = (Mutex::default(), Mutex::default());
+        Arc::new(Self { limit: limit_bytes, held: Mutex::default(), idle, evict })
     }
 
     /// Names one more that makes room, asked after those that were named before.
@@ -147,7 +150,7 @@ impl MemoryBudget {
 
     /// Names one that makes room at no cost, asked before those that write to disk.
     pub fn evict_first_with(&self, evict: Weak<dyn Evict>) {
-        self.evict.lock().unwrap_or_else(PoisonError::into_inner).insert(0, evict);
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(evict);
     }
 
     /// The whole budget.
@@ -183,7 +186,13 @@ impl MemoryBudget {
         for _ in 0..EVICTIONS_MAX {
             let missing = match self.try_add_once(class, has_bytes, bytes) {
                 Ok(()) => return Ok(()),
-                Err(Missing::OverShare { free_bytes }) => return Err(self.full(free_bytes)),
+                // What is kept without need must not make the shares smaller.
+                Err(Missing::OverShare { free_bytes, missing_bytes }) => {
+                    if ask(&self.idle, missing_bytes)? == 0 {
+                        return Err(self.full(free_bytes));
+                    }
+                    continue;
+                }
                 Err(Missing::Room { missing_bytes }) => missing_bytes,
             };
             if self.make_room(missing)? == 0 {
@@ -202,7 +211,12 @@ impl MemoryBudget {
             && has + bytes > share.max(self.guaranteed())
             && wanted - held.blocks > half
         {
-            return Err(Missing::OverShare { free_bytes: share.saturating_sub(has) });
+            let sharers = held.sharers(class).map_or(1, |sharers| (*sharers).max(1));
+            let missing_bytes = (has + bytes - share).saturating_mul(sharers);
+            return Err(Missing::OverShare {
+                free_bytes: share.saturating_sub(has),
+                missing_bytes,
+            });
         }
         if wanted > self.limit {
             return Err(Missing::Room { missing_bytes: wanted - self.limit });
@@ -261,14 +275,8 @@ impl MemoryBudget {
     }
 
     fn make_room(&self, bytes: u64) -> io::Result<u64> {
-        let evict = self.evict.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let mut freed = 0;
-        for evict in evict.iter().filter_map(Weak::upgrade) {
-            if freed < bytes {
-                freed += evict.evict(bytes - freed)?;
-            }
-        }
-        Ok(freed)
+        let idle = ask(&self.idle, bytes)?;
+        Ok(if idle < bytes { idle + ask(&self.evict, bytes - idle)? } else { idle })
     }
 
     fn full(&self, free_bytes: u64) -> Refused {
@@ -280,9 +288,27 @@ impl MemoryBudget {
     }
 }
 
+/// Asks one after the other until so many bytes are free; returns how many are.
+fn ask(evict: &Mutex<Vec<Weak<dyn Evict>>>, bytes: u64) -> io::Result<u64> {
+    let evict = evict.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let mut freed = 0;
+    for evict in evict.iter().filter_map(Weak::upgrade) {
+        if freed < bytes {
+            freed += evict.evict(bytes - freed)?;
+        }
+    }
+    Ok(freed)
+}
+
 enum Missing {
-    Room { missing_bytes: u64 },
-    OverShare { free_bytes: u64 },
+    Room {
+        missing_bytes: u64,
+    },
+    /// More than a fair share; it would be none if so much more were free.
+    OverShare {
+        free_bytes: u64,
+        missing_bytes: u64,
+    },
 }
 
 /// Bytes of the budget that are given back when this is dropped.

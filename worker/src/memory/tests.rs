@@ -45,6 +45,20 @@ fn blocks_give_way_before_anyone_is_refused() {
 }
 
 #[test]
+fn what_is_kept_without_need_gives_way_before_anyone_is_held_to_a_share() {
+    let budget = MemoryBudget::new(1600);
+    let mut kept = Grant::empty(&budget, Class::Fixed);
+    kept.try_grow(1200).unwrap();
+    let kept = Arc::new(Hoard { grant: Mutex::new(Some(kept)), calls: AtomicU64::new(0) });
+    let weak: std::sync::Weak<dyn Evict> = Arc::downgrade(&kept) as _;
+    budget.evict_first_with(weak);
+    let mut sort = Grant::empty(&budget, Class::Spillable);
+    sort.try_grow(700).unwrap();
+    assert_eq!(kept.calls.load(Ordering::Relaxed), 1);
+    assert_eq!(budget.used_bytes(), 700);
+}
+
+#[test]
 fn spillers_are_free_below_half_and_share_above() {
     let budget = MemoryBudget::new(1600);
     let mut one = Grant::empty(&budget, Class::Spillable);
