@@ -192,10 +192,11 @@ impl Rewriter {
     }
 
     /// A subquery of `IN` whose column has a relation. DataFusion's mark join takes a column without
-    /// one for two: the one of the subquery and the one of the relation that it makes of it.
+    /// one for two: the one of the subquery and the one of the relation that it makes of it. Columns of a
+    /// correlated one keep their names, by which its filters are pulled up.
     fn with_qualified_value(&self, subquery: Subquery) -> Result<Subquery> {
         let (relation, field) = subquery.subquery.schema().qualified_field(0);
-        if relation.is_some() {
+        if relation.is_some() || !references::of_plan(&subquery.subquery)?.is_empty() {
             return Ok(subquery);
         }
         let value = Expr::Column(Column::from((relation, field)));
