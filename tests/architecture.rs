@@ -1,6 +1,8 @@
 //! The rules of ARCHITECTURE.md that `cargo metadata` can see.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
 
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, PackageId};
 use libtest_mimic::{Failed, Trial};
@@ -69,6 +71,7 @@ pub fn trials() -> Vec<Trial> {
         trial("the_cluster_manager_never_builds_datafusion", manager_without_datafusion),
         trial("one_version_of_each_kernel", one_version_of_each_kernel),
         trial("every_licence_is_on_the_list", every_licence_is_on_the_list),
+        Trial::test("architecture::every_fault_applies_to_the_sources", every_fault_applies),
     ]
 }
 
@@ -83,6 +86,37 @@ fn metadata() -> Result<Metadata, Failed> {
         "x86_64-unknown-linux-gnu".to_owned(),
     ]);
     Ok(command.exec()?)
+}
+
+/// The patches of tests/faults, which take too long to be built and run here.
+fn every_fault_applies() -> Result<(), Failed> {
+    let mut count = 0;
+    for entry in fs::read_dir("tests/faults")? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "patch") {
+            applies(&path).map_err(|reason| format!("{}: {reason}", path.display()))?;
+            count += 1;
+        }
+    }
+    if count == 0 { Err("no fault in tests/faults".into()) } else { Ok(()) }
+}
+
+/// Every hunk's old lines stand in its file, in one place.
+fn applies(patch: &Path) -> Result<(), String> {
+    let patch = fs::read_to_string(patch).map_err(|error| error.to_string())?;
+    for file in patch.split("--- a/").skip(1) {
+        let (name, changes) = file.split_once('\n').ok_or("no line after the file's name")?;
+        let source = fs::read_to_string(name).map_err(|error| format!("{name}: {error}"))?;
+        for hunk in changes.split("\n@@ ").skip(1) {
+            let lines = hunk.lines().skip(1).filter(|line| line.starts_with([' ', '-']));
+            let old: String = lines.map(|line| format!("{}\n", &line[1..])).collect();
+            let places = source.matches(&old).count();
+            if places != 1 {
+                return Err(format!("a hunk of {name} is in {places} places of it:\n{old}"));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn dependencies_go_one_way(metadata: &Metadata) -> Result<(), Failed> {
