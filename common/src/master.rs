@@ -13,6 +13,9 @@ use std::str::FromStr;
 
 use crate::bytes::ByteSize;
 
+/// Slots of one process at most: each has a thread.
+pub const SLOTS_MAX: u32 = 4096;
+
 /// Where a job runs.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum MasterUrl {
@@ -103,7 +106,7 @@ fn parse(url: &str) -> Result<MasterUrl, String> {
         return parse_local_cluster(arguments);
     }
     if let Some(slots) = arguments_of(url, "local")? {
-        let slots = if slots == "*" { None } else { Some(parse_count(slots, "slots")?) };
+        let slots = if slots == "*" { None } else { Some(parse_slots(slots)?) };
         return Ok(MasterUrl::Local { slots });
     }
     match url {
@@ -132,9 +135,21 @@ fn parse_local_cluster(arguments: &str) -> Result<MasterUrl, String> {
     };
     Ok(MasterUrl::LocalCluster {
         workers: parse_count(workers, "workers")?,
-        slots: parse_count(slots, "slots")?,
+        slots: parse_slots(slots)?,
         memory: parse_memory(memory)?,
     })
+}
+
+/// A number of slots of one process, from 1 to [`SLOTS_MAX`].
+///
+/// # Errors
+/// What is wrong with it.
+pub fn parse_slots(text: &str) -> Result<NonZeroU32, String> {
+    let slots = parse_count(text, "slots")?;
+    if slots.get() > SLOTS_MAX {
+        return Err(format!("{slots} slots are more than the {SLOTS_MAX} of one process"));
+    }
+    Ok(slots)
 }
 
 fn parse_count(text: &str, what: &str) -> Result<NonZeroU32, String> {
@@ -193,6 +208,8 @@ mod tests {
         for (url, reason) in [
             ("local[0]", "`0` is not a number of slots, 1 or more"),
             ("local[x]", "`x` is not a number of slots"),
+            ("local[1000000]", "1000000 slots are more than the 4096 of one process"),
+            ("local-cluster[1,5000,1GiB]", "5000 slots are more than the 4096 of one process"),
             ("local[2", "the closing `]` is missing"),
             ("local-cluster[0,1,1g]", "`0` is not a number of workers"),
             ("local-cluster[2,0,1g]", "`0` is not a number of slots"),

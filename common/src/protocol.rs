@@ -12,8 +12,10 @@ use crate::ids::{ApplicationId, AttemptId, JobId, StageId, WorkerId};
 use crate::task::{AttemptEnd, Launch, OperatorMetrics, TaskMetrics};
 use crate::time::WallTime;
 
-/// Peers of another version are refused at registration.
-pub const PROTOCOL_VERSION: u32 = 1;
+/// The version of what processes say to each other: the `.proto` files, and the encoding of
+/// programs, bindings and blocks. Peers of another version are refused at registration. It grows
+/// with every change of these.
+pub const PROTOCOL_VERSION: u32 = 2;
 
 /// Bound on one message of a stream; what is larger is pulled by name.
 pub const MESSAGE_BYTES_MAX: usize = 64 * 1024;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::Args;
 use gnist_common::bytes::ByteSize;
-use gnist_common::master::MasterUrl;
+use gnist_common::master::{MasterUrl, parse_slots};
 
 use super::error::CliError;
 use super::exit::Exit;
@@ -47,7 +47,7 @@ pub(super) struct WorkerArgs {
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:0")]
     listen: String,
     /// Number of tasks that run at once [default: the CPUs that affinity and cgroup allow].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_slots)]
     slots: Option<NonZeroU32>,
     /// Memory budget, such as `4GiB` [default: 60 % of RAM or cgroup limit].
     #[arg(long, value_name = "SIZE", value_parser = parse_memory)]

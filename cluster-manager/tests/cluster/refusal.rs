@@ -64,7 +64,7 @@ async fn a_worker_of_another_version_is_told_both_versions() {
     let cluster = Cluster::start(Backend::Grpc, ManagerConfig::default()).await;
     let channel = connect(&cluster.addresses[0]).await.expect("the manager is there");
     let mut register = wire::Register::from(registration(1, 1));
-    register.protocol_version = 2;
+    register.protocol_version = 1;
     let message = Some(wire::worker_message::Message::Register(register));
     let said = futures::stream::iter([wire::WorkerMessage { message }]);
     let answer = control_client(channel).worker(said).await.expect("the stream opens");
@@ -74,7 +74,7 @@ async fn a_worker_of_another_version_is_told_both_versions() {
     else {
         panic!("it was accepted");
     };
-    assert_eq!(shutdown.reason, "the worker speaks protocol 2, this cluster manager speaks 1");
+    assert_eq!(shutdown.reason, "the worker speaks protocol 1, this cluster manager speaks 2");
     assert!(cluster.handle.state().await.expect("it runs").workers.is_empty());
 }
 
@@ -82,19 +82,19 @@ async fn a_worker_of_another_version_is_told_both_versions() {
 async fn a_driver_of_another_version_is_refused_with_a_failure() {
     let cluster = Cluster::start(Backend::Grpc, ManagerConfig::default()).await;
     let channel = connect(&cluster.addresses[0]).await.expect("the manager is there");
-    let open = wire::OpenApplication { protocol_version: 2, ..Default::default() };
+    let open = wire::OpenApplication { protocol_version: 1, ..Default::default() };
     let message = Some(wire::driver_message::Message::OpenApplication(open));
     let opening = futures::stream::iter([wire::DriverMessage { message }]);
     let answer = control_client(channel.clone()).driver(opening.clone()).await;
     let mut said = answer.expect("the stream opens").into_inner();
     let by_message = said.message().await.expect_err("refused by its first message");
     let mut request = Request::new(opening);
-    request.metadata_mut().insert(VERSION_HEADER, 2.into());
+    request.metadata_mut().insert(VERSION_HEADER, 1.into());
     let by_header = control_client(channel).driver(request).await.expect_err("refused at once");
     for status in [by_message, by_header] {
         let failure = failure_from_status(&status);
         assert_eq!(failure.kind, ErrorKind::Cluster);
-        let expected = "the driver speaks protocol 2, this cluster manager speaks 1";
+        let expected = "the driver speaks protocol 1, this cluster manager speaks 2";
         assert_eq!(failure.message, expected);
     }
 }
