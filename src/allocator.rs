@@ -5,8 +5,16 @@
 //! for [`PURGE_DELAY_MS`] before it goes back, and is given back only in whole huge pages. That
 //! pages are huge in the first place is mimalloc's own doing: it advises the kernel to
 //! (`MADV_HUGEPAGE`) for all its arenas.
+//!
+//! A process with a memory budget can't keep so much: what it counts as free, since it wrote it to
+//! disk or dropped it, would come on top of what it took again elsewhere. [`give_back_above`] sees
+//! how much the process has and gives back what is free as soon as it is more than the budget.
 
-use libmimalloc_sys::{_mi_option_last, mi_option_set, mi_option_t};
+use std::convert::Infallible;
+use std::fs;
+use std::time::Duration;
+
+use libmimalloc_sys::{_mi_option_last, mi_collect, mi_option_set, mi_option_t};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -24,6 +32,51 @@ const THP_WHOLE_PAGES: i64 = 2;
 // Another mimalloc may count its options otherwise.
 const _: () = assert!(_mi_option_last == 47, "check the option indexes against mimalloc.h");
 
+/// How often the size of the process is looked at,
+const WATCH_EVERY: Duration = Duration::from_millis(50);
+
+/// and how often at most when there was little to give back.
+const WATCH_EVERY_MAX: Duration = Duration::from_secs(2);
+
+/// What is little.
+const LITTLE_BYTES: u64 = 32 << 20;
+
+/// What a process has beside its budget: code, stacks, connections.
+const BESIDE_BUDGET_BYTES: u64 = 96 << 20;
+
+/// Gives freed memory back to the system, for as long as it is polled, whenever this process has
+/// much more than `budget_bytes`.
+pub async fn give_back_above(budget_bytes: u64) -> Infallible {
+    let bytes_max = budget_bytes.saturating_add(BESIDE_BUDGET_BYTES);
+    let mut pause = WATCH_EVERY;
+    loop {
+        tokio::time::sleep(pause).await;
+        let Some(before) = resident_bytes().filter(|bytes| *bytes > bytes_max) else {
+            pause = WATCH_EVERY;
+            continue;
+        };
+        // Unmapping takes a millisecond for 10 MiB; heartbeats don't wait for it.
+        let collected = tokio::task::spawn_blocking(collect).await;
+        let after = resident_bytes().unwrap_or(before);
+        let is_little = collected.is_err() || before.saturating_sub(after) < LITTLE_BYTES;
+        pause = if is_little { (2 * pause).min(WATCH_EVERY_MAX) } else { WATCH_EVERY };
+    }
+}
+
+#[allow(unsafe_code)]
+fn collect() {
+    // SAFETY: it takes no pointer, and may be called on any thread at any time.
+    unsafe { mi_collect(true) }
+}
+
+/// Memory of this process that is not swapped out.
+fn resident_bytes() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = resident.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kib << 10)
+}
+
 /// Sets the allocator's options. Called first thing in `main`, before there are threads.
 #[allow(unsafe_code)]
 pub fn configure() {
@@ -38,6 +91,25 @@ pub fn configure() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn memory_that_was_freed_goes_back() {
+        configure();
+        let before = resident_bytes().expect("there is /proc");
+        let blocks: Vec<Vec<u8>> = (0..64).map(|_| vec![1; 4 << 20]).collect();
+        assert!(resident_bytes().expect("there is /proc") > before + (128 << 20));
+        drop(blocks);
+        let given_back = async {
+            while resident_bytes().is_none_or(|bytes| bytes > before + (64 << 20)) {
+                tokio::task::yield_now().await;
+            }
+        };
+        let watch = give_back_above(before.saturating_sub(BESIDE_BUDGET_BYTES));
+        tokio::select! {
+            () = given_back => {}
+            never = watch => match never {},
+        }
+    }
 
     #[test]
     #[allow(unsafe_code)]

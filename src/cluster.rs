@@ -12,11 +12,15 @@ use gnist_proto::link::WorkerLink;
 use gnist_proto::{client, connect};
 use gnist_worker::{Connections, PulledPrograms, Reconnect, Worker, WorkerConfig, WorkerEnd};
 
+use crate::allocator::give_back_above;
 use crate::machine::fresh_worker_id;
 
 /// How long a worker looks for its cluster manager.
 const CONNECT_FOR: Duration = Duration::from_secs(3);
 const CONNECT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What a cluster manager may keep of freed memory: content passes through it.
+const MANAGER_BYTES: u64 = 128 << 20;
 
 /// What a cluster manager is started with.
 #[derive(Clone, Debug)]
@@ -77,7 +81,10 @@ pub async fn run_manager(
     if let Some(ui) = ui {
         tokio::spawn(serve_rest(handle.clone(), ui));
     }
-    serve(handle, listener).await
+    tokio::select! {
+        end = serve(handle, listener) => end,
+        never = give_back_above(MANAGER_BYTES) => match never {},
+    }
 }
 
 /// Runs a worker until it is told to stop; says where its data plane is once it is registered.
@@ -91,6 +98,18 @@ pub async fn run_worker(parts: WorkerParts, ready: impl FnOnce(&str)) -> Result<
 
 /// As [`run_worker`]; `stop` takes it from the cluster in good order.
 pub(crate) async fn run_worker_until(
+    parts: WorkerParts,
+    ready: impl FnOnce(&str),
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), Failure> {
+    let budget_bytes = parts.memory.0;
+    tokio::select! {
+        end = run_registered(parts, ready, stop) => end,
+        never = give_back_above(budget_bytes) => match never {},
+    }
+}
+
+async fn run_registered(
     parts: WorkerParts,
     ready: impl FnOnce(&str),
     stop: impl Future<Output = ()> + Send + 'static,
