@@ -15,6 +15,7 @@ use datafusion::prelude::SessionConfig;
 use gnist_common::bytes::ByteSize;
 use gnist_common::error::Failure;
 use gnist_operators::contexts::Contexts;
+use gnist_operators::functions::set_keys::grouping_sets_without_claims;
 use gnist_operators::functions::unordered::windows_without_orders;
 use gnist_operators::guard::Guard;
 use gnist_operators::wire::filtered::filters_as_arguments;
@@ -65,6 +66,7 @@ impl Jobs {
             None => filters_as_arguments(query)?,
         };
         let query = windows_without_orders(&query)?;
+        let query = grouping_sets_without_claims(&query)?;
         let plan = planner.create_physical_plan(&query, session).await?;
         if self.in_process.is_none() {
             refuse_unknown(&query, &plan)?;

@@ -33,7 +33,9 @@ use crate::frames::{FramePlanner, NoCache};
 use crate::in_process::InProcess;
 use crate::jobs::{Jobs, reads_the_session};
 use crate::numbers::with_number_rules;
-use crate::planner::{CooperativeJoins, partitions_for, with_sorted_inputs, with_whole_arrays};
+use crate::planner::{
+    CooperativeJoins, SoftLimits, partitions_for, with_sorted_inputs, with_whole_arrays,
+};
 use crate::result::ResultStream;
 use crate::settings::{self, OwnSettings};
 use crate::sql;
@@ -120,6 +122,7 @@ impl Session {
             .with_config(config)
             .with_runtime_env(runtime)
             .with_default_features()
+            .with_physical_optimizer_rule(Arc::new(SoftLimits))
             .with_physical_optimizer_rule(Arc::new(CooperativeJoins))
             .with_query_planner(Arc::new(FramePlanner::new(&jobs)))
             .with_cache_factory(Some(Arc::new(NoCache)))

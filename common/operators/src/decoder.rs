@@ -46,6 +46,7 @@ use crate::leaves;
 use crate::measured::{Measuring, operators_of};
 use crate::reader::StageReaderExec;
 use crate::recursive;
+use crate::soft_limit::without_refused_limit;
 use crate::source::Sources;
 
 /// Decodes plans of one attempt: cuts them down to a task, fills in the bindings and keeps shared
@@ -219,6 +220,7 @@ impl<'a> Decoder<'a> {
             return internal_err!("a union came without the partitions of its branches");
         }
         let plan = self.operator_from_proto(proto, context)?;
+        let plan = without_refused_limit(&plan).unwrap_or(plan);
         match self.task() {
             Some(task) if plan.children().is_empty() => cut_leaf(plan, task),
             _ => Ok(plan),

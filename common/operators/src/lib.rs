@@ -15,6 +15,7 @@
 //! source      files and rows that leaves scan, and how they travel in the bindings
 //! leaves      those leaves on the wire
 //! instance    cutting other leaves
+//! soft_limit  limits of an aggregate that its input no longer allows
 //! canonical   messages as bytes that depend on nothing but the message
 //! random      random() and uuid(), the same in every attempt
 //! measured    what every operator of a plan does, for EXPLAIN ANALYZE
@@ -58,6 +59,7 @@ pub mod reader;
 mod recursive;
 pub mod sample;
 pub mod size;
+pub mod soft_limit;
 pub mod source;
 pub mod tree;
 pub mod wire;

@@ -28,6 +28,7 @@ mod names;
 mod null_keys;
 mod parse;
 mod places;
+mod pushed_filters;
 mod refused;
 mod rewrites;
 mod rows;
@@ -64,7 +65,8 @@ fn rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     ]
 }
 
-/// DataFusion's optimizer rules, with ours in front of those that they are named beside, and last.
+/// DataFusion's optimizer rules, with ours in front of those that they are named beside, in place of
+/// one, and last.
 fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     let ours: [(&str, Arc<dyn OptimizerRule + Send + Sync>); 2] = [
         ("extract_equijoin_predicate", Arc::new(null_keys::NotNullKeys)),
@@ -74,7 +76,10 @@ fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     for rule in Optimizer::new().rules {
         let before = ours.iter().filter(|(name, _)| *name == rule.name());
         rules.extend(before.map(|(_, rule)| Arc::clone(rule)));
-        rules.push(rule);
+        rules.push(match rule.name() {
+            "push_down_filter" => Arc::new(pushed_filters::PushedFilters::default()),
+            _ => rule,
+        });
     }
     rules.push(Arc::new(sort_keys::KeysOnce));
     rules

@@ -2,7 +2,7 @@
 //!
 //! A function travels by name, so both sides register the same ones ([`register_functions`]).
 //! Some are called by users (`try_add`); others only by plans that the driver rewrites
-//! (`checked_add`, `normal_float`).
+//! (`checked_add`, `normal_float`, `set_key`).
 //!
 //! ```text
 //! arithmetic   + - * / % and unary minus: an overflow is an error, or null (`try_*`)
@@ -17,6 +17,7 @@
 //! overflow     the error
 //! zoned        to_timestamp of text, with the zone of its type
 //! settings     `SET sql.ansi`
+//! set_keys     keys of grouping sets that claim nothing
 //! unordered    window aggregates that claim no order of their values
 //! ```
 
@@ -28,6 +29,7 @@ mod extremes;
 mod frames;
 pub mod normal_float;
 mod overflow;
+pub mod set_keys;
 pub mod settings;
 mod sliding;
 pub mod sum;
@@ -57,6 +59,7 @@ pub fn register_functions(registry: &mut dyn FunctionRegistry) -> Result<()> {
         registry.register_udf(function)?;
     }
     registry.register_udf(normal_float::function())?;
+    registry.register_udf(set_keys::function())?;
     registry.register_udf(date_trunc::function())?;
     for function in zoned::all(registry)? {
         registry.register_udf(function)?;
