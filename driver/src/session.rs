@@ -34,7 +34,8 @@ use crate::in_process::InProcess;
 use crate::jobs::{Jobs, reads_the_session};
 use crate::numbers::with_number_rules;
 use crate::planner::{
-    CooperativeJoins, SoftLimits, partitions_for, with_sorted_inputs, with_whole_arrays,
+    CooperativeJoins, SoftLimits, WholeFrames, partitions_for, with_sorted_inputs,
+    with_whole_arrays,
 };
 use crate::result::ResultStream;
 use crate::settings::{self, OwnSettings};
@@ -123,6 +124,7 @@ impl Session {
             .with_runtime_env(runtime)
             .with_default_features()
             .with_physical_optimizer_rule(Arc::new(SoftLimits))
+            .with_physical_optimizer_rule(Arc::new(WholeFrames))
             .with_physical_optimizer_rule(Arc::new(CooperativeJoins))
             .with_query_planner(Arc::new(FramePlanner::new(&jobs)))
             .with_cache_factory(Some(Arc::new(NoCache)))

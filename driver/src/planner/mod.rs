@@ -12,6 +12,7 @@
 mod arrays;
 mod cooperative;
 mod cut;
+mod frames;
 mod order;
 mod partitions;
 mod repeatability;
@@ -40,6 +41,7 @@ use repeatability::is_volatile;
 
 pub(crate) use arrays::with_whole_arrays;
 pub(crate) use cooperative::CooperativeJoins;
+pub(crate) use frames::WholeFrames;
 pub(crate) use partitions::{input_bytes, partitions_for};
 pub(crate) use repeatability::{Draws, repeatability_of};
 use row_order::RowOrder;

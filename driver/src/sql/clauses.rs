@@ -14,22 +14,25 @@ use datafusion::sql::sqlparser::ast::{
 use gnist_common::error::{ErrorKind, Failure};
 use gnist_operators::failure::external;
 
-/// A clause, and what to write instead.
+/// The failure of a statement: it names a clause, and what to write instead.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Refused {
-    clause: &'static str,
-    instead: &'static str,
-}
+pub(super) struct Refused(Failure);
 
 impl Refused {
     pub(super) fn fail<T>(self) -> Result<T, DataFusionError> {
-        let message = format!("{} is not supported yet", self.clause);
-        Err(external(Failure::new(ErrorKind::Unsupported, message).with_help(self.instead)))
+        Err(external(self.0))
+    }
+}
+
+impl From<Failure> for Refused {
+    fn from(failure: Failure) -> Self {
+        Self(failure)
     }
 }
 
 fn refused(clause: &'static str, instead: &'static str) -> ControlFlow<Refused> {
-    ControlFlow::Break(Refused { clause, instead })
+    let message = format!("{clause} is not supported yet");
+    ControlFlow::Break(Refused(Failure::new(ErrorKind::Unsupported, message).with_help(instead)))
 }
 
 /// Breaks off at a query with a clause of this file.

@@ -37,6 +37,7 @@ mod stack;
 mod subqueries;
 mod tables;
 mod truth_tests;
+mod windows;
 
 use std::sync::Arc;
 

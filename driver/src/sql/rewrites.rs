@@ -13,7 +13,9 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::clauses::{self, Refused};
 use super::parse::{DEPTH_MAX, too_deep};
-use super::{arrays, chains, grouping, item_names, key_names, keys, names, places, rows, tables};
+use super::{
+    arrays, chains, grouping, item_names, key_names, keys, names, places, rows, tables, windows,
+};
 
 /// Rewrites of an expression.
 const EXPRESSIONS: [fn(&mut Expr); 2] = [rows::row_in_subquery, arrays::as_call];
@@ -109,7 +111,8 @@ impl VisitorMut for Balance {
     }
 }
 
-/// Applies the rewrites of this file, and breaks off at a clause that is refused.
+/// Applies the rewrites of this file and writes out named windows. Breaks off at a clause that is
+/// refused.
 struct Rewriter;
 
 impl VisitorMut for Rewriter {
@@ -117,12 +120,14 @@ impl VisitorMut for Rewriter {
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Refused> {
         clauses::of_query(query)?;
+        windows::of_query(query)?;
         QUERIES.iter().for_each(|rewrite| rewrite(query));
         ControlFlow::Continue(())
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Refused> {
         clauses::of_select(select)?;
+        windows::of_select(select)?;
         SELECTS.iter().for_each(|rewrite| rewrite(select));
         ControlFlow::Continue(())
     }

@@ -53,13 +53,11 @@ impl ScalarUDFImpl for NormalFloat {
         Ok(self.coerce_types(types)?.remove(0))
     }
 
+    /// The field has one name: calls over equal columns are equal keys only if their fields are.
     fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
         let argument = &args.arg_fields[0];
-        Ok(Arc::new(Field::new(
-            argument.name(),
-            argument.data_type().clone(),
-            argument.is_nullable(),
-        )))
+        let data_type = argument.data_type().clone();
+        Ok(Arc::new(Field::new(self.name(), data_type, argument.is_nullable())))
     }
 
     fn is_strict(&self) -> bool {
