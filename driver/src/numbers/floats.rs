@@ -6,6 +6,8 @@
 //! would come back with other zeros than it has, every scan would pay, and a filter above a
 //! projection could not go into a scan.
 //!
+//! Intervals of one length are made equal the same way, by `normal_interval`.
+//!
 //! Statistics of floats leave NaN out, so that a comparison of a normal float, which no pruning
 //! looks into, is also what keeps row groups with NaN from being skipped.
 
@@ -17,10 +19,10 @@ use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{Column, DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::{AggregateFunctionParams, ScalarFunction, WindowFunction};
 use datafusion::logical_expr::{
-    Aggregate, Expr, ExprSchemable, GroupingSet, LogicalPlan, Operator, SortExpr,
+    Aggregate, Expr, ExprSchemable, GroupingSet, LogicalPlan, Operator, ScalarUDF, SortExpr,
 };
 use datafusion::optimizer::{AnalyzerRule, OptimizerConfig, OptimizerRule};
-use gnist_operators::functions::normal_float;
+use gnist_operators::functions::{normal_float, normal_interval};
 
 use super::{input_schema, map_named};
 
@@ -39,17 +41,23 @@ impl AnalyzerRule for NormalConstants {
             map_named(node, |expr| {
                 expr.transform_up(|expr| match &expr {
                     // Only these are looked into: others may be as deep as the query is long.
-                    Expr::BinaryExpr(binary) if !compares(binary.op) => Ok(Transformed::no(expr)),
-                    Expr::BinaryExpr(_) | Expr::Between(_) | Expr::InList(_)
-                        if !expr.any_column_refs() && !expr.contains_outer() =>
-                    {
-                        compare(expr, &input)
-                    }
+                    _ if !compares_operands(&expr) => Ok(Transformed::no(expr)),
+                    _ if !expr.any_column_refs() && !expr.contains_outer() => compare(expr, &input),
                     _ => Ok(Transformed::no(expr)),
                 })
             })
         })
         .data()
+    }
+}
+
+fn compares_operands(expr: &Expr) -> bool {
+    match expr {
+        Expr::BinaryExpr(binary) => compares(binary.op),
+        Expr::Between(_) | Expr::InList(_) => true,
+        Expr::Case(case) => case.expr.is_some(),
+        Expr::ScalarFunction(call) => COMPARING_FUNCTIONS.contains(&call.name()),
+        _ => false,
     }
 }
 
@@ -210,16 +218,26 @@ fn make_sorts_normal(sorts: &mut [SortExpr], input: &Input) -> bool {
     sorts.iter_mut().fold(false, |any, sort| any | make_normal(&mut sort.expr, input))
 }
 
-/// Makes a float normal, unless it is. Returns true if it was not.
+/// Makes a float or an interval normal, unless it is. Returns true if it was not.
 fn make_normal(expr: &mut Expr, input: &Input) -> bool {
-    let is_float = input.type_of(expr).is_some_and(|of| normal_float::is_float(&of));
-    if !is_float || input.is_normal(expr) {
+    let Some(function) = input.type_of(expr).and_then(|of| normal_form(&of)) else { return false };
+    if input.is_normal(expr) {
         return false;
     }
-    let function = normal_float::function();
     let args = vec![std::mem::take(expr)];
     *expr = Expr::ScalarFunction(ScalarFunction::new_udf(function, args));
     true
+}
+
+/// The function that makes values of a type normal, if it has several for one.
+fn normal_form(data_type: &DataType) -> Option<Arc<ScalarUDF>> {
+    if normal_float::is_float(data_type) {
+        Some(normal_float::function())
+    } else if normal_interval::is_interval(data_type) {
+        Some(normal_interval::function())
+    } else {
+        None
+    }
 }
 
 /// The input of a node, as its expressions see it.
@@ -265,12 +283,15 @@ impl Input {
 fn is_call(expr: &Expr) -> bool {
     match expr {
         Expr::Alias(alias) => is_call(&alias.expr),
-        Expr::ScalarFunction(call) => normal_float::is_normal_float(&call.func),
+        Expr::ScalarFunction(call) => {
+            let function = &call.func;
+            normal_float::is_normal_float(function) || normal_interval::is_normal_interval(function)
+        }
         _ => false,
     }
 }
 
-/// Columns of a projection that are calls of `normal_float`.
+/// Columns of a projection that are calls of `normal_float` or `normal_interval`.
 fn normal_columns(plan: &LogicalPlan) -> Vec<Column> {
     let LogicalPlan::Projection(projection) = plan else { return Vec::new() };
     let columns = projection.schema.columns().into_iter().zip(&projection.expr);
@@ -278,5 +299,8 @@ fn normal_columns(plan: &LogicalPlan) -> Vec<Column> {
 }
 
 fn is_normal_constant(value: &ScalarValue) -> bool {
-    value.to_array().is_ok_and(|values| Arc::ptr_eq(&normal_float::normal(&values), &values))
+    value.to_array().is_ok_and(|values| {
+        let normal = normal_interval::normal(&normal_float::normal(&values));
+        Arc::ptr_eq(&normal, &values)
+    })
 }

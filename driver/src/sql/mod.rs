@@ -16,6 +16,7 @@ mod arrays;
 mod chains;
 mod clauses;
 mod copies;
+mod date_times;
 mod dialect;
 mod empty_sets;
 mod grouping;
@@ -29,9 +30,11 @@ mod null_keys;
 mod parse;
 mod places;
 mod pushed_filters;
+mod quantified_arrays;
 mod refused;
 mod rewrites;
 mod rows;
+mod similar;
 mod sort_keys;
 mod stack;
 mod subqueries;
@@ -52,7 +55,7 @@ pub(crate) use stack::{on_deep_stack, refuse_depth};
 
 /// Rewrites of expressions, before DataFusion coerces types.
 fn function_rewrites() -> Vec<Arc<dyn FunctionRewrite + Send + Sync>> {
-    vec![Arc::new(intervals::IntervalLengths)]
+    vec![Arc::new(intervals::IntervalLengths), Arc::new(date_times::DateTimes)]
 }
 
 /// The rules that run after DataFusion has coerced types, in this order.

@@ -14,11 +14,13 @@ use datafusion::sql::sqlparser::ast::{
 use super::clauses::{self, Refused};
 use super::parse::{DEPTH_MAX, too_deep};
 use super::{
-    arrays, chains, grouping, item_names, key_names, keys, names, places, rows, tables, windows,
+    arrays, chains, grouping, item_names, key_names, keys, names, places, quantified_arrays, rows,
+    similar, tables, windows,
 };
 
 /// Rewrites of an expression.
-const EXPRESSIONS: [fn(&mut Expr); 2] = [rows::row_in_subquery, arrays::as_call];
+const EXPRESSIONS: [fn(&mut Expr); 3] =
+    [rows::row_in_subquery, quantified_arrays::any_by_all, arrays::as_call];
 
 /// Rewrites of a query of one `SELECT`, `ORDER BY` included.
 const QUERIES: [fn(&mut Query); 3] =
@@ -139,6 +141,7 @@ impl VisitorMut for Rewriter {
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Refused> {
+        similar::as_regex(expr)?;
         EXPRESSIONS.iter().for_each(|rewrite| rewrite(expr));
         ControlFlow::Continue(())
     }

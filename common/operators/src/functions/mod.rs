@@ -2,7 +2,7 @@
 //!
 //! A function travels by name, so both sides register the same ones ([`register_functions`]).
 //! Some are called by users (`try_add`); others only by plans that the driver rewrites
-//! (`checked_add`, `normal_float`, `set_key`).
+//! (`checked_add`, `normal_float`, `normal_interval`, `set_key`).
 //!
 //! ```text
 //! arithmetic   + - * / % and unary minus: an overflow is an error, or null (`try_*`)
@@ -12,6 +12,7 @@
 //! sliding      sums of floats over window frames
 //! frames       variance, correlation and the like over window frames
 //! normal_float one NaN and one zero
+//! normal_interval one interval of each length
 //! extremes     min and max of floats, with infinity and NaN
 //! date_trunc   date_trunc of every date there is
 //! overflow     the error
@@ -28,6 +29,7 @@ mod decimal;
 mod extremes;
 mod frames;
 pub mod normal_float;
+pub mod normal_interval;
 mod overflow;
 pub mod set_keys;
 pub mod settings;
@@ -60,6 +62,7 @@ pub fn register_functions(registry: &mut dyn FunctionRegistry) -> Result<()> {
     }
     registry.register_udf(normal_float::function())?;
     registry.register_udf(set_keys::function())?;
+    registry.register_udf(normal_interval::function())?;
     registry.register_udf(date_trunc::function())?;
     for function in zoned::all(registry)? {
         registry.register_udf(function)?;
