@@ -33,7 +33,7 @@ const THP_WHOLE_PAGES: i64 = 2;
 const _: () = assert!(_mi_option_last == 47, "check the option indexes against mimalloc.h");
 
 /// How often the size of the process is looked at,
-const WATCH_EVERY: Duration = Duration::from_millis(50);
+const WATCH_EVERY: Duration = Duration::from_millis(20);
 
 /// and how often at most when there was little to give back.
 const WATCH_EVERY_MAX: Duration = Duration::from_secs(2);
@@ -42,7 +42,7 @@ const WATCH_EVERY_MAX: Duration = Duration::from_secs(2);
 const LITTLE_BYTES: u64 = 32 << 20;
 
 /// What a process has beside its budget: code, stacks, connections.
-const BESIDE_BUDGET_BYTES: u64 = 96 << 20;
+const BESIDE_BUDGET_BYTES: u64 = 64 << 20;
 
 /// Gives freed memory back to the system, for as long as it is polled, whenever this process has
 /// much more than `budget_bytes`.

@@ -90,7 +90,7 @@ impl Worker {
         let work_dir = Arc::new(WorkDir::create(&config.work_dir, config.worker)?);
         let folder = work_dir.path().to_owned();
         let cpu = CpuRuntime::start(config.slots)?;
-        let budget = MemoryBudget::new(config.memory.0);
+        let budget = MemoryBudget::of_memory(config.memory);
         Arc::clone(&programs).count_in(&budget);
         let store = BlockStore::new(work_dir.segments(), Arc::clone(&budget));
         let tables = Tables::new(Arc::clone(&link.content));

@@ -10,6 +10,8 @@
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use gnist_common::bytes::ByteSize;
+
 /// How often one request makes room before it is refused: another one may take what it freed.
 const EVICTIONS_MAX: u32 = 8;
 
@@ -24,6 +26,10 @@ const GUARANTEED_BYTES_MIN: u64 = 8 << 20;
 
 /// The budget may be overdrawn by one part in so many, for guaranteed parts only.
 const OVERDRAWN_MAX: u64 = 8;
+
+/// One part in so many of a worker's memory is for what nobody counts: pages of files that are being
+/// decoded, batches that operators have in hand, free space between blocks of memory.
+const UNCOUNTED: u64 = 16;
 
 /// What bytes are held for, which decides who gives way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,6 +125,8 @@ impl Held {
 
 /// The bytes a worker may hold.
 pub struct MemoryBudget {
+    /// What the user gave, for messages.
+    memory: u64,
     limit: u64,
     held: Mutex<Held>,
     /// Those that make room at no cost, asked first.
@@ -137,10 +145,19 @@ impl std::fmt::Debug for MemoryBudget {
 }
 
 impl MemoryBudget {
+    /// The budget of a worker with so much memory, all free: but for a part that nobody counts.
+    pub fn of_memory(memory: ByteSize) -> Arc<Self> {
+        Self::counting(memory.0, memory.0 - memory.0 / UNCOUNTED)
+    }
+
     /// A budget of so many bytes, all free.
     pub fn new(limit_bytes: u64) -> Arc<Self> {
+        Self::counting(limit_bytes, limit_bytes)
+    }
+
+    fn counting(memory: u64, limit: u64) -> Arc<Self> {
         let (idle, evict) = (Mutex::default(), Mutex::default());
-        Arc::new(Self { limit: limit_bytes, held: Mutex::default(), idle, evict })
+        Arc::new(Self { memory, limit, held: Mutex::default(), idle, evict })
     }
 
     /// Names one more that makes room, asked after those that were named before.
@@ -153,7 +170,12 @@ impl MemoryBudget {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(evict);
     }
 
-    /// The whole budget.
+    /// The memory that the user gave.
+    pub fn memory(&self) -> ByteSize {
+        ByteSize(self.memory)
+    }
+
+    /// What all may hold together.
     pub fn limit_bytes(&self) -> u64 {
         self.limit
     }
@@ -280,7 +302,7 @@ impl MemoryBudget {
     }
 
     fn full(&self, free_bytes: u64) -> Refused {
-        Refused::Full { free_bytes, limit_bytes: self.limit }
+        Refused::Full { free_bytes, limit_bytes: self.memory }
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {

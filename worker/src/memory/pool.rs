@@ -105,8 +105,7 @@ impl AttemptPool {
     ) -> DataFusionError {
         let operator = reservation.consumer().name().to_owned();
         let has = ByteSize(as_u64(reservation.size()));
-        let (limit, free, more) =
-            (ByteSize(self.budget.limit_bytes()), ByteSize(free_bytes), ByteSize(bytes));
+        let (limit, free, more) = (self.budget.memory(), ByteSize(free_bytes), ByteSize(bytes));
         let mut state = self.state();
         let peak_bytes = state.peak.max(state.reserved + bytes);
         let message = format!(
@@ -191,6 +190,6 @@ impl MemoryPool for AttemptPool {
 
 impl fmt::Display for AttemptPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "gnist memory budget of {}", ByteSize(self.budget.limit_bytes()))
+        write!(f, "gnist memory budget of {}", self.budget.memory())
     }
 }
