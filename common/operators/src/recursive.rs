@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion::common::{Result, internal_datafusion_err, internal_err};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::recursive_query::RecursiveQueryExec;
@@ -112,7 +112,8 @@ fn projection(table: &WorkTableExec) -> Result<Option<ColumnsMessage>> {
 /// A schema in which the columns with these fields are found; the others are never looked at.
 fn schema_around(fields: SchemaRef, columns: &[usize]) -> Result<SchemaRef> {
     let count = columns.iter().max().map_or(0, |last| last + 1);
-    let mut whole = vec![Arc::new(Field::new("", DataType::Null, true)); count];
+    let unread: FieldRef = Arc::new(Field::new("", DataType::Null, true));
+    let mut whole: Vec<FieldRef> = (0..count).map(|_| Arc::clone(&unread)).collect();
     if columns.len() != fields.fields().len() {
         return internal_err!("{} columns of {} fields", columns.len(), fields.fields().len());
     }
