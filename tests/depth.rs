@@ -27,7 +27,7 @@ fn nested(n: usize, open: &str, middle: &str, close: &str) -> String {
     format!("{}{middle}{}", open.repeat(n), close.repeat(n))
 }
 
-fn statements() -> [(String, &'static str); 11] {
+fn statements() -> [(String, &'static str); 15] {
     let of_t = |what: String| format!("select {what} from t where a = 1");
     let count = |condition: String| format!("select count(*) from t where {condition}");
     [
@@ -40,6 +40,17 @@ fn statements() -> [(String, &'static str); 11] {
         (of_t(nested(200, "(", "a", ")")), "1"),
         (of_t(nested(60, "abs(", "a", ")")), "1"),
         (of_t(nested(60, "case when a > 1 then 0 else ", "a", " end")), "1"),
+        // Before, the time of each grew with a power of its length, or its tasks waited for ever.
+        (of_t(chain(490, " + ", |_| "a".to_owned())), "490"),
+        (nested(15, "select (", "select 1", ")"), "1"),
+        (nested(15, "select 1 where 1 in (", "select 1", ")"), "1"),
+        (
+            chain(300, " except ", |at| match at {
+                0 => "select value from generate_series(1, 3)".to_owned(),
+                _ => "select value from generate_series(2, 4)".to_owned(),
+            }),
+            "1",
+        ),
         (nested(40, "select count(*) from (select * from (", "select * from t", ") q) r"), "1"),
         (
             format!(
@@ -99,6 +110,10 @@ async fn is_refused() -> Result<(), Failed> {
         format!("select {}", nested(2_000, "case when true then 1 else ", "1", " end")),
         format!("select {}", nested(12_000, "not ", "true", "")),
         nested(2_000, "select * from (", "select 1", ")"),
+        nested(60, "select (", "select 1", ")"),
+        nested(60, "select 1 where 1 in (", "select 1", ")"),
+        nested(60, "select 1 where exists (", "select 1", ")"),
+        nested(200, "select (", "select 1", ")"),
     ] {
         let shown: String = text.chars().take(60).collect();
         let (back, rows) = answer(session, text).await;

@@ -49,8 +49,10 @@ impl AnalyzerRule for CheckedNumbers {
 
 fn rewrite_node(node: LogicalPlan, is_ansi: bool) -> Result<Transformed<LogicalPlan>> {
     let schema = input_schema(&node)?;
+    // From the top: the types of operators are cheaper than those of functions in their place, for
+    // which DataFusion writes a name per level.
     let rewritten =
-        map_named(node, |expr| expr.transform_up(|expr| rewrite(expr, &schema, is_ansi)))?;
+        map_named(node, |expr| expr.transform_down(|expr| rewrite(expr, &schema, is_ansi)))?;
     // What is null instead of an error makes columns above nullable too.
     if rewritten.transformed || !is_ansi {
         rewritten.map_data(LogicalPlan::recompute_schema)

@@ -4,7 +4,12 @@
 //! matches makes output for minutes without waiting once, so its task would keep its slot long
 //! after its job was cancelled. Here every operator that can make more rows than it reads counts
 //! as one that waits.
+//!
+//! Tokio lets a task make 128 steps before it has to wait, and DataFusion counts a step for each such
+//! operator that is asked, one inside the other: in a chain of more joins the last one would never be
+//! asked, and the task would wait for ever. So in long chains some joins stay bare.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use datafusion::common::Result;
@@ -18,6 +23,9 @@ use datafusion::physical_plan::joins::{
 };
 use datafusion::physical_plan::unnest::UnnestExec;
 
+/// Operators on one path that count as waiting: with scans and exchanges, fewer than the steps of a task.
+const COUNTED_MAX: usize = 64;
+
 /// Wraps every operator that multiplies rows. It goes last: other rules look for bare joins.
 #[derive(Debug)]
 pub(crate) struct CooperativeJoins;
@@ -28,8 +36,12 @@ impl PhysicalOptimizerRule for CooperativeJoins {
         plan: Arc<dyn ExecutionPlan>,
         _: &ConfigOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
+        let (longest, mut heights) = heights(&plan);
+        let every = longest.div_ceil(COUNTED_MAX).max(1);
+        // The heights are in the order of this walk.
         let wrapped = plan.transform_up(|plan| {
-            if multiplies_rows(&plan) {
+            let height = heights.pop_front().unwrap_or(0);
+            if multiplies_rows(&plan) && height % every == 0 {
                 return Ok(Transformed::yes(Arc::new(CooperativeExec::new(plan)) as _));
             }
             Ok(Transformed::no(plan))
@@ -44,6 +56,19 @@ impl PhysicalOptimizerRule for CooperativeJoins {
     fn schema_check(&self) -> bool {
         true
     }
+}
+
+/// Operators on the longest path that multiply rows, and for each operator those on the longest path
+/// below it and itself, in postorder.
+fn heights(plan: &Arc<dyn ExecutionPlan>) -> (usize, VecDeque<usize>) {
+    fn visit(plan: &Arc<dyn ExecutionPlan>, found: &mut VecDeque<usize>) -> usize {
+        let below = plan.children().into_iter().map(|child| visit(child, found)).max();
+        let height = below.unwrap_or(0) + usize::from(multiplies_rows(plan));
+        found.push_back(height);
+        height
+    }
+    let mut found = VecDeque::new();
+    (visit(plan, &mut found), found)
 }
 
 fn multiplies_rows(plan: &Arc<dyn ExecutionPlan>) -> bool {

@@ -26,6 +26,7 @@ mod joined_keys;
 mod key_names;
 mod keys;
 mod names;
+mod nested_queries;
 mod null_keys;
 mod parse;
 mod places;
@@ -93,6 +94,7 @@ fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
 pub(crate) fn install(builder: SessionStateBuilder) -> SessionStateBuilder {
     let mut analyzer = Analyzer::new();
     function_rewrites().into_iter().for_each(|rewrite| analyzer.add_function_rewrite(rewrite));
+    analyzer.rules.insert(0, Arc::new(nested_queries::NestedQueries));
     analyzer.rules.extend(rules());
     let mut builder = builder
         .with_optimizer_rules(optimizer_rules())

@@ -129,8 +129,7 @@ pub fn function(operation: Operation, is_lenient: bool) -> Arc<ScalarUDF> {
 
 /// Returns true if a function is one of these that fails.
 pub fn can_fail(function: &ScalarUDF) -> bool {
-    let ours = function.inner().downcast_ref::<Arithmetic>();
-    ours.is_some_and(|arithmetic| !arithmetic.is_lenient)
+    Arithmetic::of(function).is_some_and(|arithmetic| !arithmetic.is_lenient)
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -141,6 +140,18 @@ struct Arithmetic {
 }
 
 impl Arithmetic {
+    fn of(function: &ScalarUDF) -> Option<&Self> {
+        function.inner().downcast_ref()
+    }
+
+    /// The operands of a function that stands for an operator between them.
+    fn checked_operands<'a>(&self, args: &'a [Expr]) -> Option<(Operator, &'a Expr, &'a Expr)> {
+        match (self.operation.operator(), args) {
+            (Some(operator), [left, right]) if !self.is_lenient => Some((operator, left, right)),
+            _ => None,
+        }
+    }
+
     fn result_type(&self, operands: &[DataType]) -> Result<DataType> {
         match (self.operation.operator(), operands) {
             (Some(operator), [left, right]) => {
@@ -221,6 +232,10 @@ impl Arithmetic {
     }
 }
 
+fn joined_backwards(terms: &[String]) -> String {
+    terms.iter().rev().map(String::as_str).collect()
+}
+
 fn without_zeros(divisor: &ColumnarValue) -> Result<ColumnarValue> {
     let divisors = ColumnarValue::values_to_arrays(std::slice::from_ref(divisor))?.remove(0);
     let zero = Scalar::new(ScalarValue::new_zero(divisors.data_type())?.to_array()?);
@@ -250,11 +265,27 @@ impl ScalarUDFImpl for Arithmetic {
 
     /// That of the operator it stands for: a rewritten plan has the columns of the plan as typed.
     fn schema_name(&self, args: &[Expr]) -> Result<String> {
-        let names = args.iter().map(|arg| arg.schema_name().to_string()).collect::<Vec<_>>();
-        if self.is_lenient {
-            return Ok(format!("{}({})", self.name(), names.join(",")));
+        let (mut function, mut args) = (self, args);
+        // A chain is as deep as it is long: its terms are gathered once, from the last one.
+        let mut terms = Vec::new();
+        while let Some((operator, left, right)) = function.checked_operands(args) {
+            terms.push(format!(" {operator} {}", right.schema_name()));
+            match left {
+                Expr::ScalarFunction(call) if let Some(inner) = Self::of(&call.func) => {
+                    (function, args) = (inner, &call.args);
+                }
+                left => {
+                    terms.push(left.schema_name().to_string());
+                    return Ok(joined_backwards(&terms));
+                }
+            }
         }
-        Ok(self.operation.text(&names))
+        let names = args.iter().map(|arg| arg.schema_name().to_string()).collect::<Vec<_>>();
+        terms.push(match function.is_lenient {
+            true => format!("{}({})", function.name(), names.join(",")),
+            false => function.operation.text(&names),
+        });
+        Ok(joined_backwards(&terms))
     }
 
     fn signature(&self) -> &Signature {
