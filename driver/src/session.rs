@@ -34,7 +34,7 @@ use crate::in_process::InProcess;
 use crate::jobs::{Jobs, reads_the_session};
 use crate::numbers::with_number_rules;
 use crate::planner::{
-    CooperativeJoins, SoftLimits, WholeFrames, partitions_for, with_sorted_inputs,
+    CooperativeJoins, SoftLimits, WholeFrames, partitions_for, with_namesakes, with_sorted_inputs,
     with_whole_arrays,
 };
 use crate::result::ResultStream;
@@ -119,7 +119,7 @@ impl Session {
             guard: Guard::default(),
         });
         let rules = with_number_rules(sql::install(SessionStateBuilder::new()));
-        let mut state = with_sorted_inputs(with_whole_arrays(rules))
+        let mut state = with_namesakes(with_sorted_inputs(with_whole_arrays(rules)))
             .with_config(config)
             .with_runtime_env(runtime)
             .with_default_features()

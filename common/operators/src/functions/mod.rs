@@ -19,6 +19,7 @@
 //! zoned        to_timestamp of text, with the zone of its type
 //! settings     `SET sql.ansi`
 //! set_keys     keys of grouping sets that claim nothing
+//! shifts       lead and lag that find the next value past nulls
 //! unordered    window aggregates that claim no order of their values
 //! ```
 
@@ -33,6 +34,7 @@ pub mod normal_interval;
 mod overflow;
 pub mod set_keys;
 pub mod settings;
+mod shifts;
 mod sliding;
 pub mod sum;
 mod total;
@@ -69,6 +71,9 @@ pub fn register_functions(registry: &mut dyn FunctionRegistry) -> Result<()> {
     }
     for function in aggregates() {
         registry.register_udaf(function)?;
+    }
+    for function in shifts::all() {
+        registry.register_udwf(function)?;
     }
     Ok(())
 }

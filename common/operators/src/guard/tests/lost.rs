@@ -4,7 +4,6 @@ use datafusion::common::config::CsvOptions;
 use datafusion::common::{JoinType, NullEquality};
 use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
 use datafusion::datasource::physical_plan::{CsvSource, JsonSource};
-use datafusion::functions_window::lead_lag::lag_udwf;
 use datafusion::logical_expr::{Operator, WindowFrame};
 use datafusion::physical_expr::expressions::{BinaryExpr, CastExpr, TryCastExpr, lit};
 use datafusion::physical_expr::window::{StandardWindowExpr, WindowExpr};
@@ -31,7 +30,13 @@ fn ignore_nulls_of_windows_is_caught_and_carried() {
 
 #[test]
 fn windows_in_reverse_are_caught_and_carried() {
-    let lag = create_udwf_window_expr(&lag_udwf(), &[column()], &schema(), "lag".to_owned(), false);
+    let lag = create_udwf_window_expr(
+        &context().window_functions()["lag"],
+        &[column()],
+        &schema(),
+        "lag".to_owned(),
+        false,
+    );
     let frame = Arc::new(WindowFrame::new(None));
     let forth = StandardWindowExpr::new(lag.unwrap(), &[], &[], frame);
     let back = forth.get_reverse_expr().unwrap();
