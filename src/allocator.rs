@@ -32,16 +32,16 @@ const THP_WHOLE_PAGES: i64 = 2;
 // Another mimalloc may count its options otherwise.
 const _: () = assert!(_mi_option_last == 47, "check the option indexes against mimalloc.h");
 
-/// How often the size of the process is looked at,
+/// Pause between two looks at the size of the process.
 const WATCH_EVERY: Duration = Duration::from_millis(20);
 
-/// and how often at most when there was little to give back.
+/// Longest such pause, after looks that found little to give back.
 const WATCH_EVERY_MAX: Duration = Duration::from_secs(2);
 
-/// What is little.
+/// Fewer bytes than these are little.
 const LITTLE_BYTES: u64 = 32 << 20;
 
-/// What a process has beside its budget: code, stacks, connections.
+/// Memory of a process beside its budget: code, stacks, connections.
 const BESIDE_BUDGET_BYTES: u64 = 64 << 20;
 
 /// Gives freed memory back to the system, for as long as it is polled, whenever this process has

@@ -19,7 +19,7 @@ use crate::machine::fresh_worker_id;
 const CONNECT_FOR: Duration = Duration::from_secs(3);
 const CONNECT_PAUSE: Duration = Duration::from_millis(100);
 
-/// What a cluster manager may keep of freed memory: content passes through it.
+/// Freed memory that a cluster manager may keep: content passes through it.
 const MANAGER_BYTES: u64 = 128 << 20;
 
 /// What a cluster manager is started with.

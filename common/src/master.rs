@@ -143,7 +143,7 @@ fn parse_local_cluster(arguments: &str) -> Result<MasterUrl, String> {
 /// A number of slots of one process, from 1 to [`SLOTS_MAX`].
 ///
 /// # Errors
-/// What is wrong with it.
+/// The reason why it is not one.
 pub fn parse_slots(text: &str) -> Result<NonZeroU32, String> {
     let slots = parse_count(text, "slots")?;
     if slots.get() > SLOTS_MAX {

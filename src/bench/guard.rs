@@ -1,4 +1,4 @@
-//! What it costs to compare a plan of 20 operators with what its program decodes to
+//! Times of the guard: to compare a plan of 20 operators with what its program decodes to
 //! ([`gnist_operators::guard`]): every stage of every query pays for it.
 
 use std::sync::Arc;

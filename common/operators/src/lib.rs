@@ -53,6 +53,7 @@ mod leaves;
 pub mod measured;
 mod measured_pool;
 pub mod placement;
+mod prepared;
 pub mod program;
 pub mod random;
 pub mod reader;

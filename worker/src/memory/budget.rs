@@ -125,7 +125,7 @@ impl Held {
 
 /// The bytes a worker may hold.
 pub struct MemoryBudget {
-    /// What the user gave, for messages.
+    /// The memory that the user gave, for messages.
     memory: u64,
     limit: u64,
     held: Mutex<Held>,
@@ -175,7 +175,7 @@ impl MemoryBudget {
         ByteSize(self.memory)
     }
 
-    /// What all may hold together.
+    /// The bytes that all may hold together.
     pub fn limit_bytes(&self) -> u64 {
         self.limit
     }

@@ -1,4 +1,4 @@
-//! What was decoded, by hash, the least recently used given up first.
+//! Decoded content by hash, the least recently used given up first.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use tokio::sync::OnceCell;
 
 use super::Counted;
 
-/// What one hash names.
+/// Decoded content of one hash.
 #[derive(Clone, Debug)]
 pub(super) enum Decoded {
     Program(Arc<Counted<Program>>),
@@ -38,7 +38,7 @@ impl Decoded {
     }
 }
 
-/// What is kept, the least recently used given up first.
+/// Decoded content that is kept, the least recently used given up first.
 pub(super) struct Kept {
     entries: HashMap<ContentHash, Entry>,
     entries_max: usize,

@@ -18,13 +18,14 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNodeRecursion};
 use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::expr::physical_name;
 use datafusion::logical_expr::{
     Aggregate, ColumnarValue, Expr, GroupingSet, LogicalPlan, ReturnFieldArgs, ScalarFunctionArgs,
     ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility, lit,
 };
+
+use crate::prepared::with_replaced;
 
 /// The function, for the registries of driver and executors.
 pub(super) fn function() -> Arc<ScalarUDF> {
@@ -37,21 +38,11 @@ pub(super) fn function() -> Arc<ScalarUDF> {
 /// # Errors
 /// Those of DataFusion's traversal.
 pub fn grouping_sets_without_claims(query: &LogicalPlan) -> Result<Cow<'_, LogicalPlan>> {
-    let mut is_there = false;
-    query.apply_with_subqueries(|plan| {
-        is_there |= matches!(plan, LogicalPlan::Aggregate(aggregate) if sets(aggregate).is_some());
-        Ok(if is_there { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
-    })?;
-    if !is_there {
-        return Ok(Cow::Borrowed(query));
-    }
-    let query = query.clone().transform_up_with_subqueries(|plan| match plan {
-        LogicalPlan::Aggregate(aggregate) if sets(&aggregate).is_some() => {
-            Ok(Transformed::yes(LogicalPlan::Aggregate(without_claims(aggregate)?)))
-        }
-        plan => Ok(Transformed::no(plan)),
-    });
-    Ok(Cow::Owned(query.data()?))
+    let applies = |plan: &LogicalPlan| matches!(plan, LogicalPlan::Aggregate(aggregate) if sets(aggregate).is_some());
+    with_replaced(query, applies, |plan| match plan {
+        LogicalPlan::Aggregate(aggregate) => Ok(LogicalPlan::Aggregate(without_claims(aggregate)?)),
+        plan => Ok(plan),
+    })
 }
 
 fn sets(aggregate: &Aggregate) -> Option<&GroupingSet> {
@@ -94,7 +85,7 @@ fn set_key(key: Expr, known: &mut Vec<Expr>) -> Expr {
     function.call(vec![key, place, unknown])
 }
 
-/// Its first argument, or null without one. See the module.
+/// The function `set_key`: its first argument, or null when it has none.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct SetKey {
     signature: Signature,

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::Result;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::logical_expr::expr::{
     AggregateFunction, AggregateFunctionParams, WindowFunctionParams,
 };
@@ -31,6 +31,8 @@ use datafusion::logical_expr::{
 };
 use datafusion::scalar::ScalarValue;
 
+use crate::prepared::with_replaced;
+
 /// The mark of such an aggregate on the wire, beside its name.
 pub(crate) const MARK: &[u8] = b"unordered";
 
@@ -39,24 +41,12 @@ pub(crate) const MARK: &[u8] = b"unordered";
 /// # Errors
 /// Those of DataFusion's traversal.
 pub fn windows_without_orders(query: &LogicalPlan) -> Result<Cow<'_, LogicalPlan>> {
-    let mut is_there = false;
-    query.apply_with_subqueries(|plan| {
-        is_there |= matches!(plan, LogicalPlan::Window(window) if claims_an_order(window));
-        Ok(if is_there { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
-    })?;
-    if !is_there {
-        return Ok(Cow::Borrowed(query));
-    }
-    let query = query
-        .clone()
-        .transform_up_with_subqueries(|plan| match plan {
-            LogicalPlan::Window(window) if claims_an_order(&window) => {
-                Ok(Transformed::yes(LogicalPlan::Window(without_orders(window)?)))
-            }
-            plan => Ok(Transformed::no(plan)),
-        })
-        .data()?;
-    Ok(Cow::Owned(query))
+    let applies =
+        |plan: &LogicalPlan| matches!(plan, LogicalPlan::Window(window) if claims_an_order(window));
+    with_replaced(query, applies, |plan| match plan {
+        LogicalPlan::Window(window) => Ok(LogicalPlan::Window(without_orders(window)?)),
+        plan => Ok(plan),
+    })
 }
 
 /// The calls of a window, each with the type of its values.

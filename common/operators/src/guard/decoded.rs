@@ -134,7 +134,7 @@ pub(super) fn walk(plan: &Arc<dyn ExecutionPlan>) -> Vec<&Arc<dyn ExecutionPlan>
     operators
 }
 
-/// How rows leave an operator. Equal and constant expressions follow from the operators below and
+/// The properties of an operator's rows: partitions, order, when they come. Equal and constant expressions follow from the operators below and
 /// are computed anew wherever they are needed.
 fn flow(properties: &PlanProperties) -> impl std::fmt::Debug {
     (

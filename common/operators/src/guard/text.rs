@@ -20,7 +20,7 @@ use crate::debug_text::{TEXT_BYTES_MAX, debug_text};
 pub(super) struct Text {
     /// Without the contents of gaps.
     text: String,
-    /// Where the gaps are, in order.
+    /// Places of the gaps in the text, ascending.
     gaps: Vec<usize>,
     /// True if the value writes more than is kept.
     is_cut: bool,
@@ -102,7 +102,7 @@ impl Write for Comparing<'_> {
 }
 
 impl Comparing<'_> {
-    /// What is written after the next gap begins; an error if anything before it differs.
+    /// The rest of what is written, from where the next gap begins; an error if anything before it differs.
     fn compared<'m>(&mut self, more: &'m [u8]) -> Result<&'m [u8], fmt::Error> {
         let text = self.kept.text.as_bytes();
         let gap = self.kept.gaps.get(self.gaps).copied();
@@ -142,7 +142,7 @@ impl Gap {
         Self { ends_at_comma: next == Some(b','), depth: 0, quoted: Quoted::Not }
     }
 
-    /// What is written after the gap; nothing as long as it goes on.
+    /// The rest of what is written, from where the gap ends; nothing as long as it goes on.
     fn passed<'m>(&mut self, more: &'m [u8]) -> Option<&'m [u8]> {
         for (at, byte) in more.iter().enumerate() {
             match (&self.quoted, byte) {

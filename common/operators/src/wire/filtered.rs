@@ -14,7 +14,6 @@ use std::sync::Arc;
 use datafusion::arrow::array::{ArrayRef, AsArray, BooleanArray};
 use datafusion::arrow::compute::filter;
 use datafusion::arrow::datatypes::{DataType, FieldRef};
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNodeRecursion};
 use datafusion::common::{Result, ScalarValue, internal_err};
 use datafusion::logical_expr::expr::WindowFunction;
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
@@ -22,6 +21,8 @@ use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, Expr, LogicalPlan, ReversedUDAF, Signature,
     Window, WindowFunctionDefinition,
 };
+
+use crate::prepared::with_replaced;
 
 /// What marks a filtered aggregate on the wire, beside the name of the aggregate.
 pub(crate) const MARK: &[u8] = b"filtered";
@@ -31,24 +32,11 @@ pub(crate) const MARK: &[u8] = b"filtered";
 /// # Errors
 /// `Plan`, when a function that is no aggregate has a filter.
 pub fn filters_as_arguments(query: &LogicalPlan) -> Result<Cow<'_, LogicalPlan>> {
-    let mut is_there = false;
-    query.apply_with_subqueries(|plan| {
-        is_there |= matches!(plan, LogicalPlan::Window(window) if window.window_expr.iter().any(has_filter));
-        Ok(if is_there { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
-    })?;
-    if !is_there {
-        return Ok(Cow::Borrowed(query));
-    }
-    let query = query
-        .clone()
-        .transform_up_with_subqueries(|plan| match plan {
-            LogicalPlan::Window(window) if window.window_expr.iter().any(has_filter) => {
-                Ok(Transformed::yes(LogicalPlan::Window(without_filters(window)?)))
-            }
-            plan => Ok(Transformed::no(plan)),
-        })
-        .data()?;
-    Ok(Cow::Owned(query))
+    let applies = |plan: &LogicalPlan| matches!(plan, LogicalPlan::Window(window) if window.window_expr.iter().any(has_filter));
+    with_replaced(query, applies, |plan| match plan {
+        LogicalPlan::Window(window) => Ok(LogicalPlan::Window(without_filters(window)?)),
+        plan => Ok(plan),
+    })
 }
 
 fn has_filter(window: &Expr) -> bool {

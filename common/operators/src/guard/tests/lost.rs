@@ -1,4 +1,4 @@
-//! What DataFusion's own encoding loses is caught, and survives ours.
+//! Tests of fields that DataFusion's own encoding loses: the guard sees it, and ours keeps them.
 
 use datafusion::common::config::CsvOptions;
 use datafusion::common::{JoinType, NullEquality};

@@ -37,7 +37,7 @@ fn context() -> Arc<TaskContext> {
     Contexts::of_executors(Arc::default()).of(&[]).unwrap()
 }
 
-/// What a codec that is DataFusion's alone loses of a plan.
+/// The field that a codec which is DataFusion's alone loses of a plan.
 fn lost_by_datafusion(plan: &Plan) -> Option<Lost> {
     let context = context();
     let codec = GnistCodec::of_driver(&context);
