@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::datasource::source::DataSourceExec;
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::joins::HashJoinExec;
-use datafusion::physical_plan::{ExecutionPlan, PlanProperties};
 
 use super::alone::alone;
+use super::flow::Flow;
 use super::scan::Scan;
 use super::text::Text;
 use super::{Lost, lost};
@@ -23,7 +24,7 @@ pub(super) struct Decoded {
 struct Operator {
     name: String,
     schema: SchemaRef,
-    flow: Text,
+    flow: Flow,
     hash_join: Option<HashJoin>,
     fields: Fields,
 }
@@ -74,7 +75,7 @@ impl Operator {
         Self {
             name: operator.name().to_owned(),
             schema: operator.schema(),
-            flow: Text::of(&flow(operator.properties())),
+            flow: Flow::new(operator.properties()),
             hash_join: hash_join(operator),
             fields: match scan {
                 Some(scan) => Fields::Scan(Scan::new(scan.data_source())),
@@ -91,7 +92,7 @@ impl Operator {
         if self.schema != original.schema() {
             return of_original("schema");
         }
-        if !self.flow.is_of(&flow(original.properties())) {
+        if !self.flow.is_of(original.properties()) {
             return of_original("partitioning or order");
         }
         if self.hash_join != hash_join(original) {
@@ -132,17 +133,6 @@ pub(super) fn walk(plan: &Arc<dyn ExecutionPlan>) -> Vec<&Arc<dyn ExecutionPlan>
         next.extend(operator.children().into_iter().rev());
     }
     operators
-}
-
-/// The properties of an operator's rows: partitions, order, when they come. Equal and constant expressions follow from the operators below and
-/// are computed anew wherever they are needed.
-fn flow(properties: &PlanProperties) -> impl std::fmt::Debug {
-    (
-        &properties.partitioning,
-        properties.output_ordering(),
-        properties.emission_type,
-        properties.boundedness,
-    )
 }
 
 fn hash_join(operator: &Arc<dyn ExecutionPlan>) -> Option<HashJoin> {

@@ -10,7 +10,7 @@
 //!    fields are there too, and a field that comes with a new version of DataFusion is compared
 //!    without a line of ours. What changes from run to run is left out by the name of its type, each
 //!    with its reason. Of a text longer than 4 MiB only the beginning is compared.
-//! 2. Names, schemas, partitionings and orders of all operators.
+//! 2. Names, schemas, partitionings and orders ([`flow`]) of all operators.
 //! 3. Leaves that scan, field by field ([`scan`]): what they scan is not part of the program, and a
 //!    text of thousands of files would cost more than all the rest. So are the fields of hash joins
 //!    that their hand-written text leaves out. A test fails when a type that scans gets another field.
@@ -27,6 +27,7 @@
 
 mod alone;
 mod decoded;
+mod flow;
 mod kept;
 mod scan;
 pub(crate) mod shape;

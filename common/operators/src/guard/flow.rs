@@ -1,0 +1,126 @@
+//! Properties of an operator's rows that are compared: partitions, order, when they come.
+//!
+//! Where two columns are equal, DataFusion names either, and not the same one each time it makes the
+//! operator. What differs in the text is therefore the same still if each side fulfils what the
+//! other one claims. Equal and constant expressions follow from the operators below, and are
+//! computed anew wherever they are needed.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use datafusion::physical_expr::physical_exprs_equal;
+use datafusion::physical_expr::{EquivalenceProperties, LexOrdering};
+use datafusion::physical_plan::{Partitioning, PhysicalExpr, PlanProperties};
+
+use super::text::Text;
+
+/// The properties of a decoded operator's rows.
+pub(super) struct Flow {
+    text: Text,
+    properties: Arc<PlanProperties>,
+}
+
+impl Flow {
+    pub(super) fn new(properties: &Arc<PlanProperties>) -> Self {
+        Self { text: Text::of(&shown(properties)), properties: Arc::clone(properties) }
+    }
+
+    /// True if rows of `original` have the same properties.
+    pub(super) fn is_of(&self, original: &PlanProperties) -> bool {
+        self.text.is_of(&shown(original)) || self.is_equal_to(original)
+    }
+
+    /// Bytes of memory, roughly: the expressions are about as long as their texts.
+    pub(super) fn bytes(&self) -> usize {
+        size_of::<PlanProperties>() + 2 * self.text.bytes()
+    }
+
+    fn is_equal_to(&self, original: &PlanProperties) -> bool {
+        let decoded = self.properties.as_ref();
+        decoded.emission_type == original.emission_type
+            && decoded.boundedness == original.boundedness
+            && is_same_partitioning(decoded, original)
+            && fulfils(&decoded.eq_properties, original.output_ordering())
+            && fulfils(&original.eq_properties, decoded.output_ordering())
+    }
+}
+
+fn shown(properties: &PlanProperties) -> impl Debug {
+    (
+        &properties.partitioning,
+        properties.output_ordering(),
+        properties.emission_type,
+        properties.boundedness,
+    )
+}
+
+fn fulfils(properties: &EquivalenceProperties, order: Option<&LexOrdering>) -> bool {
+    order.is_none_or(|order| properties.ordering_satisfy(order.clone()).unwrap_or(false))
+}
+
+fn is_same_partitioning(decoded: &PlanProperties, original: &PlanProperties) -> bool {
+    match (&decoded.partitioning, &original.partitioning) {
+        (Partitioning::Hash(one, of_one), Partitioning::Hash(other, of_other)) => {
+            of_one == of_other
+                && are_equal(&decoded.eq_properties, one, other)
+                && are_equal(&original.eq_properties, one, other)
+        }
+        (Partitioning::UnknownPartitioning(one), Partitioning::UnknownPartitioning(other)) => {
+            one == other
+        }
+        (one, other) => one == other,
+    }
+}
+
+fn are_equal(
+    properties: &EquivalenceProperties,
+    one: &[Arc<dyn PhysicalExpr>],
+    other: &[Arc<dyn PhysicalExpr>],
+) -> bool {
+    let normal = |expressions: &[Arc<dyn PhysicalExpr>]| -> Vec<_> {
+        let group = properties.eq_group();
+        expressions.iter().map(|it| group.normalize_expr(Arc::clone(it))).collect()
+    };
+    physical_exprs_equal(&normal(one), &normal(other))
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::arrow::datatypes::{DataType, Field, Schema};
+    use datafusion::physical_expr::PhysicalSortExpr;
+    use datafusion::physical_expr::expressions::Column;
+    use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+
+    use super::*;
+
+    fn column(name: &str) -> Arc<dyn PhysicalExpr> {
+        Arc::new(Column::new(name, usize::from(name == "b")))
+    }
+
+    /// The properties of rows `a, b` in the order of one column, dealt out by one of them.
+    fn properties(are_equal: bool, dealt_by: &str, sorted_by: &str) -> Arc<PlanProperties> {
+        let field = |name| Field::new(name, DataType::Int64, true);
+        let mut known =
+            EquivalenceProperties::new(Arc::new(Schema::new(vec![field("a"), field("b")])));
+        if are_equal {
+            known.add_equal_conditions(column("a"), column("b")).unwrap();
+        }
+        known.add_ordering([PhysicalSortExpr::new_default(column(sorted_by))]);
+        let partitioning = Partitioning::Hash(vec![column(dealt_by)], 3);
+        let (emission, bounded) = (EmissionType::Incremental, Boundedness::Bounded);
+        Arc::new(PlanProperties::new(known, partitioning, emission, bounded))
+    }
+
+    #[test]
+    fn either_of_two_equal_columns_says_the_same() {
+        for (dealt_by, sorted_by) in [("a", "a"), ("b", "a"), ("a", "b"), ("b", "b")] {
+            let equal = Flow::new(&properties(true, "a", "a"));
+            assert!(equal.is_of(&properties(true, dealt_by, sorted_by)));
+            let different = Flow::new(&properties(false, "a", "a"));
+            let is_same = (dealt_by, sorted_by) == ("a", "a");
+            assert_eq!(different.is_of(&properties(false, dealt_by, sorted_by)), is_same);
+            // An equality that only one side knows proves nothing.
+            assert_eq!(equal.is_of(&properties(false, dealt_by, sorted_by)), is_same);
+        }
+    }
+}
