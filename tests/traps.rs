@@ -53,6 +53,7 @@ pub fn trials() -> Vec<Trial> {
         trial("now_is_one_moment_and_random_is_not_one_number", now_and_random),
         trial("partition_counts_come_from_the_slots", partition_counts),
         trial("a_dropped_join_of_many_matches_gives_its_slots_back", dropped_join),
+        trial("a_join_that_ends_early_leaves_no_partition_waiting", join_that_ends_early),
     ]
 }
 
@@ -529,6 +530,29 @@ async fn parquet(folder: &Path, name: &str, query: &str) -> Outcome {
         let frame = context.sql(&rows).await?.drop_columns(&["n"])?;
         let path = path.display().to_string();
         frame.write_parquet(&path, Default::default(), None).await?;
+    }
+    Ok(())
+}
+
+/// The outer join has no key in one of its partitions, and never asks the inner one there.
+async fn join_that_ends_early() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    parquet(folder.path(), "big", "select value as k, value * 10 as v from range(0, 100)").await?;
+    let few = folder.path().join("few");
+    std::fs::create_dir(&few)?;
+    // No statistics, so the outer join is partitioned.
+    for file in 0..2 {
+        std::fs::write(few.join(format!("{file}.csv")), "k\n1\n1\n")?;
+    }
+    for master in BACKENDS.iter().chain(&["local[4]"]) {
+        let session = open(master).await?;
+        external(&session, "big", "parquet", &folder.path().join("big")).await?;
+        external(&session, "few", "csv", &few).await?;
+        let keys = "(select distinct few.k from few where k in (select k from big)) b";
+        let inner = format!("(select b.k, big.v from big join {keys} on big.k = b.k) c");
+        let outer = "(select distinct k from few) a";
+        let joined = format!("select a.k, c.v from {outer} left join {inner} on a.k = c.k");
+        is(&session, &joined, &[&["1", "10"]]).await?;
     }
     Ok(())
 }

@@ -34,8 +34,8 @@ use crate::in_process::InProcess;
 use crate::jobs::{Jobs, reads_the_session};
 use crate::numbers::with_number_rules;
 use crate::planner::{
-    CooperativeJoins, SoftLimits, WholeFrames, partitions_for, with_namesakes, with_sorted_inputs,
-    with_whole_arrays,
+    CooperativeJoins, JoinsApart, SoftLimits, WholeFrames, partitions_for, with_held_limits,
+    with_namesakes, with_sorted_inputs, with_whole_arrays,
 };
 use crate::result::ResultStream;
 use crate::settings::{self, OwnSettings};
@@ -94,6 +94,8 @@ impl Session {
             .with_target_partitions(target_partitions)
             .with_batch_size(parts.batch_rows)
             .with_information_schema(true)
+            // An aggregate's input may be nullable where DataFusion's logical plan says that it is not.
+            .set_bool("datafusion.execution.skip_physical_aggregate_schema_check", true)
             .with_option_extension(OwnSettings::new(
                 parts.broadcast_threshold,
                 parts.batch_rows,
@@ -119,16 +121,18 @@ impl Session {
             guard: Guard::default(),
         });
         let rules = with_number_rules(sql::install(SessionStateBuilder::new()));
-        let mut state = with_namesakes(with_sorted_inputs(with_whole_arrays(rules)))
-            .with_config(config)
-            .with_runtime_env(runtime)
-            .with_default_features()
-            .with_physical_optimizer_rule(Arc::new(SoftLimits))
-            .with_physical_optimizer_rule(Arc::new(WholeFrames))
-            .with_physical_optimizer_rule(Arc::new(CooperativeJoins))
-            .with_query_planner(Arc::new(FramePlanner::new(&jobs)))
-            .with_cache_factory(Some(Arc::new(NoCache)))
-            .build();
+        let mut state =
+            with_held_limits(with_namesakes(with_sorted_inputs(with_whole_arrays(rules))))
+                .with_config(config)
+                .with_runtime_env(runtime)
+                .with_default_features()
+                .with_physical_optimizer_rule(Arc::new(SoftLimits))
+                .with_physical_optimizer_rule(Arc::new(JoinsApart))
+                .with_physical_optimizer_rule(Arc::new(WholeFrames))
+                .with_physical_optimizer_rule(Arc::new(CooperativeJoins))
+                .with_query_planner(Arc::new(FramePlanner::new(&jobs)))
+                .with_cache_factory(Some(Arc::new(NoCache)))
+                .build();
         register_functions(&mut state).map_err(|error| failure_of(&error))?;
         let context = SessionContext::new_with_state(state);
         serve_paths(&context).map_err(|error| failure_of(&error))?;

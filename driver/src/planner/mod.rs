@@ -9,10 +9,12 @@
 //! subquery is submitted when the subquery's stage has ended, with the value bound, and a large sort
 //! goes on otherwise than a small one. Equal drafts run once.
 
+mod apart;
 mod arrays;
 mod cooperative;
 mod cut;
 mod frames;
+mod held_limits;
 mod namesakes;
 mod order;
 mod partitions;
@@ -40,9 +42,11 @@ use gnist_operators::source::Scanned;
 
 use repeatability::is_volatile;
 
+pub(crate) use apart::JoinsApart;
 pub(crate) use arrays::with_whole_arrays;
 pub(crate) use cooperative::CooperativeJoins;
 pub(crate) use frames::WholeFrames;
+pub(crate) use held_limits::with_held_limits;
 pub(crate) use namesakes::with_namesakes;
 pub(crate) use partitions::{input_bytes, partitions_for};
 pub(crate) use repeatability::{Draws, repeatability_of};

@@ -41,6 +41,7 @@ mod stack;
 mod subqueries;
 mod tables;
 mod truth_tests;
+mod window_keys;
 mod windows;
 
 use std::sync::Arc;
@@ -73,7 +74,8 @@ fn rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
 /// DataFusion's optimizer rules, with ours in front of those that they are named beside, in place of
 /// one, and last.
 fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
-    let ours: [(&str, Arc<dyn OptimizerRule + Send + Sync>); 2] = [
+    let ours: [(&str, Arc<dyn OptimizerRule + Send + Sync>); 3] = [
+        ("extract_equijoin_predicate", Arc::new(subqueries::FreedLaterals)),
         ("extract_equijoin_predicate", Arc::new(null_keys::NotNullKeys)),
         ("eliminate_cross_join", Arc::new(null_keys::ApartJoins)),
     ];
@@ -87,6 +89,7 @@ fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
         });
     }
     rules.push(Arc::new(sort_keys::KeysOnce));
+    rules.push(Arc::new(window_keys::WindowKeys));
     rules
 }
 

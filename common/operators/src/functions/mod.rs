@@ -32,6 +32,7 @@ mod frames;
 pub mod normal_float;
 pub mod normal_interval;
 mod overflow;
+pub(crate) mod recomputed;
 pub mod set_keys;
 pub mod settings;
 mod shifts;

@@ -1,4 +1,4 @@
-//! Window aggregates that claim no order of their values.
+//! Window aggregates that claim no order of their values, and that run over moving frames.
 //!
 //! DataFusion takes the order of a window's values from how its aggregate behaves over growing sets
 //! ([`SetMonotonicity`]): a running maximum grows, so a sort by it is left out. It forgets that
@@ -6,7 +6,9 @@
 //! minimum follows an order of its argument only if the frame ends at the current row, and rows came
 //! out in the wrong order. Before a plan is made, every window aggregate that claims to be monotonic
 //! is replaced by one that doesn't ([`windows_without_orders`]). It costs a sort where the claim
-//! was right.
+//! was right. The aggregate that replaces it also runs over frames whose rows leave
+//! ([`super::recomputed`]), so every aggregate over such a frame is replaced, but for one with a
+//! filter, which does the same.
 //!
 //! Rejected: aggregates of our own by the names of DataFusion's, which its optimizer no longer
 //! knows as `min` and `max`.
@@ -31,7 +33,9 @@ use datafusion::logical_expr::{
 };
 use datafusion::scalar::ScalarValue;
 
+use super::recomputed;
 use crate::prepared::with_replaced;
+use crate::wire::filtered;
 
 /// The mark of such an aggregate on the wire, beside its name.
 pub(crate) const MARK: &[u8] = b"unordered";
@@ -42,7 +46,7 @@ pub(crate) const MARK: &[u8] = b"unordered";
 /// Those of DataFusion's traversal.
 pub fn windows_without_orders(query: &LogicalPlan) -> Result<Cow<'_, LogicalPlan>> {
     let applies =
-        |plan: &LogicalPlan| matches!(plan, LogicalPlan::Window(window) if claims_an_order(window));
+        |plan: &LogicalPlan| matches!(plan, LogicalPlan::Window(window) if is_replaced(window));
     with_replaced(query, applies, |plan| match plan {
         LogicalPlan::Window(window) => Ok(LogicalPlan::Window(without_orders(window)?)),
         plan => Ok(plan),
@@ -55,19 +59,22 @@ fn calls(window: &Window) -> impl Iterator<Item = (&Expr, &DataType)> {
     window.window_expr.iter().zip(fields.iter().map(|field| field.data_type()))
 }
 
-fn claims_an_order(window: &Window) -> bool {
+fn is_replaced(window: &Window) -> bool {
     calls(window).any(|(call, data_type)| {
-        let claims = call.exists(|part| Ok(monotonic(part, data_type).is_some()));
-        claims.is_ok_and(|claims| claims)
+        let replaces = call.exists(|part| Ok(to_replace(part, data_type).is_some()));
+        replaces.is_ok_and(|replaces| replaces)
     })
 }
 
-/// The aggregate of a window that claims to be monotonic.
-fn monotonic<'a>(call: &'a Expr, data_type: &DataType) -> Option<&'a Arc<AggregateUDF>> {
+/// The aggregate of a window that claims to be monotonic, or whose frames lose rows.
+fn to_replace<'a>(call: &'a Expr, data_type: &DataType) -> Option<&'a Arc<AggregateUDF>> {
     let Expr::WindowFunction(call) = call else { return None };
     let WindowFunctionDefinition::AggregateUDF(aggregate) = &call.fun else { return None };
     let claim = aggregate.inner().set_monotonicity(data_type);
-    (claim != SetMonotonicity::NotMonotonic).then_some(aggregate)
+    let is_moving = !call.params.window_frame.start_bound.is_unbounded();
+    let replaces = claim != SetMonotonicity::NotMonotonic
+        || is_moving && replaced(aggregate).is_none() && filtered::of(aggregate).is_none();
+    replaces.then_some(aggregate)
 }
 
 fn without_orders(window: Window) -> Result<Window> {
@@ -75,7 +82,7 @@ fn without_orders(window: Window) -> Result<Window> {
     let Window { input, window_expr, schema } = window;
     let calls = window_expr.into_iter().zip(types).map(|(call, data_type)| {
         let replaced = call.transform_down(|part| {
-            let aggregate = monotonic(&part, &data_type).cloned();
+            let aggregate = to_replace(&part, &data_type).cloned();
             Ok(match (part, aggregate) {
                 (Expr::WindowFunction(mut call), Some(aggregate)) => {
                     call.fun = WindowFunctionDefinition::AggregateUDF(unordered(aggregate));
@@ -190,7 +197,7 @@ impl AggregateUDFImpl for Unordered {
     }
 
     fn create_sliding_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
-        self.inner.create_sliding_accumulator(args)
+        recomputed::sliding(&self.inner, args)
     }
 
     fn order_sensitivity(&self) -> AggregateOrderSensitivity {

@@ -22,6 +22,7 @@ use datafusion::logical_expr::{
     Window, WindowFunctionDefinition,
 };
 
+use crate::functions::recomputed::sliding;
 use crate::prepared::with_replaced;
 
 /// What marks a filtered aggregate on the wire, beside the name of the aggregate.
@@ -135,7 +136,7 @@ impl AggregateUDFImpl for Filtered {
     }
 
     fn create_sliding_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
-        Ok(self.accumulate(self.inner.create_sliding_accumulator(own_args(args))?))
+        Ok(self.accumulate(sliding(&self.inner, own_args(args))?))
     }
 
     fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {

@@ -108,7 +108,7 @@ impl Rewriter {
     }
 }
 
-fn is_lateral(right: &LogicalPlan) -> bool {
+pub(super) fn is_lateral(right: &LogicalPlan) -> bool {
     match right {
         LogicalPlan::Subquery(_) => true,
         LogicalPlan::SubqueryAlias(alias) => matches!(*alias.input, LogicalPlan::Subquery(_)),

@@ -16,6 +16,7 @@
 
 mod domain;
 mod exists;
+mod freed;
 mod lateral;
 mod limit;
 mod node;
@@ -25,14 +26,17 @@ mod several;
 mod shape;
 
 use std::cell::Cell;
+use std::sync::Arc;
 
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{DFSchema, Result, TableReference};
 use datafusion::logical_expr::expr::{Exists, InSubquery, SetComparison};
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{Expr, LogicalPlan, Subquery};
+use datafusion::logical_expr::{Expr, LogicalPlan, Projection, Subquery};
 use datafusion::optimizer::AnalyzerRule;
+
+pub(super) use freed::FreedLaterals;
 
 /// The rule. See the module.
 #[derive(Debug, Default)]
@@ -105,6 +109,7 @@ impl Rewriter {
                 }
                 Expr::InSubquery(within) => {
                     let subquery = self.inner_plan(within.subquery, &rows)?;
+                    let subquery = self.with_own_name(subquery)?;
                     Ok(Transformed::yes(Expr::InSubquery(InSubquery { subquery, ..within })))
                 }
                 Expr::SetComparison(set) => {
@@ -121,8 +126,23 @@ impl Rewriter {
         rewritten.data()
     }
 
+    /// The subquery of an `IN` whose column, if it is computed, has a name of its own. A cast is called
+    /// as the column that it casts, and DataFusion adds that column beside it.
+    fn with_own_name(&self, subquery: Subquery) -> Result<Subquery> {
+        let LogicalPlan::Projection(projection) = subquery.subquery.as_ref() else {
+            return Ok(subquery);
+        };
+        let [item] = projection.expr.as_slice() else { return Ok(subquery) };
+        if matches!(item, Expr::Column(_) | Expr::Alias(_)) {
+            return Ok(subquery);
+        }
+        let named = item.clone().alias(self.relation("item").table());
+        let named = Projection::try_new(vec![named], Arc::clone(&projection.input))?;
+        Ok(references::subquery(LogicalPlan::Projection(named), subquery.spans))
+    }
+
     fn inner_plan(&mut self, subquery: Subquery, rows: &DFSchema) -> Result<Subquery> {
-        let plan = std::sync::Arc::unwrap_or_clone(subquery.subquery);
+        let plan = Arc::unwrap_or_clone(subquery.subquery);
         let plan = self.plan(references::refreshed(plan, rows)?)?;
         Ok(references::subquery(plan, subquery.spans))
     }

@@ -105,7 +105,7 @@ fn filters_are_equalities(plan: &LogicalPlan) -> Result<bool> {
 }
 
 /// True if no other column is called what a column is that a filter below compares with an outer
-/// one: the pull-up adds that column to the projection.
+/// one: the pull-up adds that column to the projection. A cast is called as what it casts.
 fn leaves_names(projection: &Projection) -> Result<bool> {
     let mut leaves = true;
     projection.input.apply(|node| {
@@ -117,7 +117,9 @@ fn leaves_names(projection: &Projection) -> Result<bool> {
             for pulled in conjunct.column_refs() {
                 let mut columns = projection.expr.iter().zip(projection.schema.fields());
                 leaves &= columns.all(|(expr, field)| {
-                    *field.name() != pulled.name || expr.try_as_col() == Some(pulled)
+                    let is_called_so = *field.name() == pulled.name
+                        || expr.schema_name().to_string() == pulled.flat_name();
+                    !is_called_so || expr.try_as_col() == Some(pulled)
                 });
             }
         }

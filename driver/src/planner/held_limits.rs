@@ -1,0 +1,205 @@
+//! Limits that no sort moves through.
+//!
+//! While DataFusion puts sorts and exchanges where operators need them, it moves the sort of an outer
+//! query into the inner one, also below a `LIMIT` or an `OFFSET`, and drops the inner sort or gives the
+//! outer one the limit's number of rows without those that are skipped:
+//!
+//! ```text
+//! select * from (select v, w from t order by v limit 3 offset 2) order by v, w
+//!
+//! Sort: v, w                               GlobalLimit: skip=2, fetch=3
+//!   GlobalLimit: skip=2, fetch=3     ──▶     Sort: v, w, fetch=3            1 row in place of 3
+//!     Sort: v, fetch=5
+//! ```
+//!
+//! While that rule runs, each limit is an operator that requires the order its rows have and lets no
+//! other one through ([`HeldLimit`]). It never executes.
+
+use std::sync::Arc;
+
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::common::{Result, internal_err};
+use datafusion::execution::{SendableRecordBatchStream, SessionStateBuilder, TaskContext};
+use datafusion::physical_expr::{LexOrdering, OrderingRequirements, PhysicalExpr};
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_plan::limit::GlobalLimitExec;
+use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::sorts::sort::SortExec;
+use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, Distribution, ExecutionPlan, ExecutionPlanProperties,
+    InputDistributionRequirements, PlanProperties, replace_children_if_necessary,
+};
+
+/// DataFusion's rule that moves sorts.
+const MOVES_SORTS: &str = "EnsureRequirements";
+
+/// Puts the rule in the place of DataFusion's in a session's.
+pub(crate) fn with_held_limits(mut builder: SessionStateBuilder) -> SessionStateBuilder {
+    for rule in &mut builder.physical_optimizers().get_or_insert_default().rules {
+        if rule.name() == MOVES_SORTS {
+            *rule = Arc::new(HeldLimits { inner: Arc::clone(rule) });
+        }
+    }
+    builder
+}
+
+#[derive(Debug)]
+struct HeldLimits {
+    inner: Arc<dyn PhysicalOptimizerRule + Send + Sync>,
+}
+
+impl PhysicalOptimizerRule for HeldLimits {
+    fn optimize(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+        config: &ConfigOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        if !plan.exists(|node| Ok(node.is::<GlobalLimitExec>()))? {
+            return self.inner.optimize(plan, config);
+        }
+        let held = plan.transform_up(|node| match node.downcast_ref::<GlobalLimitExec>() {
+            Some(limit) => held(limit).map(Transformed::yes),
+            None => Ok(Transformed::no(node)),
+        });
+        let placed = self.inner.optimize(held.data()?, config)?;
+        let released = placed.transform_up(|node| {
+            Ok(match node.downcast_ref::<HeldLimit>() {
+                Some(held) => Transformed::yes(Arc::new(held.limit()) as _),
+                None => Transformed::no(node),
+            })
+        });
+        released.data()
+    }
+
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn schema_check(&self) -> bool {
+        self.inner.schema_check()
+    }
+}
+
+/// The limit, held, below projections: they may drop the columns that its rows are sorted by.
+fn held(limit: &GlobalLimitExec) -> Result<Arc<dyn ExecutionPlan>> {
+    let projection = limit.input();
+    if !projection.is::<ProjectionExec>() || limit.required_ordering().is_some() {
+        return Ok(Arc::new(HeldLimit::new(limit)));
+    }
+    let inputs = projection
+        .children()
+        .into_iter()
+        .map(|input| held(&GlobalLimitExec::new(Arc::clone(input), limit.skip(), limit.fetch())));
+    let inputs = inputs.collect::<Result<_>>()?;
+    replace_children_if_necessary(Arc::clone(projection), inputs)
+}
+
+/// A limit whose input keeps its order.
+#[derive(Debug)]
+struct HeldLimit {
+    input: Arc<dyn ExecutionPlan>,
+    skip: usize,
+    fetch: Option<usize>,
+    /// The order that the rows are counted in, if they are sorted.
+    order: Option<LexOrdering>,
+    /// The order that the limit itself requires.
+    required: Option<LexOrdering>,
+    properties: Arc<PlanProperties>,
+}
+
+impl HeldLimit {
+    fn new(limit: &GlobalLimitExec) -> Self {
+        Self {
+            input: Arc::clone(limit.input()),
+            skip: limit.skip(),
+            fetch: limit.fetch(),
+            order: limit.input().output_ordering().filter(|_| is_sorted(limit.input())).cloned(),
+            required: limit.required_ordering().clone(),
+            properties: Arc::clone(limit.properties()),
+        }
+    }
+
+    fn limit(&self) -> GlobalLimitExec {
+        let mut limit = GlobalLimitExec::new(Arc::clone(&self.input), self.skip, self.fetch);
+        limit.set_required_ordering(self.required.clone());
+        limit
+    }
+}
+
+/// Returns true if rows are sorted, not only come in some order.
+fn is_sorted(mut plan: &Arc<dyn ExecutionPlan>) -> bool {
+    loop {
+        if plan.is::<SortExec>() || plan.is::<SortPreservingMergeExec>() {
+            return true;
+        }
+        match (plan.children().as_slice(), plan.maintains_input_order().as_slice()) {
+            ([input], [true]) => plan = *input,
+            _ => return false,
+        }
+    }
+}
+
+impl DisplayAs for HeldLimit {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        write!(f, "HeldLimit: skip={}, fetch={:?}", self.skip, self.fetch)
+    }
+}
+
+impl ExecutionPlan for HeldLimit {
+    fn name(&self) -> &'static str {
+        "HeldLimit"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.input]
+    }
+
+    fn required_input_distribution(&self) -> Vec<Distribution> {
+        vec![Distribution::SinglePartition]
+    }
+
+    fn input_distribution_requirements(&self) -> InputDistributionRequirements {
+        InputDistributionRequirements::new(vec![Distribution::SinglePartition])
+    }
+
+    fn required_input_ordering(&self) -> Vec<Option<OrderingRequirements>> {
+        vec![self.order.clone().map(OrderingRequirements::from)]
+    }
+
+    /// No: then the rule moves no sort through it. The order that it requires is one of its rows
+    /// all the same, see [`Self::properties`].
+    fn maintains_input_order(&self) -> Vec<bool> {
+        vec![false]
+    }
+
+    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
+        vec![false]
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        mut children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let Some(input) = children.pop() else { return internal_err!("a limit has an input") };
+        let mut limit = GlobalLimitExec::new(input, self.skip, self.fetch);
+        limit.set_required_ordering(self.required.clone());
+        Ok(Arc::new(Self { order: self.order.clone(), ..Self::new(&limit) }))
+    }
+
+    fn execute(&self, _: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        internal_err!("a held limit never executes")
+    }
+}
