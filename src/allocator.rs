@@ -2,16 +2,21 @@
 //!
 //! Fresh memory is the slowest thing on a virtual machine: the first touch of a page runs at 0.3
 //! to 2.4 GB/s against 25 GB/s for a page touched before. So freed memory stays with the process
-//! for [`PURGE_DELAY_MS`] before it goes back, and is given back only in whole huge pages. That
-//! pages are huge in the first place is mimalloc's own doing: it advises the kernel to
-//! (`MADV_HUGEPAGE`) for all its arenas.
+//! for [`PURGE_DELAY_MS`] before it goes back. That pages are huge in the first place is mimalloc's
+//! own doing: it advises the kernel to (`MADV_HUGEPAGE`) for all its arenas.
 //!
 //! A process with a memory budget can't keep so much: what it counts as free, since it wrote it to
 //! disk or dropped it, would come on top of what it took again elsewhere. [`give_back_above`] sees
 //! how much the process has and gives back what is free as soon as it is more than the budget.
+//!
+//! A thread keeps partly used pages of 4 MiB for each size of block that it allocates, some 50 MiB
+//! in all, and nobody else can give them back. So each thread is asked to, and does so before it
+//! waits ([`give_back_if_asked`]); threads that are not needed end soon.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::fs;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use libmimalloc_sys::{_mi_option_last, mi_collect, mi_option_set, mi_option_t};
@@ -22,27 +27,31 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// How long freed memory waits to be used again before it goes back to the system.
 const PURGE_DELAY_MS: i64 = 10_000;
 
-/// Indexes in `mi_option_e` of mimalloc 3.x, which the bindings do not name.
+/// Index in `mi_option_e` of mimalloc 3.x, which the bindings do not name.
 const OPTION_PURGE_DELAY: mi_option_t = 15;
-const OPTION_ALLOW_THP: mi_option_t = 42;
-
-/// Huge pages, and no purge of less than one.
-const THP_WHOLE_PAGES: i64 = 2;
 
 // Another mimalloc may count its options otherwise.
-const _: () = assert!(_mi_option_last == 47, "check the option indexes against mimalloc.h");
+const _: () = assert!(_mi_option_last == 47, "check the option index against mimalloc.h");
 
 /// Pause between two looks at the size of the process.
 const WATCH_EVERY: Duration = Duration::from_millis(20);
 
 /// Longest such pause, after looks that found little to give back.
-const WATCH_EVERY_MAX: Duration = Duration::from_secs(2);
+const WATCH_EVERY_MAX: Duration = Duration::from_millis(200);
 
 /// Fewer bytes than these are little.
 const LITTLE_BYTES: u64 = 32 << 20;
 
 /// Memory of a process beside its budget: code, stacks, connections.
 const BESIDE_BUDGET_BYTES: u64 = 64 << 20;
+
+/// Number of times that all threads were asked to give back what they keep.
+static ASKED: AtomicU64 = AtomicU64::new(0);
+
+thread_local! {
+    /// The last of these times that this thread has heeded.
+    static HEEDED: Cell<u64> = const { Cell::new(0) };
+}
 
 /// Gives freed memory back to the system, for as long as it is polled, whenever this process has
 /// much more than `budget_bytes`.
@@ -55,11 +64,21 @@ pub async fn give_back_above(budget_bytes: u64) -> Infallible {
             pause = WATCH_EVERY;
             continue;
         };
+        ASKED.fetch_add(1, Ordering::Relaxed);
         // Unmapping takes a millisecond for 10 MiB; heartbeats don't wait for it.
         let collected = tokio::task::spawn_blocking(collect).await;
         let after = resident_bytes().unwrap_or(before);
         let is_little = collected.is_err() || before.saturating_sub(after) < LITTLE_BYTES;
         pause = if is_little { (2 * pause).min(WATCH_EVERY_MAX) } else { WATCH_EVERY };
+    }
+}
+
+/// Gives back what this thread keeps, if it was asked to since it last did. Called by threads that
+/// are about to wait.
+pub(crate) fn give_back_if_asked() {
+    let asked = ASKED.load(Ordering::Relaxed);
+    if HEEDED.replace(asked) != asked {
+        collect();
     }
 }
 
@@ -84,13 +103,15 @@ pub fn configure() {
     // `_mi_option_last`, which was checked above. It is not atomic: there is one thread yet.
     unsafe {
         mi_option_set(OPTION_PURGE_DELAY, PURGE_DELAY_MS);
-        mi_option_set(OPTION_ALLOW_THP, THP_WHOLE_PAGES);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Barrier};
+
     use super::*;
+    use crate::threads;
 
     #[tokio::test]
     async fn memory_that_was_freed_goes_back() {
@@ -109,6 +130,49 @@ mod tests {
             () = given_back => {}
             never = give_back_above(0) => match never {},
         }
+    }
+
+    #[test]
+    fn threads_that_wait_give_back_what_they_keep() {
+        const THREADS: usize = 16;
+        configure();
+        let resident = || resident_bytes().expect("there is /proc");
+        let runtime = threads::runtime().worker_threads(THREADS).build().expect("threads");
+        // Of each size one block less than a page has, so that its thread keeps the page.
+        let meet = Arc::new(Barrier::new(THREADS));
+        let sizes = || [96, 112, 128, 160, 192, 224, 256, 320, 384, 448_usize].map(|kib| kib << 10);
+        let fill = |size: usize| (0..(4 << 20) / size - 1).map(move |_| vec![1_u8; size]);
+        let filled: Vec<_> = (0..THREADS)
+            .map(|_| {
+                let meet = Arc::clone(&meet);
+                runtime.spawn(async move {
+                    meet.wait();
+                    sizes().into_iter().flat_map(fill).collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        runtime.block_on(async {
+            let mut blocks = Vec::new();
+            for thread in filled {
+                blocks.extend(thread.await.expect("filled"));
+            }
+            let with_blocks = resident();
+            // Not on the threads that allocated them.
+            drop(blocks);
+            let given_back = async {
+                while resident() > with_blocks - (256 << 20) {
+                    // Work for all threads, which wait again after it.
+                    let work = (0..THREADS).map(|_| tokio::spawn(async {}));
+                    for done in work.collect::<Vec<_>>() {
+                        done.await.expect("it does nothing");
+                    }
+                }
+            };
+            tokio::select! {
+                () = given_back => {}
+                never = give_back_above(0) => match never {},
+            }
+        });
     }
 
     #[test]

@@ -23,6 +23,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::oneshot;
 
 use crate::cluster::{self, ManagerParts, WorkerParts};
+use crate::threads;
 
 /// What a child is to be. Set by Gnist itself, never by users.
 pub(crate) const CHILD_ENV: &str = "GNIST_CHILD";
@@ -123,12 +124,7 @@ pub(crate) fn run_if_child() -> Option<ExitCode> {
 
 fn run(role: Role) -> ExitCode {
     let parent_gone = end_with_parent();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .thread_name("gnist-io")
-        .enable_all()
-        .build()
-        .expect("threads can be started");
+    let runtime = threads::runtime().worker_threads(2).build().expect("threads can be started");
     match runtime.block_on(run_role(role, parent_gone)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

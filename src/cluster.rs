@@ -12,7 +12,7 @@ use gnist_proto::link::WorkerLink;
 use gnist_proto::{client, connect};
 use gnist_worker::{Connections, PulledPrograms, Reconnect, Worker, WorkerConfig, WorkerEnd};
 
-use crate::allocator::give_back_above;
+use crate::allocator::{give_back_above, give_back_if_asked};
 use crate::machine::fresh_worker_id;
 
 /// How long a worker looks for its cluster manager.
@@ -125,6 +125,7 @@ async fn run_registered(
     let mut config =
         WorkerConfig::new(fresh_worker_id(), parts.slots, parts.memory, parts.work_dir);
     config.batch_rows = parts.batch_rows;
+    config.before_waiting = Some(Arc::new(give_back_if_asked));
     let connections = Connections {
         link,
         reconnect: Some(reconnect),

@@ -18,6 +18,7 @@ mod local;
 mod machine;
 mod run;
 mod session;
+mod threads;
 
 pub use gnist_common::error::{ErrorKind, Failure};
 pub use gnist_common::master::MasterUrl;

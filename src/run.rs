@@ -13,6 +13,7 @@ use gnist_driver::SessionError;
 
 use crate::child;
 use crate::session::Session;
+use crate::threads;
 
 /// Whether this process dispatched on its role at its start. Set once, before anything else runs.
 static DISPATCHED: AtomicBool = AtomicBool::new(false);
@@ -49,11 +50,7 @@ where
     if let Some(exit) = dispatch() {
         return exit;
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .thread_name("gnist-io")
-        .enable_all()
-        .build()
-        .expect("threads can be started");
+    let runtime = threads::runtime().build().expect("threads can be started");
     let outcome = runtime.block_on(async {
         let master = master()?;
         let session = Session::builder(master).connect().await?;

@@ -4,7 +4,7 @@
 use std::pin::Pin;
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::Bytes;
 use futures::stream::{self, Stream, StreamExt};
 use gnist_common::bytes::ByteSize;
 use gnist_common::error::{ErrorKind, Failure};
@@ -175,21 +175,30 @@ impl Service {
         let hash = hash_from_wire(&first.hash).map_err(refusal)?;
         let length = first.length_bytes;
         store.check_room(length).map_err(status_from_failure)?;
-        let mut content = first.data;
-        if (content.len() as u64) < length {
-            let reserve = usize::try_from(length.min(CONTENT_RESERVE_MAX)).unwrap_or(0);
-            let mut whole = BytesMut::with_capacity(reserve);
-            whole.extend_from_slice(&content);
-            while let Some(chunk) = chunks.message().await? {
-                whole.extend_from_slice(&chunk.data);
-                check_length(whole.len() as u64 <= length, whole.len(), length)?;
-            }
-            content = whole.freeze();
-        }
-        check_length(content.len() as u64 == length, content.len(), length)?;
+        let content = whole(first.data, length, &mut chunks).await?;
         let application = ApplicationId(first.application);
         store.put(application, hash, content).map_err(status_from_failure)
     }
+}
+
+/// Puts the chunks of content together, in memory of its own: a chunk is part of the buffer that its
+/// connection read into, which may be twice as large.
+async fn whole(
+    first: Bytes,
+    length: u64,
+    chunks: &mut Streaming<wire::ContentChunk>,
+) -> Result<Bytes, Status> {
+    let reserve = usize::try_from(length.min(CONTENT_RESERVE_MAX)).unwrap_or(0);
+    let mut whole = Vec::with_capacity(reserve);
+    whole.extend_from_slice(&first);
+    drop(first);
+    while (whole.len() as u64) < length
+        && let Some(chunk) = chunks.message().await?
+    {
+        whole.extend_from_slice(&chunk.data);
+    }
+    check_length(whole.len() as u64 == length, whole.len(), length)?;
+    Ok(whole.into())
 }
 
 /// Refuses content of another length than was announced.

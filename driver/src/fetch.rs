@@ -16,6 +16,9 @@ use tonic::{Status, Streaming};
 
 use crate::partition::Partition;
 
+/// Most that is reserved on a peer's word.
+const FRAME_RESERVE_MAX: usize = 256 << 20;
+
 /// Connections to workers, made when first needed.
 #[derive(Debug, Default)]
 pub(crate) struct Fetcher {
@@ -52,7 +55,7 @@ impl Fetcher {
             if chunk.frame_bytes > 0 {
                 frame_bytes = chunk.frame_bytes;
                 // An allocation of its own: Arrow takes its buffers as they are.
-                partial = Vec::with_capacity(chunk.data.len());
+                partial = Vec::with_capacity(reserved(frame_bytes));
             }
             partial.extend_from_slice(&chunk.data);
             if !partial.is_empty() && partial.len() as u64 == frame_bytes {
@@ -91,6 +94,11 @@ impl Fetcher {
     fn channels(&self) -> MutexGuard<'_, HashMap<String, Arc<OnceCell<Channel>>>> {
         self.channels.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The room that is made for a frame before it has come; a longer one grows.
+fn reserved(frame_bytes: u64) -> usize {
+    usize::try_from(frame_bytes).map_or(FRAME_RESERVE_MAX, |bytes| bytes.min(FRAME_RESERVE_MAX))
 }
 
 /// Checks and decodes a frame, where it does not hold up a conversation.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::stream::{self, StreamExt};
 use gnist_common::error::{ErrorKind, Failure};
 use gnist_common::graph::ContentHash;
@@ -154,18 +154,17 @@ impl ContentSource for GrpcContent {
         let request = wire::ContentRequest { hash: hash_to_wire(hash) };
         let answer = self.client.clone().get_content(request).await;
         let mut chunks = answer.map_err(|status| failure_from_status(&status))?.into_inner();
-        let mut content = BytesMut::new();
+        let mut content = Vec::new();
         while let Some(chunk) = next(&mut chunks).await? {
+            // In memory of its own: a chunk is part of the buffer that its connection read into,
+            // which may be twice as large.
             if content.is_empty() {
                 let whole = usize::try_from(chunk.length_bytes).unwrap_or(usize::MAX);
-                if chunk.data.len() >= whole {
-                    return Ok(chunk.data);
-                }
-                content.reserve(whole.min(CONTENT_RESERVE_MAX));
+                content.reserve_exact(whole.min(CONTENT_RESERVE_MAX));
             }
             content.extend_from_slice(&chunk.data);
         }
-        Ok(content.freeze())
+        Ok(content.into())
     }
 
     async fn outputs(&self, stage: StageId, version: u32) -> Result<Arc<OutputTable>, Failure> {

@@ -8,15 +8,14 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::error::CliError;
 use super::exit::Exit;
+use crate::threads;
 
 /// Time that ended work may take to let go before the process ends anyway.
 const LINGER: Duration = Duration::from_millis(200);
 
 /// Runs a command to its end on a runtime of its own.
 pub(crate) fn block_on<T>(work: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .thread_name("gnist-io")
+    let runtime = threads::runtime()
         .build()
         .map_err(|source| CliError::Io { doing: "starting threads", source })?;
     let result = runtime.block_on(work);

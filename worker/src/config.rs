@@ -35,6 +35,8 @@ pub struct WorkerConfig {
     pub reconnect_for: Duration,
     /// The stores that plans read, by URL; the local file system alone when absent.
     pub object_stores: Option<Arc<dyn ObjectStoreRegistry>>,
+    /// Called by each CPU thread before it waits for work.
+    pub before_waiting: Option<Arc<dyn Fn() + Send + Sync>>,
     /// Knows the functions that plans may name; DataFusion's own when absent.
     pub functions: Option<SessionContext>,
 }
@@ -51,6 +53,7 @@ impl WorkerConfig {
             batch_rows: BATCH_ROWS,
             reconnect_for: RECONNECT_FOR,
             object_stores: None,
+            before_waiting: None,
             functions: None,
         }
     }

@@ -1,5 +1,8 @@
 //! The threads that run operators, and nothing else.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use gnist_common::error::{ErrorKind, Failure};
 use tokio::runtime::{Builder, Handle, Runtime};
 
@@ -8,6 +11,10 @@ use crate::panics::CPU_THREADS;
 /// Deep plans are built and opened on the stack of a thread; it is mapped once and touched as used.
 const STACK_BYTES: usize = 8 << 20;
 
+/// How long a thread for blocking work stays when there is none: what it kept of freed memory is
+/// everybody's when it ends.
+const KEEP_ALIVE: Duration = Duration::from_millis(50);
+
 /// A runtime of as many threads as the worker has slots. Dropping it does not wait for what runs.
 #[derive(Debug)]
 pub(crate) struct CpuRuntime {
@@ -15,12 +22,21 @@ pub(crate) struct CpuRuntime {
 }
 
 impl CpuRuntime {
-    /// Starts the threads.
-    pub(crate) fn start(slots: u32) -> Result<Self, Failure> {
+    /// Starts the threads; each calls `before_waiting` when it has nothing to do.
+    pub(crate) fn start(
+        slots: u32,
+        before_waiting: Option<Arc<dyn Fn() + Send + Sync>>,
+    ) -> Result<Self, Failure> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(slots.max(1) as usize)
             .thread_name(CPU_THREADS)
             .thread_stack_size(STACK_BYTES)
+            .thread_keep_alive(KEEP_ALIVE)
+            .on_thread_park(move || {
+                if let Some(before_waiting) = &before_waiting {
+                    before_waiting();
+                }
+            })
             .enable_all()
             .build()
             .map_err(|error| {

@@ -89,7 +89,7 @@ impl Worker {
         let Connections { mut link, reconnect, programs, results, listener } = connections;
         let work_dir = Arc::new(WorkDir::create(&config.work_dir, config.worker)?);
         let folder = work_dir.path().to_owned();
-        let cpu = CpuRuntime::start(config.slots)?;
+        let cpu = CpuRuntime::start(config.slots, config.before_waiting.clone())?;
         let budget = MemoryBudget::of_memory(config.memory);
         Arc::clone(&programs).count_in(&budget);
         let store = BlockStore::new(work_dir.segments(), Arc::clone(&budget));

@@ -31,6 +31,31 @@ async fn content_is_there_until_its_application_closes() {
 }
 
 #[tokio::test]
+async fn content_is_kept_in_memory_of_its_own_size() {
+    let cluster = Cluster::start(Backend::Grpc, impatient()).await;
+    let worker = cluster.worker_link().await;
+    let inside = cluster.handle.connect_worker();
+    let driver = cluster.driver().await;
+    let mut copies = Vec::new();
+    for (name, length) in [(1, 900_000), (2, 1 << 20), (3, (3 << 20) + 7)] {
+        let hash = ContentHash([name; 32]);
+        let content = Bytes::from(vec![name; length]);
+        driver.link.content.put_content(hash, content).await.expect("there is room");
+        copies.push(worker.content.content(hash).await.expect("it was put"));
+        copies.push(inside.content.content(hash).await.expect("it was put"));
+    }
+    driver.say(DriverToManager::CloseApplication { error: None }).await;
+    eventually("it is forgotten", async || {
+        inside.content.content(ContentHash([1; 32])).await.is_err()
+    })
+    .await;
+    for copy in copies {
+        let copy = copy.try_into_mut().expect("nobody else has it");
+        assert_eq!(copy.capacity(), copy.len());
+    }
+}
+
+#[tokio::test]
 async fn what_another_application_put_need_not_be_sent_again() {
     let cluster = Cluster::start(Backend::Grpc, impatient()).await;
     let worker = cluster.worker_link().await;
