@@ -1,6 +1,8 @@
 //! The command from outside: output, ends, bad input.
 
 mod ends;
+mod exact;
+mod external;
 mod forms;
 mod input;
 mod paths;
@@ -18,6 +20,8 @@ pub fn trials() -> Vec<Trial> {
         ("forms", forms::TESTS),
         ("input", input::TESTS),
         ("ends", ends::TESTS),
+        ("exact", exact::TESTS),
+        ("external", external::TESTS),
         ("paths", paths::TESTS),
         ("settings", settings::TESTS),
         ("terminal", terminal::TESTS),

@@ -15,6 +15,7 @@ use datafusion::prelude::SessionConfig;
 use gnist_common::bytes::ByteSize;
 use gnist_common::error::Failure;
 use gnist_operators::contexts::Contexts;
+use gnist_operators::exact::exact_plan;
 use gnist_operators::functions::set_keys::grouping_sets_without_claims;
 use gnist_operators::functions::unordered::windows_without_orders;
 use gnist_operators::guard::Guard;
@@ -124,7 +125,7 @@ impl Jobs {
         let settings = self.changed_settings(config);
         match self.in_process.clone() {
             Some(process) => {
-                let inbox = connection.open_job();
+                let (plan, inbox) = (exact_plan(plan)?, connection.open_job());
                 tokio::spawn(async move {
                     let plan = (plan, settings, is_measured);
                     let outcome = in_process::run(connection, inbox, process, plan, &sender).await;

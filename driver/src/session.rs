@@ -19,12 +19,13 @@ use gnist_common::error::Failure;
 use gnist_common::ids::ApplicationId;
 use gnist_common::time::WallTime;
 use gnist_operators::contexts::Contexts;
+use gnist_operators::exact::exact_plan;
 use gnist_operators::failure::{external, failure_of};
 use gnist_operators::functions::register_functions;
 use gnist_operators::functions::settings::SqlSettings;
 use gnist_operators::guard::Guard;
 use gnist_proto::link::DriverLink;
-use gnist_storage::{FileFormat, is_path, open_as, open_path, serve_paths};
+use gnist_storage::{FileFormat, is_path, open_as, open_path, serve_external_tables, serve_paths};
 
 use crate::connection::{Connection, JobObserver};
 use crate::created::{TableMemory, table_of};
@@ -134,6 +135,7 @@ impl Session {
                 .with_cache_factory(Some(Arc::new(NoCache)))
                 .build();
         register_functions(&mut state).map_err(|error| failure_of(&error))?;
+        serve_external_tables(&mut state);
         let context = SessionContext::new_with_state(state);
         serve_paths(&context).map_err(|error| failure_of(&error))?;
         Ok(Self { context, jobs })
@@ -312,7 +314,8 @@ impl Session {
         plan: Arc<dyn ExecutionPlan>,
     ) -> Result<ResultStream, SessionError> {
         let schema = plan.schema();
-        let batches = datafusion::physical_plan::collect(plan, self.context.task_ctx()).await?;
+        let (plan, context) = (exact_plan(plan)?, self.context.task_ctx());
+        let batches = datafusion::physical_plan::collect(plan, context).await?;
         Ok(ResultStream::ready(schema, batches))
     }
 

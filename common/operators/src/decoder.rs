@@ -82,6 +82,11 @@ impl<'a> Decoder<'a> {
         self.sources
     }
 
+    /// True if what is decoded runs, and is not only looked at.
+    pub(crate) fn is_for_task(&self) -> bool {
+        self.bindings.is_some()
+    }
+
     /// The only partition that is left; nothing when all of them are.
     pub(crate) fn task(&self) -> Option<u32> {
         self.task.get()

@@ -22,6 +22,7 @@ use prost::Message;
 
 use crate::decoder::Decoder;
 use crate::encoder::Encoder;
+use crate::exact::exact;
 use crate::source::Scanned;
 use crate::wire::{self, CarriedOperator};
 
@@ -159,10 +160,12 @@ pub(crate) fn decode(
         conf.output_partitioning = None;
     }
     let scan = decoder.operator_from_proto(&scan, context)?;
-    match &message.lost {
-        Some(lost) => lost.restore(&[scan]),
-        None => Ok(scan),
-    }
+    let scan = match &message.lost {
+        Some(lost) => lost.restore(&[scan])?,
+        None => scan,
+    };
+    let exact = if decoder.is_for_task() { exact(&scan)? } else { None };
+    Ok(exact.unwrap_or(scan))
 }
 
 /// Rows in memory. Their orderings travel in terms of the projected columns, and are asked for in

@@ -14,6 +14,7 @@
 //! decoder     messages as plans, cut down to one task
 //! source      files and rows that leaves scan, and how they travel in the bindings
 //! leaves      those leaves on the wire
+//! exact       scans of JSON and CSV files that lose no digit
 //! instance    cutting other leaves
 //! soft_limit  limits of an aggregate that its input no longer allows
 //! canonical   messages as bytes that depend on nothing but the message
@@ -44,6 +45,7 @@ mod debug_text;
 pub mod decoder;
 mod dumps;
 pub mod encoder;
+pub mod exact;
 pub mod exchange;
 pub mod failure;
 pub mod functions;

@@ -2,21 +2,26 @@
 //!
 //! ```text
 //! format      the format and compression that a file's name says
+//! hidden      names that are never data
 //! listing     a path -> its files, all of one format
 //! refusal     the reasons why a path is no table
 //! table       a listing -> a table of a DataFusion session
+//! external    CREATE EXTERNAL TABLE as Spark and Hive read files
 //! paths       a path in place of a table's name
 //! ```
 //!
 //! Invariant: a path is listed and its schema read once, in the driver; tasks are told what was
 //! found and never look for themselves.
+mod external;
 mod format;
+mod hidden;
 mod listing;
 
 mod paths;
 mod refusal;
 mod table;
 
+pub use external::serve_external_tables;
 pub use format::FileFormat;
 pub use listing::Listing;
 pub use paths::{is_path, serve_paths};

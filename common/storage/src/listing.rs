@@ -1,13 +1,14 @@
 //! A path as the files below it, all of one format.
 //!
-//! Names that begin with `.` or `_` are somebody's notes (`_SUCCESS`, checksums, staged output)
-//! and never data.
+//! Hidden names are somebody's notes (`_SUCCESS`, checksums, staged output) and never data: see
+//! [`crate::hidden`].
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::format::{Extension, FileFormat, extension_of};
+use crate::hidden::is_hidden;
 use crate::refusal::ListingError;
 
 /// Folders below folders are followed this deep.
@@ -84,7 +85,7 @@ fn matches(pattern: &Path, files: &mut Vec<PathBuf>) -> Result<(), ListingError>
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         if path.is_dir() {
             collect(&path, DEPTH_MAX, files)?;
-        } else if !name.starts_with(['.', '_']) {
+        } else if !is_hidden(&name) {
             files.push(path);
         }
     }
@@ -112,7 +113,7 @@ fn collect(folder: &Path, depth_left: u32, files: &mut Vec<PathBuf>) -> Result<(
     for entry in fs::read_dir(folder).map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;
         let path = entry.path();
-        if entry.file_name().to_string_lossy().starts_with(['.', '_']) {
+        if is_hidden(&entry.file_name().to_string_lossy()) {
             continue;
         }
         // Follows links, as the path itself was followed.

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use gnist_common::config::nearest;
 use gnist_common::error::{ErrorKind, Failure};
 
+use crate::hidden::is_hidden;
+
 /// A path that is no table.
 #[derive(Debug, thiserror::Error)]
 pub enum ListingError {
@@ -122,7 +124,7 @@ fn near_or_where(path: &Path) -> String {
         && let Ok(entries) = folder.read_dir()
     {
         let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        let shown = names.filter(|name| !name.starts_with(['.', '_']));
+        let shown = names.filter(|name| !is_hidden(name));
         if let Some(near) = nearest(&name.to_string_lossy(), shown) {
             let near = parent.map_or_else(|| PathBuf::from(&near), |parent| parent.join(&near));
             return format!("did you mean `{}`?", near.display());

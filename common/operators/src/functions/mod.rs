@@ -54,6 +54,7 @@ use datafusion::logical_expr::AggregateUDF;
 pub use average::{avg, is_plain_avg};
 pub use extremes::extreme;
 pub use frames::folded_frames;
+pub(crate) use overflow::sql_name;
 
 /// Registers every function of this module, over DataFusion's of the same name.
 ///

@@ -34,7 +34,7 @@ fn advice(instead: &str) -> String {
 }
 
 /// The name of a numeric type in SQL; Arrow's for any other.
-fn sql_name(data_type: &DataType) -> String {
+pub(crate) fn sql_name(data_type: &DataType) -> String {
     let name = match data_type {
         DataType::Int8 => "TINYINT",
         DataType::Int16 => "SMALLINT",

@@ -1,0 +1,121 @@
+//! Rows that were read wider than declared, made narrow.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{
+    Array as _, ArrayRef, ArrowPrimitiveType, AsArray as _, FixedSizeListArray, LargeListArray,
+    ListArray, MapArray, PrimitiveArray, RecordBatch, StructArray, downcast_integer,
+};
+use datafusion::arrow::compute::{CastOptions, cast_with_options};
+use datafusion::arrow::datatypes::{DataType, Decimal128Type, Field, Fields, Schema};
+use datafusion::common::Result;
+use gnist_common::error::{ErrorKind, Failure};
+
+use super::opener::HELP;
+use crate::failure::external;
+use crate::functions::sql_name;
+
+/// Places of the decimals that integers are read as.
+pub(super) const PLACES: i8 = 18;
+
+/// The unit of the decimals that integers are read as.
+const ONE: i128 = 10_i128.pow(PLACES as u32);
+
+/// The rows of a file with the columns of a schema.
+pub(super) fn narrowed(
+    batch: &RecordBatch,
+    schema: &Arc<Schema>,
+    path: &str,
+) -> Result<RecordBatch> {
+    let columns = schema.fields().iter().zip(batch.columns());
+    let columns = columns.map(|(field, column)| {
+        narrow(column, field).map_err(|value| {
+            let (name, data_type) = (field.name(), sql_name(field.data_type()));
+            let message =
+                format!("the column `{name}` is {data_type}, and `{path}` holds {value} in it");
+            external(Failure::new(ErrorKind::User, message).with_help(HELP))
+        })
+    });
+    Ok(RecordBatch::try_new(Arc::clone(schema), columns.collect::<Result<_>>()?)?)
+}
+
+/// A column of its declared type, or the value that does not fit it.
+fn narrow(column: &ArrayRef, field: &Field) -> Result<ArrayRef, String> {
+    let declared = field.data_type();
+    if column.data_type() == declared {
+        return Ok(Arc::clone(column));
+    }
+    let nulls = column.nulls().cloned();
+    Ok(match declared {
+        DataType::Struct(fields) => Arc::new(narrow_struct(column.as_struct(), fields)?),
+        DataType::List(inner) => {
+            let list = column.as_list::<i32>();
+            let values = narrow(list.values(), inner)?;
+            Arc::new(ListArray::new(Arc::clone(inner), list.offsets().clone(), values, nulls))
+        }
+        DataType::LargeList(inner) => {
+            let list = column.as_list::<i64>();
+            let values = narrow(list.values(), inner)?;
+            Arc::new(LargeListArray::new(Arc::clone(inner), list.offsets().clone(), values, nulls))
+        }
+        DataType::FixedSizeList(inner, size) => {
+            let values = narrow(column.as_fixed_size_list().values(), inner)?;
+            Arc::new(FixedSizeListArray::new(Arc::clone(inner), *size, values, nulls))
+        }
+        DataType::Map(entries, is_sorted) => {
+            let map = column.as_map();
+            let DataType::Struct(fields) = entries.data_type() else {
+                unreachable!("the entries of a map are structs")
+            };
+            let values = narrow_struct(map.entries(), fields)?;
+            let (entries, offsets) = (Arc::clone(entries), map.offsets().clone());
+            Arc::new(MapArray::new(entries, offsets, values, nulls, *is_sorted))
+        }
+        declared => number(column, declared)?,
+    })
+}
+
+fn narrow_struct(column: &StructArray, fields: &Fields) -> Result<StructArray, String> {
+    let columns = column.columns().iter().zip(fields);
+    let columns = columns.map(|(column, field)| narrow(column, field));
+    let columns = columns.collect::<Result<Vec<_>, _>>()?;
+    Ok(StructArray::new(fields.clone(), columns, column.nulls().cloned()))
+}
+
+fn number(column: &ArrayRef, declared: &DataType) -> Result<ArrayRef, String> {
+    macro_rules! as_integers {
+        ($type:ty, $column:expr) => {
+            integers::<$type>($column).map(|column| Arc::new(column) as ArrayRef)
+        };
+    }
+    downcast_integer! {
+        declared => (as_integers, column),
+        _ => {
+            let options = CastOptions { safe: false, ..CastOptions::default() };
+            cast_with_options(column, declared, &options).map_err(|error| error.to_string())
+        }
+    }
+}
+
+fn integers<T: ArrowPrimitiveType>(column: &ArrayRef) -> Result<PrimitiveArray<T>, String>
+where
+    T::Native: TryFrom<i128>,
+{
+    column.as_primitive::<Decimal128Type>().try_unary(|value| {
+        let whole = value / ONE;
+        let whole = (whole * ONE == value).then(|| T::Native::try_from(whole).ok());
+        whole.flatten().ok_or_else(|| written(value))
+    })
+}
+
+/// A decimal of 18 places as it may have been written.
+fn written(value: i128) -> String {
+    let sign = if value < 0 { "-" } else { "" };
+    let (whole, fraction) =
+        (value.unsigned_abs() / ONE.unsigned_abs(), value.unsigned_abs() % ONE.unsigned_abs());
+    if fraction == 0 {
+        return format!("{sign}{whole}");
+    }
+    let fraction = format!("{fraction:018}");
+    format!("{sign}{whole}.{}", fraction.trim_end_matches('0'))
+}
