@@ -161,13 +161,16 @@ fn key_of(setting: &Setting) -> Result<&'static Key, ConfigError> {
     })
 }
 
-/// The candidate most like `text`, if any is like it at all.
+/// The candidate that `text` may be a misspelling of: it differs in a third of the letters at most.
 pub fn nearest(text: &str, candidates: impl Iterator<Item = String>) -> Option<String> {
-    const LIKE_MIN: f64 = 0.6;
+    let edits_max = (text.chars().count() / 3).max(1);
     candidates
-        .map(|name| (strsim::jaro_winkler(text, &name), name))
-        .filter(|(likeness, _)| *likeness >= LIKE_MIN)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|name| (strsim::osa_distance(text, &name), name))
+        .filter(|(edits, _)| *edits <= edits_max)
+        .min_by(|(edits, name), (others, other)| {
+            let likeness = |name: &str| strsim::jaro_winkler(text, name);
+            edits.cmp(others).then_with(|| likeness(other).total_cmp(&likeness(name)))
+        })
         .map(|(_, name)| name)
 }
 

@@ -36,8 +36,12 @@ const NULL_REGEX: &str = "format.null_regex";
 pub(crate) fn classify(plan: LogicalPlan) -> Result<Statement, SessionError> {
     refuse_writes(&plan)?;
     Ok(match plan {
-        LogicalPlan::Explain(explain) => Statement::Explain(explain),
+        LogicalPlan::Explain(explain) => {
+            refuse_definition(&explain.plan)?;
+            Statement::Explain(explain)
+        }
         LogicalPlan::Analyze(analyze) => {
+            refuse_definition(&analyze.input)?;
             refuse_options(&analyze)?;
             Statement::ExplainAnalyze(analyze)
         }
@@ -66,6 +70,15 @@ pub(crate) fn classify(plan: LogicalPlan) -> Result<Statement, SessionError> {
         }
         query => Statement::Query(query),
     })
+}
+
+/// Refuses to explain what is no query.
+fn refuse_definition(explained: &LogicalPlan) -> Result<(), SessionError> {
+    if matches!(explained, LogicalPlan::Ddl(_)) {
+        let failure = not_yet("`EXPLAIN` of a definition");
+        return Err(failure.with_help("explain the query in it").into());
+    }
+    Ok(())
 }
 
 /// Refuses options of `EXPLAIN ANALYZE` that would be ignored.

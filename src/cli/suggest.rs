@@ -135,6 +135,13 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_suggested_that_is_spelt_otherwise() {
+        for typed in ["mode", "rollup", "foo", "xyz"] {
+            assert_eq!(names().function(typed), None, "{typed}");
+        }
+    }
+
+    #[test]
     fn a_name_that_fails_by_its_case_is_shown_in_quotes() {
         let columns = ["userId".to_owned(), "name".to_owned()];
         let help = name("userid", &columns).expect("help");

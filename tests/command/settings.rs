@@ -117,6 +117,7 @@ fn a_bad_value_is_refused() -> Result<(), Failed> {
         ("sort.sample_threshold", "'much'"),
         ("datafusion.execution.batch_size", "'many'"),
         ("sql.ansi", "'perhaps'"),
+        ("datafusion.execution.time_zone", "'Mars/Olympus'"),
         ("datafusion.optimizer.prefer_hash_join", "'perhaps'"),
     ] {
         let error = format!("error: can't set `{key}`: ");

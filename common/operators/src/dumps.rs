@@ -5,10 +5,24 @@
 //! the outermost value, in words: `in subquery`. Quoted parts are the user's own and stay.
 
 /// DataFusion's words for itself, and the user's for the same.
-const PLAIN: [(&str, &str); 3] = [
+const PLAIN: [(&str, &str); 8] = [
     ("Unsupported ast node in sqltorel", "Unsupported expression"),
     ("Unsupported ast node", "Unsupported table"),
     (" in create_relation", ""),
+    (
+        "There is only support Literal types for field at idx: 0 in Window Function",
+        "the first argument of this window function must be a constant",
+    ),
+    (
+        "There is only support Literal types for field at idx: 1 in Window Function",
+        "the second argument of this window function must be a constant",
+    ),
+    (
+        "There is only support Literal types for field at idx: 2 in Window Function",
+        "the third argument of this window function must be a constant",
+    ),
+    ("[return_type] SUM not supported for Null", "`sum` takes numbers: write `cast(null as int)`"),
+    ("AvgAccumulator for (Null --> Float64)", "`avg` takes numbers: write `cast(null as int)`"),
 ];
 
 /// The message with every dump replaced.
@@ -125,6 +139,10 @@ mod tests {
             (
                 "Unsupported ast node Pivot { table: Table { name: ObjectName([]) } } in create_relation",
                 "Unsupported table pivot",
+            ),
+            (
+                "There is only support Literal types for field at idx: 1 in Window Function",
+                "the second argument of this window function must be a constant",
             ),
             (
                 "Unsupported LIMIT expression: Some(ScalarSubquery(<subquery>))",

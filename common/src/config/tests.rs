@@ -56,7 +56,11 @@ fn an_unknown_key_is_refused_with_the_nearest_name() {
 
 #[test]
 fn nothing_is_suggested_for_what_is_like_no_key() {
-    for (key, origin) in [("GNIST_CONF_QQ", Origin::Environment), ("qq", Origin::Flag)] {
+    for (key, origin) in [
+        ("GNIST_CONF_QQ", Origin::Environment),
+        ("qq", Origin::Flag),
+        ("datafusion.execution.time_zone", Origin::Flag),
+    ] {
         let error = config(&[(key, "1", origin)]).expect_err("unknown").to_string();
         assert!(!error.contains("did you mean"), "{error}");
     }

@@ -17,12 +17,13 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
-use datafusion::common::{DFSchema, Result};
+use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::{
     AggregateFunction, BinaryExpr, ScalarFunction, TryCast, WindowFunction,
 };
 use datafusion::logical_expr::{
-    AggregateUDF, Expr, ExprSchemable, LogicalPlan, ScalarUDF, WindowFunctionDefinition,
+    AggregateUDF, Expr, ExprSchemable, LogicalPlan, Operator, ScalarUDF, WindowFunctionDefinition,
+    lit,
 };
 use datafusion::optimizer::AnalyzerRule;
 use gnist_operators::functions::arithmetic::{self, Operation};
@@ -72,7 +73,7 @@ fn rewrite(expr: Expr, schema: &DFSchema, is_ansi: bool) -> Result<Transformed<E
         }
         Expr::Negative(operand) => match instead(Operation::Negate, &[&operand], schema, is_ansi) {
             Some(function) => call(function, vec![*operand]),
-            None => Transformed::no(Expr::Negative(operand)),
+            None => wrapping_negative(operand, schema)?,
         },
         Expr::AggregateFunction(AggregateFunction { func, params }) => {
             let instead = aggregate(&func, is_ansi);
@@ -86,6 +87,17 @@ fn rewrite(expr: Expr, schema: &DFSchema, is_ansi: bool) -> Result<Transformed<E
             Transformed::yes(Expr::TryCast(TryCast { expr: cast.expr, field: cast.field }))
         }
         other => Transformed::no(other),
+    })
+}
+
+/// DataFusion's minus wraps for columns of integers, and fails for constants.
+fn wrapping_negative(operand: Box<Expr>, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    Ok(match operand.get_type(schema) {
+        Ok(data_type) if data_type.is_integer() => {
+            let zero = Box::new(lit(ScalarValue::new_zero(&data_type)?));
+            Transformed::yes(Expr::BinaryExpr(BinaryExpr::new(zero, Operator::Minus, operand)))
+        }
+        _ => Transformed::no(Expr::Negative(operand)),
     })
 }
 

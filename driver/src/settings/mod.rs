@@ -7,6 +7,7 @@
 mod own;
 mod refused;
 
+use datafusion::arrow::array::timezone::Tz;
 use datafusion::common::DataFusionError;
 use datafusion::logical_expr::{LogicalPlan, SetVariable, Statement};
 use datafusion::prelude::SessionContext;
@@ -63,6 +64,11 @@ async fn set_one(
     }
     let keys = options.entries().into_iter().map(|entry| entry.key);
     check(key, keys, on_cluster).map_err(external)?;
+    if key == TIME_ZONE
+        && let Some(zone) = &value
+    {
+        check_zone(zone).map_err(external)?;
+    }
     apply(context, key, value.or_else(|| jobs.opened(key))).await
 }
 
@@ -81,6 +87,16 @@ async fn apply(
     done.map(drop).map_err(|error| bad_value(key, error))
 }
 
+/// Refuses a time zone that there is none of: DataFusion takes any text, and fails where a query needs it.
+fn check_zone(zone: &str) -> Result<(), Failure> {
+    if zone.is_empty() || zone.parse::<Tz>().is_ok() {
+        return Ok(());
+    }
+    let message = format!("can't set `{TIME_ZONE}`: there is no time zone `{zone}`");
+    let help = "zones are written as `Europe/Oslo`, `UTC` or `+02:00`";
+    Err(Failure::new(ErrorKind::User, message).with_help(help))
+}
+
 /// DataFusion's account of a value that does not fit, with the key it was for.
 fn bad_value(key: &str, error: DataFusionError) -> DataFusionError {
     let root = error.find_root();
@@ -91,6 +107,9 @@ fn bad_value(key: &str, error: DataFusionError) -> DataFusionError {
     let text = text.lines().next().unwrap_or_default().to_owned();
     external(Failure::new(ErrorKind::User, format!("can't set `{key}`: {text}")))
 }
+
+/// The key of the session's time zone.
+const TIME_ZONE: &str = "datafusion.execution.time_zone";
 
 /// A shorter key is like too many to suggest one.
 const SUGGESTED_BYTES_MIN: usize = 4;
@@ -192,5 +211,7 @@ mod tests {
             assert!(failure.to_string().contains(part), "{key}: {failure}");
         }
         assert!(refused("datafusion.execution.enable_file_stream_work_stealing", false).is_none());
+        let unlike = refused("foo.bar", false).expect("unknown");
+        assert!(!unlike.to_string().contains("did you mean"), "{unlike}");
     }
 }

@@ -95,7 +95,7 @@ impl Keys {
 }
 
 /// The columns of a join with `USING`.
-fn using(join: &Join) -> Option<Vec<String>> {
+pub(super) fn using(join: &Join) -> Option<Vec<String>> {
     let (JoinOperator::Join(constraint)
     | JoinOperator::Inner(constraint)
     | JoinOperator::Left(constraint)
@@ -118,7 +118,8 @@ fn last_part(name: &ObjectName) -> Option<&Ident> {
     name.0.last().and_then(|part| part.as_ident())
 }
 
-fn name_of(table: &TableFactor) -> Option<Ident> {
+/// The name that the columns of a table are written with.
+pub(super) fn name_of(table: &TableFactor) -> Option<Ident> {
     match table {
         TableFactor::Table { name, alias, .. } => {
             let own = || last_part(name).cloned();

@@ -13,6 +13,7 @@
 //! there is no rule.
 
 mod arrays;
+mod called;
 mod chains;
 mod clauses;
 mod copies;
@@ -20,6 +21,7 @@ mod date_times;
 mod dialect;
 mod empty_sets;
 mod grouping;
+mod interval_frames;
 mod intervals;
 mod item_names;
 mod joined_keys;
@@ -41,6 +43,7 @@ mod stack;
 mod subqueries;
 mod tables;
 mod truth_tests;
+mod wildcards;
 mod window_keys;
 mod windows;
 
@@ -57,7 +60,11 @@ pub(crate) use stack::{on_deep_stack, refuse_depth};
 
 /// Rewrites of expressions, before DataFusion coerces types.
 fn function_rewrites() -> Vec<Arc<dyn FunctionRewrite + Send + Sync>> {
-    vec![Arc::new(intervals::IntervalLengths), Arc::new(date_times::DateTimes)]
+    vec![
+        Arc::new(intervals::IntervalLengths),
+        Arc::new(interval_frames::IntervalFrames),
+        Arc::new(date_times::DateTimes),
+    ]
 }
 
 /// The rules that run after DataFusion has coerced types, in this order.

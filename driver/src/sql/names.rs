@@ -5,6 +5,10 @@
 //! ORDER BY id`, which adds `id`. Here a cast that would share its name is called what it is written
 //! as, like in Spark, and a repeated expression gets its number.
 //!
+//! A subquery that would share its name is called what it is written as too, for it is called like its
+//! column, and every `IN` of a query like the next. A column beside a `*` that has it already gets a
+//! number.
+//!
 //! Calls inside have names too: `sum(id)` and `sum(CAST(id AS double))` are two columns of one
 //! aggregate. There the argument goes through `coalesce`, which is the same value and another name.
 
@@ -17,7 +21,9 @@ use datafusion::sql::sqlparser::ast::{
 };
 use datafusion::sql::sqlparser::parser::Parser;
 
+use super::called::{called, called_without_tables, only_table};
 use super::dialect::GnistDialect;
+use super::wildcards::Wildcards;
 
 /// Renames the columns of a query that would share a name with each other or with a sort key.
 pub(super) fn distinct_names_in_order(query: &mut Query) {
@@ -55,24 +61,7 @@ struct Named {
 
 impl Named {
     fn of(expr: &Expr) -> Self {
-        let text = expr.to_string();
-        let mut plain = expr.clone();
-        let _ = visit_expressions_mut(&mut plain, |expr| {
-            loop {
-                match expr {
-                    Expr::Cast { expr: inner, .. } | Expr::Nested(inner) => {
-                        *expr = inner.as_ref().clone();
-                    }
-                    Expr::CompoundIdentifier(parts) => {
-                        let last = parts.last().cloned().unwrap_or_else(|| Ident::new(""));
-                        *expr = Expr::Identifier(last);
-                    }
-                    _ => return ControlFlow::<()>::Continue(()),
-                }
-            }
-        });
-        let name = plain.to_string();
-        Self { text, name }
+        Self { text: expr.to_string(), name: called_without_tables(expr) }
     }
 
     fn has_cast(&self) -> bool {
@@ -85,30 +74,81 @@ impl Named {
     }
 }
 
+/// An item without an alias.
+struct Item {
+    named: Named,
+    /// What DataFusion calls it, with the names of tables.
+    called: String,
+    has_query: bool,
+    /// True if a `*` of the list has this column already.
+    is_in_wildcard: bool,
+}
+
+impl Item {
+    /// True if both would be called the same, and are not written the same.
+    fn is_called_like(&self, other: &Self) -> bool {
+        self.called == other.called && self.named.text != other.named.text
+    }
+
+    /// The name that this item gets among those that may be called like it; none if it keeps its own.
+    fn alias(&self, before: &[&Self], after: &[&Self], order: &[Named]) -> Option<String> {
+        let text = &self.named.text;
+        let others = || before.iter().chain(after);
+        let named = || others().map(|other| &other.named).chain(order);
+        let is_cast = self.named.has_cast() && named().any(|other| self.named.clashes_with(other));
+        let keeps_name = |other: &&&Self| {
+            self.is_called_like(other) && !other.has_query && !other.named.has_cast()
+        };
+        let is_query = self.has_query
+            && (before.iter().any(|other| self.is_called_like(other))
+                || others().any(|other| keeps_name(&other)));
+        let copies = before.iter().filter(|other| other.named.text == *text).count();
+        let alike = if is_cast || is_query { 0 } else { before.iter().filter(keeps_name).count() };
+        match copies + alike + usize::from(self.is_in_wildcard) {
+            0 => (is_cast || is_query).then(|| text.clone()),
+            copies => Some(format!("{text}:{copies}")),
+        }
+    }
+}
+
 fn name_items(select: &mut Select, order: &[Named]) {
-    let unnamed = |item: &SelectItem| match item {
-        SelectItem::UnnamedExpr(expr) => Some(Named::of(expr)),
+    let table = only_table(select);
+    let wildcards = Wildcards::of(select, table.as_deref());
+    let item = |item: &SelectItem| match item {
+        SelectItem::UnnamedExpr(expr) => Some(Item {
+            named: Named::of(expr),
+            called: called(expr, table.as_deref()),
+            has_query: has_query(expr),
+            is_in_wildcard: wildcards.have(expr),
+        }),
         _ => None,
     };
-    let items: Vec<Option<Named>> = select.projection.iter().map(unnamed).collect();
+    let items: Vec<Option<Item>> = select.projection.iter().map(item).collect();
+    // Those that are called alike have one name without casts and tables.
+    let mut alike: BTreeMap<&str, Vec<&Item>> = BTreeMap::new();
+    for item in items.iter().flatten() {
+        alike.entry(&item.named.name).or_default().push(item);
+    }
     let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
     for (at, item) in items.iter().enumerate() {
-        let Some(named) = item else { continue };
-        let copies = seen.entry(named.text.as_str()).or_default();
-        let copy = *copies;
-        *copies += 1;
-        let others = items.iter().flatten().chain(order);
-        let clashes = named.has_cast() && { others }.any(|other| named.clashes_with(other));
-        let alias = match (copy, clashes) {
-            (0, false) => continue,
-            (0, true) => named.text.clone(),
-            (copy, _) => format!("{}:{copy}", named.text),
-        };
-        if let SelectItem::UnnamedExpr(expr) = &select.projection[at] {
+        let Some(item) = item else { continue };
+        let (group, place) =
+            (&alike[item.named.name.as_str()], seen.entry(&item.named.name).or_default());
+        let alias = item.alias(&group[..*place], &group[*place + 1..], order);
+        *place += 1;
+        if let (Some(alias), SelectItem::UnnamedExpr(expr)) = (alias, &select.projection[at]) {
             let alias = Ident::with_quote('"', alias);
             select.projection[at] = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
         }
     }
+}
+
+fn has_query(expr: &Expr) -> bool {
+    let found = visit_expressions(expr, |expr| match expr {
+        Expr::Subquery(_) | Expr::InSubquery { .. } | Expr::Exists { .. } => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    });
+    found.is_break()
 }
 
 /// The different texts of calls, by the name that they would share.
@@ -201,6 +241,11 @@ mod tests {
             "SELECT CAST(id AS DOUBLE) FROM t",
             "SELECT sum(id), sum(x) FROM t",
             "SELECT id AS x, CAST(id AS DOUBLE) AS y FROM t ORDER BY id",
+            "SELECT c, (SELECT max(x) FROM u), (SELECT max(x) FROM v) FROM t",
+            "SELECT a.x + 1, b.x + 1 FROM a, b",
+            "SELECT a.*, b.id, x FROM a, b",
+            "SELECT * EXCLUDE (id), id FROM a",
+            "SELECT id IN (SELECT x FROM u), EXISTS (SELECT 1 FROM u) FROM t",
         ] {
             assert_eq!(rewritten(text), text);
         }
@@ -226,6 +271,21 @@ mod tests {
                 "SELECT sum(id) + sum(coalesce(CAST(id AS DOUBLE))) AS \
                  \"sum(id) + sum(CAST(id AS DOUBLE))\" FROM t",
             ),
+            (
+                "SELECT count(*), (SELECT COUNT(*) FROM u) FROM t",
+                "SELECT count(*), (SELECT COUNT(*) FROM u) AS \"(SELECT COUNT(*) FROM u)\" FROM t",
+            ),
+            (
+                "SELECT a IN (SELECT x FROM u), b IN (SELECT y FROM u) FROM t",
+                "SELECT a IN (SELECT x FROM u), b IN (SELECT y FROM u) AS \
+                 \"b IN (SELECT y FROM u)\" FROM t",
+            ),
+            (
+                "SELECT count(DISTINCT x), COUNT(DISTINCT (t.x)) FROM t",
+                "SELECT count(DISTINCT x), COUNT(DISTINCT (t.x)) AS \"COUNT(DISTINCT (t.x)):1\" FROM t",
+            ),
+            ("SELECT s.*, S.k FROM s", "SELECT s.*, S.k AS \"S.k:1\" FROM s"),
+            ("SELECT k, a.k, * FROM a, b", "SELECT k AS \"k:1\", a.k AS \"a.k:1\", * FROM a, b"),
         ] {
             assert_eq!(rewritten(text), same);
         }

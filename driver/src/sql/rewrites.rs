@@ -27,11 +27,12 @@ const QUERIES: [fn(&mut Query); 3] =
     [key_names::written_out_in_order, places::written_out, names::distinct_names_in_order];
 
 /// Rewrites of a `SELECT`.
-const SELECTS: [fn(&mut Select); 5] = [
+const SELECTS: [fn(&mut Select); 6] = [
     key_names::written_out,
     keys::nested_joins,
     names::distinct_names,
     item_names::numbered,
+    grouping::nested_sets,
     grouping::empty_groups,
 ];
 
@@ -45,6 +46,7 @@ pub(super) fn rewrite(statement: &mut Statement) -> Result<()> {
             if let ControlFlow::Break(what) = statement.visit(&mut Balance::default()) {
                 return too_deep(what);
             }
+            tables::columns_of_path(statement);
             match statement.visit(&mut Rewriter) {
                 ControlFlow::Break(refused) => refused.fail(),
                 ControlFlow::Continue(()) => Ok(()),

@@ -13,6 +13,7 @@
 //! frames       variance, correlation and the like over window frames
 //! normal_float one NaN and one zero
 //! normal_interval one interval of each length
+//! bounded      repeat, lpad and rpad of texts that fit in memory
 //! extremes     min and max of floats, with infinity and NaN
 //! date_trunc   date_trunc of every date there is
 //! overflow     the error
@@ -25,6 +26,7 @@
 
 pub mod arithmetic;
 mod average;
+mod bounded;
 mod date_trunc;
 mod decimal;
 mod extremes;
@@ -68,6 +70,9 @@ pub fn register_functions(registry: &mut dyn FunctionRegistry) -> Result<()> {
     registry.register_udf(set_keys::function())?;
     registry.register_udf(normal_interval::function())?;
     registry.register_udf(date_trunc::function())?;
+    for function in bounded::all() {
+        registry.register_udf(function)?;
+    }
     for function in zoned::all(registry)? {
         registry.register_udf(function)?;
     }

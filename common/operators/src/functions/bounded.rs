@@ -1,0 +1,156 @@
+//! `repeat`, `lpad` and `rpad` whose texts have a length that fits in memory.
+//!
+//! A slip of a digit asks DataFusion's for gigabytes, which it makes before anybody counts them. Here
+//! the lengths that are asked for are added up first: a text is refused above [`TEXT_BYTES_MAX`], a
+//! batch of texts above [`BATCH_BYTES_MAX`].
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{Array as _, ArrayRef, AsArray as _};
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::{DataType, FieldRef, Int64Type};
+use datafusion::common::{Result, ScalarValue, internal_err};
+use datafusion::functions::string::repeat;
+use datafusion::functions::unicode::{lpad, rpad};
+use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
+use datafusion::logical_expr::{
+    ColumnarValue, Documentation, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF,
+    ScalarUDFImpl, Signature,
+};
+use gnist_common::bytes::ByteSize;
+use gnist_common::error::{ErrorKind, Failure};
+
+use crate::failure::external;
+
+/// Most bytes of one text.
+const TEXT_BYTES_MAX: u64 = 256 << 20;
+
+/// Most bytes of the texts of one batch.
+const BATCH_BYTES_MAX: u64 = 1 << 30;
+
+/// The functions.
+pub(super) fn all() -> [Arc<ScalarUDF>; 3] {
+    [repeat(), lpad(), rpad()].map(|inner| Arc::new(ScalarUDF::from(Bounded { inner })))
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Bounded {
+    inner: Arc<ScalarUDF>,
+}
+
+impl ScalarUDFImpl for Bounded {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn aliases(&self) -> &[String] {
+        self.inner.aliases()
+    }
+
+    fn signature(&self) -> &Signature {
+        self.inner.signature()
+    }
+
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        self.inner.return_type(types)
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
+        self.inner.return_field_from_args(args)
+    }
+
+    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
+        self.inner.inner().coerce_types(types)
+    }
+
+    fn simplify(&self, args: Vec<Expr>, context: &SimplifyContext) -> Result<ExprSimplifyResult> {
+        self.inner.inner().simplify(args, context)
+    }
+
+    fn documentation(&self) -> Option<&Documentation> {
+        self.inner.documentation()
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let asked = Asked::of(self.name(), &args)?;
+        let (what, bytes, most) = if asked.longest > TEXT_BYTES_MAX {
+            ("a text", asked.longest, TEXT_BYTES_MAX)
+        } else if asked.all > BATCH_BYTES_MAX {
+            ("the texts of a batch", asked.all, BATCH_BYTES_MAX)
+        } else {
+            return self.inner.invoke_with_args(args);
+        };
+        let (name, bytes, most) = (self.name(), ByteSize(bytes), ByteSize(most));
+        let message = format!("`{name}` would make {what} of {bytes}, and {most} is the most");
+        let help = "give a smaller number, or smaller batches with `set execution.batch_rows`";
+        Err(external(Failure::new(ErrorKind::User, message).with_help(help)))
+    }
+}
+
+/// The bytes of texts that are asked for, at least.
+#[derive(Default)]
+struct Asked {
+    longest: u64,
+    all: u64,
+}
+
+impl Asked {
+    fn of(name: &str, args: &ScalarFunctionArgs) -> Result<Self> {
+        let [text, number, ..] = args.args.as_slice() else {
+            return internal_err!("`{name}` has {} arguments", args.args.len());
+        };
+        // What is asked for once is made once.
+        let is_once = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
+        let rows = if is_once { 1 } else { args.number_rows };
+        let lengths = if name == "repeat" { Lengths::of(text)? } else { Lengths::All(1) };
+        let mut asked = Self::default();
+        match number {
+            ColumnarValue::Scalar(number) => {
+                if let ScalarValue::Int64(Some(number)) = number.cast_to(&DataType::Int64)? {
+                    (0..rows).for_each(|row| asked.add(number, lengths.at(row)));
+                }
+            }
+            ColumnarValue::Array(numbers) => {
+                let numbers = cast(numbers, &DataType::Int64)?;
+                let numbers = numbers.as_primitive::<Int64Type>();
+                for (row, number) in numbers.iter().enumerate() {
+                    asked.add(number.unwrap_or(0), lengths.at(row));
+                }
+            }
+        }
+        Ok(asked)
+    }
+
+    fn add(&mut self, times: i64, bytes: u64) {
+        let bytes = u64::try_from(times).unwrap_or(0).saturating_mul(bytes);
+        self.longest = self.longest.max(bytes);
+        self.all = self.all.saturating_add(bytes);
+    }
+}
+
+/// The bytes of a text that is repeated.
+enum Lengths {
+    /// The same in every row; one for what is made letter by letter.
+    All(u64),
+    /// Those of texts.
+    Of(ArrayRef),
+}
+
+impl Lengths {
+    fn of(texts: &ColumnarValue) -> Result<Self> {
+        Ok(match texts {
+            ColumnarValue::Scalar(text) => {
+                Self::All(text.try_as_str().flatten().map_or(0, |text| text.len() as u64))
+            }
+            ColumnarValue::Array(texts) => Self::Of(cast(texts, &DataType::LargeUtf8)?),
+        })
+    }
+
+    fn at(&self, row: usize) -> u64 {
+        match self {
+            Self::All(bytes) => *bytes,
+            Self::Of(texts) if texts.is_null(row) => 0,
+            Self::Of(texts) => texts.as_string::<i64>().value(row).len() as u64,
+        }
+    }
+}
