@@ -54,6 +54,7 @@ pub fn trials() -> Vec<Trial> {
         trial("partition_counts_come_from_the_slots", partition_counts),
         trial("a_dropped_join_of_many_matches_gives_its_slots_back", dropped_join),
         trial("a_join_that_ends_early_leaves_no_partition_waiting", join_that_ends_early),
+        trial("filters_of_joins_stay_off_columns_of_the_same_name", namesakes),
     ]
 }
 
@@ -553,6 +554,25 @@ async fn join_that_ends_early() -> Outcome {
         let outer = "(select distinct k from few) a";
         let joined = format!("select a.k, c.v from {outer} left join {inner} on a.k = c.k");
         is(&session, &joined, &[&["1", "10"]]).await?;
+    }
+    Ok(())
+}
+
+/// The outer join's filter is about `few.a`; `big.a` is another column, which no filter is about.
+async fn namesakes() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let big = "select value + 100000 as a, value as b from range(0, 1000)";
+    parquet(folder.path(), "big", big).await?;
+    for master in BACKENDS {
+        let session = open(master).await?;
+        external(&session, "big", "parquet", &folder.path().join("big")).await?;
+        rows(&session, "create table s as select 5 as k").await?;
+        let few = "select value as a, 1 as c from range(0, 20000)";
+        rows(&session, &format!("create table few as {few}")).await?;
+        let there = "exists (select 1 from big where big.b = few.a and big.a > few.c)";
+        let grouped = format!("select a, max(c) as m from few where {there} group by a");
+        let joined = format!("select count(*), max(m) from s join ({grouped}) f on f.a = s.k");
+        is(&session, &joined, &[&["1", "1"]]).await?;
     }
     Ok(())
 }
