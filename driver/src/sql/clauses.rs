@@ -30,7 +30,8 @@ impl From<Failure> for Refused {
     }
 }
 
-fn refused(clause: &'static str, instead: &'static str) -> ControlFlow<Refused> {
+/// Breaks off, naming what is refused and what to write instead.
+pub(super) fn refused(clause: &'static str, instead: &'static str) -> ControlFlow<Refused> {
     let message = format!("{clause} is not supported yet");
     ControlFlow::Break(Refused(Failure::new(ErrorKind::Unsupported, message).with_help(instead)))
 }

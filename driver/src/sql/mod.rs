@@ -35,6 +35,7 @@ mod places;
 mod pushed_filters;
 mod quantified_arrays;
 mod refused;
+mod refused_exprs;
 mod rewrites;
 mod rows;
 mod similar;

@@ -14,8 +14,8 @@ use datafusion::sql::sqlparser::ast::{
 use super::clauses::{self, Refused};
 use super::parse::{DEPTH_MAX, too_deep};
 use super::{
-    arrays, chains, grouping, item_names, key_names, keys, names, places, quantified_arrays, rows,
-    similar, tables, windows,
+    arrays, chains, grouping, item_names, key_names, keys, names, places, quantified_arrays,
+    refused_exprs, rows, similar, tables, windows,
 };
 
 /// Rewrites of an expression.
@@ -143,6 +143,7 @@ impl VisitorMut for Rewriter {
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Refused> {
+        refused_exprs::of_expr(expr)?;
         similar::as_regex(expr)?;
         EXPRESSIONS.iter().for_each(|rewrite| rewrite(expr));
         ControlFlow::Continue(())
