@@ -13,6 +13,7 @@ use gnist_common::ids::{AttemptId, JobId, WorkerId};
 use gnist_operators::contexts::{Contexts, Settings};
 use gnist_operators::exchange::TaskInputs;
 use gnist_operators::failure::failure_of;
+use gnist_storage::serve_local_files;
 
 use crate::blocks::BlockStore;
 use crate::config::WorkerConfig;
@@ -63,6 +64,9 @@ impl Executor {
             runtime = runtime.with_object_store_registry(Arc::clone(stores));
         }
         let runtime = Arc::new(runtime.build().map_err(|error| failure_of(&error))?);
+        if config.object_stores.is_none() {
+            serve_local_files(&runtime);
+        }
         let contexts = Contexts::new(
             session_config(config),
             one_batch_per_spill_file,

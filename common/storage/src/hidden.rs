@@ -18,6 +18,8 @@ use datafusion::object_store::{
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, TryStreamExt as _};
 
+use crate::shrunk::checked;
+
 /// Returns true if a file or folder of this name is not data.
 pub(crate) fn is_hidden(name: &str) -> bool {
     name.starts_with('.') || (name.starts_with('_') && !name.contains('='))
@@ -70,7 +72,10 @@ impl ObjectStore for DataFiles {
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        self.0.get_opts(location, options).await
+        // A whole file is read to its end, wherever that is.
+        let is_ranged = options.range.is_some();
+        let result = self.0.get_opts(location, options).await?;
+        Ok(if is_ranged { checked(result, location) } else { result })
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {

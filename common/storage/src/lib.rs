@@ -3,6 +3,7 @@
 //! ```text
 //! format      the format and compression that a file's name says
 //! hidden      names that are never data
+//! shrunk      files that get shorter while they are read
 //! listing     a path -> its files, all of one format
 //! refusal     the reasons why a path is no table
 //! table       a listing -> a table of a DataFusion session
@@ -16,12 +17,12 @@ mod external;
 mod format;
 mod hidden;
 mod listing;
-
 mod paths;
 mod refusal;
+mod shrunk;
 mod table;
 
-pub use external::serve_external_tables;
+pub use external::{serve_external_tables, serve_local_files};
 pub use format::FileFormat;
 pub use listing::Listing;
 pub use paths::{is_path, serve_paths};

@@ -28,8 +28,8 @@ use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, Distribution, ExecutionPlan, ExecutionPlanProperties,
-    InputDistributionRequirements, PlanProperties, replace_children_if_necessary,
+    DisplayAs, DisplayFormatType, Distribution, ExecutionPlan, InputDistributionRequirements,
+    PlanProperties, replace_children_if_necessary,
 };
 
 /// DataFusion's rule that moves sorts.
@@ -115,7 +115,7 @@ impl HeldLimit {
             input: Arc::clone(limit.input()),
             skip: limit.skip(),
             fetch: limit.fetch(),
-            order: limit.input().output_ordering().filter(|_| is_sorted(limit.input())).cloned(),
+            order: sorted_by(limit.input()).cloned(),
             required: limit.required_ordering().clone(),
             properties: Arc::clone(limit.properties()),
         }
@@ -128,15 +128,18 @@ impl HeldLimit {
     }
 }
 
-/// Returns true if rows are sorted, not only come in some order.
-fn is_sorted(mut plan: &Arc<dyn ExecutionPlan>) -> bool {
+/// The order that rows are sorted in. Others that they also have, such as that of a file, decide nothing.
+fn sorted_by(mut plan: &Arc<dyn ExecutionPlan>) -> Option<&LexOrdering> {
     loop {
-        if plan.is::<SortExec>() || plan.is::<SortPreservingMergeExec>() {
-            return true;
+        if let Some(sort) = plan.downcast_ref::<SortExec>() {
+            return Some(sort.expr());
+        }
+        if let Some(merge) = plan.downcast_ref::<SortPreservingMergeExec>() {
+            return Some(merge.expr());
         }
         match (plan.children().as_slice(), plan.maintains_input_order().as_slice()) {
-            ([input], [true]) => plan = *input,
-            _ => return false,
+            ([input], [true]) if input.schema() == plan.schema() => plan = *input,
+            _ => return None,
         }
     }
 }
