@@ -18,6 +18,7 @@ mod local;
 mod machine;
 mod run;
 mod session;
+mod state_dir;
 mod threads;
 
 pub use gnist_common::error::{ErrorKind, Failure};

@@ -5,6 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use gnist_common::bytes::ByteSize;
+use gnist_common::error::{ErrorKind, Failure};
 use gnist_common::ids::WorkerId;
 use gnist_common::time::WallTime;
 
@@ -25,6 +26,27 @@ pub(crate) fn default_memory() -> ByteSize {
     let limits = [total_memory(), cgroup_limit()];
     let smallest = limits.into_iter().flatten().min();
     smallest.map_or(UNKNOWN_MEMORY, |bytes| ByteSize(bytes / 100 * MEMORY_PERCENT))
+}
+
+/// Refuses a budget that is more than there is.
+///
+/// # Errors
+/// `User`, naming what there is.
+pub(crate) fn check_memory(memory: ByteSize) -> Result<(), Failure> {
+    check_memory_of(
+        memory,
+        &[("RAM of this machine", total_memory()), ("cgroup limit", cgroup_limit())],
+    )
+}
+
+fn check_memory_of(memory: ByteSize, limits: &[(&str, Option<u64>)]) -> Result<(), Failure> {
+    let exceeded = limits.iter().find_map(|(name, bytes)| {
+        let bytes = bytes.filter(|bytes| memory.0 > *bytes)?;
+        Some((name, ByteSize(bytes)))
+    });
+    let Some((name, bytes)) = exceeded else { return Ok(()) };
+    let message = format!("{memory} of memory are more than the {name}, {bytes}");
+    Err(Failure::new(ErrorKind::User, message).with_help("give less memory"))
 }
 
 fn total_memory() -> Option<u64> {
@@ -49,4 +71,23 @@ pub(crate) fn fresh_worker_id() -> WorkerId {
 pub(crate) fn now() -> WallTime {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     WallTime(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_above_what_there_is_is_refused_by_name() {
+        let limits = [("RAM of this machine", Some(8 << 30)), ("cgroup limit", Some(2 << 30))];
+        assert_eq!(check_memory_of(ByteSize::gib(2), &limits), Ok(()));
+        for (memory, expected) in [
+            (3, "3.0 GiB of memory are more than the cgroup limit, 2.0 GiB"),
+            (9, "9.0 GiB of memory are more than the RAM of this machine, 8.0 GiB"),
+        ] {
+            let refused = check_memory_of(ByteSize::gib(memory), &limits).expect_err("refused");
+            assert_eq!(refused.message, expected);
+        }
+        assert_eq!(check_memory_of(ByteSize::gib(9), &[("RAM of this machine", None)]), Ok(()));
+    }
 }

@@ -166,12 +166,14 @@ impl SessionBuilder {
     /// # Errors
     /// No such master, a process that can't be started, a work folder that can't be written.
     pub async fn connect(self) -> Result<Session, Failure> {
+        self.memory.map_or(Ok(()), machine::check_memory)?;
         match self.master.clone() {
             MasterUrl::Local { slots } => {
                 let slots = slots.map_or_else(machine::available_slots, Into::into);
                 self.connect_local(slots).await
             }
             MasterUrl::LocalCluster { workers, slots, memory } => {
+                machine::check_memory(memory)?;
                 self.start_local_cluster(workers.into(), slots.into(), memory).await
             }
             MasterUrl::Cluster { addresses } => {

@@ -12,7 +12,7 @@ use crate::standing::{Cluster, array, check, expect_keys};
 
 pub fn trials() -> Vec<Trial> {
     type Test = fn() -> Result<(), Failed>;
-    let tests: [(&str, Test); 16] = [
+    let tests: [(&str, Test); 17] = [
         ("lists_have_the_contracts_json", lists_have_the_contracts_json),
         ("the_ui_serves_the_same_and_more", the_ui_serves_the_same_and_more),
         ("a_killed_worker_changes_no_answer", a_killed_worker_changes_no_answer),
@@ -26,6 +26,7 @@ pub fn trials() -> Vec<Trial> {
         ("two_workers_share_a_folder_with_strangers", two_workers_share_a_folder_with_strangers),
         ("a_worker_needs_a_folder_it_can_write", a_worker_needs_a_folder_it_can_write),
         ("a_port_in_use_is_named", a_port_in_use_is_named),
+        ("a_state_folder_has_one_manager", a_state_folder_has_one_manager),
         ("writing_is_refused_on_a_standing_cluster", writing_is_refused_on_a_standing_cluster),
         ("a_failed_query_is_a_failed_application", a_failed_query_is_a_failed_application),
         ("a_worker_may_start_before_its_manager", a_worker_may_start_before_its_manager),
@@ -269,13 +270,30 @@ fn a_port_in_use_is_named() -> Result<(), Failed> {
     let cluster = Cluster::start(0, &[])?;
     let taken = cluster.master.trim_start_matches("gnist://").to_owned();
     let free = "127.0.0.1:0";
+    let state = cluster.folder.path().join("other-state").display().to_string();
     for arguments in [
-        vec!["cluster-manager", "--listen", &taken, "--ui", free],
-        vec!["cluster-manager", "--listen", free, "--ui", &taken],
+        vec!["cluster-manager", "--listen", &taken, "--ui", free, "--state-dir", &state],
+        vec!["cluster-manager", "--listen", free, "--ui", &taken, "--state-dir", &state],
         vec!["worker", "--master", &cluster.master, "--listen", &taken],
     ] {
         let ended = Running::start(&arguments).end()?;
         ended.expect(1, "", &["error: ", &taken, "in use"])?;
+    }
+    Ok(())
+}
+
+fn a_state_folder_has_one_manager() -> Result<(), Failed> {
+    let cluster = Cluster::start(0, &[])?;
+    let taken = cluster.folder.path().join("state").display().to_string();
+    let unwritable = "/proc/gnist-state";
+    for (folder, part) in [
+        (taken.as_str(), "another cluster manager uses the state folder"),
+        (unwritable, "can't write the state folder"),
+    ] {
+        let free = "127.0.0.1:0";
+        let arguments = ["cluster-manager", "--listen", free, "--ui", free, "--state-dir", folder];
+        let ended = Running::start(&arguments).end()?;
+        ended.expect(1, "", &["error: ", part, folder, "--state-dir"])?;
     }
     Ok(())
 }

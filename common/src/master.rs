@@ -16,6 +16,9 @@ use crate::bytes::ByteSize;
 /// Slots of one process at most: each has a thread.
 pub const SLOTS_MAX: u32 = 4096;
 
+/// Least memory of one process: what one operator with a few batches needs.
+pub const MEMORY_MIN: ByteSize = ByteSize::mib(16);
+
 /// Where a job runs.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum MasterUrl {
@@ -156,9 +159,16 @@ fn parse_count(text: &str, what: &str) -> Result<NonZeroU32, String> {
     text.trim().parse().map_err(|_| format!("`{text}` is not a number of {what}, 1 or more"))
 }
 
-fn parse_memory(text: &str) -> Result<ByteSize, String> {
-    let size: ByteSize = text.parse().map_err(|error| format!("{error}"))?;
-    if size.0 == 0 { Err("a worker needs memory".into()) } else { Ok(size) }
+/// A memory budget of one process, [`MEMORY_MIN`] or more.
+///
+/// # Errors
+/// The reason why it is not one.
+pub fn parse_memory(text: &str) -> Result<ByteSize, String> {
+    let memory: ByteSize = text.parse().map_err(|error| format!("{error}"))?;
+    if memory < MEMORY_MIN {
+        return Err(format!("{memory} of memory are less than the {MEMORY_MIN} of one process"));
+    }
+    Ok(memory)
 }
 
 fn parse_address(address: &str) -> Result<String, String> {
@@ -215,7 +225,8 @@ mod tests {
             ("local-cluster[2,0,1g]", "`0` is not a number of slots"),
             ("local-cluster[2,1]", "it needs workers, slots and memory"),
             ("local-cluster[2,1,much]", "`much` is not a size"),
-            ("local-cluster[2,1,0]", "a worker needs memory"),
+            ("local-cluster[2,1,0]", "0 B of memory are less than the 16.0 MiB of one process"),
+            ("local-cluster[2,1,1KiB]", "1.0 KiB of memory are less than the 16.0 MiB"),
             ("local-cluster", "it needs workers, slots and memory"),
             ("gnist://", "`` is not `HOST:PORT`"),
             ("gnist://host", "`host` is not `HOST:PORT`"),

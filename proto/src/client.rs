@@ -19,6 +19,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Request, Status, Streaming};
 
+use crate::answer::manager_answer;
 use crate::connect::{CHUNK_BYTES, connect_lazily, connect_manager, control_client};
 use crate::convert::{
     ConvertError, driver_messages, failure_from_status, hash_to_wire, outputs_from_parts,
@@ -56,8 +57,8 @@ pub async fn connect_worker(addresses: &[String]) -> Result<WorkerLink, Failure>
     let (to_manager, said) = mpsc::channel(LINK_MESSAGES_MAX);
     let (hear, from_manager) = mpsc::channel(LINK_MESSAGES_MAX);
     let outbound = ReceiverStream::new(said).map(wire::WorkerMessage::from);
-    let opened = control_client(channel).worker(versioned(outbound)).await;
-    let inbound = opened.map_err(|status| failure_from_status(&status))?.into_inner();
+    let mut client = control_client(channel);
+    let inbound = manager_answer(&address, client.worker(versioned(outbound))).await?;
     tokio::spawn(pump(inbound, hear, |_| ()));
     Ok(WorkerLink { to_manager, from_manager, content })
 }
@@ -74,8 +75,8 @@ pub async fn connect_driver(addresses: &[String]) -> Result<DriverLink, Failure>
     let (hear, from_manager) = mpsc::channel(LINK_MESSAGES_MAX);
     let outbound =
         ReceiverStream::new(said).flat_map(|message| stream::iter(driver_messages(message)));
-    let answer = control_client(channel).driver(versioned(outbound)).await;
-    let inbound = answer.map_err(|status| failure_from_status(&status))?.into_inner();
+    let mut client = control_client(channel);
+    let inbound = manager_answer(&address, client.driver(versioned(outbound))).await?;
     let note = move |message: &ManagerToDriver| {
         if let ManagerToDriver::ApplicationOpened { application, .. } = message {
             opened.send_replace(Some(*application));
@@ -90,9 +91,9 @@ pub async fn connect_driver(addresses: &[String]) -> Result<DriverLink, Failure>
 /// # Errors
 /// `Cluster` when none answers.
 pub async fn cluster_state(addresses: &[String]) -> Result<ClusterState, Failure> {
-    let (channel, _) = connect_manager(addresses).await?;
-    let answer = control_client(channel).cluster(wire::ClusterRequest {}).await;
-    let state = answer.map_err(|status| failure_from_status(&status))?.into_inner();
+    let (channel, address) = connect_manager(addresses).await?;
+    let mut client = control_client(channel);
+    let state = manager_answer(&address, client.cluster(wire::ClusterRequest {})).await?;
     Ok(ClusterState::try_from(state)?)
 }
 
@@ -104,10 +105,10 @@ pub async fn kill_application(
     addresses: &[String],
     application: ApplicationId,
 ) -> Result<bool, Failure> {
-    let (channel, _) = connect_manager(addresses).await?;
+    let (channel, address) = connect_manager(addresses).await?;
     let request = wire::KillRequest { application: application.0 };
-    let answer = control_client(channel).kill(request).await;
-    Ok(answer.map_err(|status| failure_from_status(&status))?.into_inner().killed)
+    let mut client = control_client(channel);
+    Ok(manager_answer(&address, client.kill(request)).await?.killed)
 }
 
 /// The connection for what is pulled by name.

@@ -78,15 +78,19 @@ pub async fn connect_manager(addresses: &[String]) -> Result<(Channel, String), 
         let address = address.strip_prefix("gnist://").unwrap_or(address);
         match endpoint(address)?.connect().await {
             Ok(channel) => return Ok((channel, address.to_owned())),
-            Err(error) => refusal = unreachable_manager(address, &error),
+            Err(error) => refusal = unreachable_manager(address, root_cause(&error)).await,
         }
     }
     Err(refusal)
 }
 
 /// The failure of not reaching a cluster manager.
-fn unreachable_manager(address: &str, error: &(dyn Error + 'static)) -> Failure {
-    let cause = root_cause(error);
+async fn unreachable_manager(address: &str, cause: String) -> Failure {
+    // The system's code for an unknown name has no text of its own.
+    let cause = match lookup_host(address).await {
+        Ok(_) => cause,
+        Err(_) => "host not found".to_owned(),
+    };
     let message = format!("can't reach the cluster manager at `gnist://{address}`: {cause}");
     let help = "start one with `gnist cluster-manager`, or check `--master`";
     Failure::new(ErrorKind::Cluster, message).with_help(help)
@@ -244,6 +248,15 @@ mod tests {
         assert_eq!(failure.kind, ErrorKind::Cluster);
         let expected =
             format!("can't reach the cluster manager at `gnist://{address}`: connection refused");
+        assert_eq!(failure.message, expected);
+    }
+
+    #[tokio::test]
+    async fn a_host_that_is_not_known_is_said_not_to_be_found() {
+        let addresses = ["nohost.invalid:77".to_owned()];
+        let failure = connect_manager(&addresses).await.expect_err("there is no such host");
+        let expected =
+            "can't reach the cluster manager at `gnist://nohost.invalid:77`: host not found";
         assert_eq!(failure.message, expected);
     }
 

@@ -13,6 +13,7 @@
 //! client              a worker's and a driver's end over gRPC
 //! ```
 
+mod answer;
 pub mod client;
 pub mod connect;
 pub mod convert;

@@ -18,6 +18,7 @@ use super::signals::{block_on, interruptible, stop_signal};
 use super::standing;
 use crate::cluster::{self, ManagerParts, WorkerParts};
 use crate::machine;
+use crate::state_dir::StateDir;
 
 /// Arguments of `gnist cluster-manager`.
 #[derive(Args)]
@@ -49,7 +50,7 @@ pub(super) struct WorkerArgs {
     /// Number of tasks that run at once [default: the CPUs that affinity and cgroup allow].
     #[arg(long, value_name = "N", value_parser = parse_slots)]
     slots: Option<NonZeroU32>,
-    /// Memory budget, such as `4GiB` [default: 60 % of RAM or cgroup limit].
+    /// Memory budget, such as `4GiB`; 16 MiB or more [default: 60 % of RAM or cgroup limit].
     #[arg(long, value_name = "SIZE", value_parser = parse_memory)]
     memory: Option<ByteSize>,
     /// Directory for spilled blocks [default: $TMPDIR/gnist].
@@ -62,8 +63,8 @@ pub(super) struct WorkerArgs {
 pub(super) fn run_manager(args: ManagerArgs) -> Result<Exit, CliError> {
     logs::init("info");
     let config = merge_config(&args.conf)?;
-    // Nothing has to outlive a cluster manager yet; the flag is checked all the same.
-    args.state_dir.map_or_else(default_state_dir, Ok)?;
+    // Nothing has to outlive a cluster manager yet; the folder is made and locked all the same.
+    let state_dir = args.state_dir.map_or_else(default_state_dir, Ok)?;
     let parts = ManagerParts {
         listen: loopback("--listen", &args.listen)?.to_string(),
         ui: Some(loopback("--ui", &args.ui)?.to_string()),
@@ -72,6 +73,7 @@ pub(super) fn run_manager(args: ManagerArgs) -> Result<Exit, CliError> {
         no_worker_timeout: config.scheduler_no_worker_timeout(),
         worker_can_return: true,
     };
+    let _state_dir = StateDir::open(&state_dir)?;
     block_on(interruptible(async {
         let ready = |address: &str, ui: Option<&str>| {
             eprintln!("cluster manager at gnist://{address}");

@@ -13,9 +13,10 @@ use std::str::FromStr;
 use clap::{Args, ValueEnum};
 use gnist_common::bytes::ByteSize;
 use gnist_common::config::{Config, ENVIRONMENT_PREFIX, Origin, Setting};
-use gnist_common::master::MasterUrl;
+use gnist_common::master::{self, MasterUrl};
 
 use super::error::CliError;
+use crate::machine;
 
 /// The config file, looked for in the working folder.
 const FILE: &str = "gnist.toml";
@@ -30,7 +31,8 @@ pub(crate) struct SessionArgs {
     /// `gnist://HOST:PORT[,HOST:PORT...]` [default: GNIST_MASTER, else gnist.toml, else `local[*]`].
     #[arg(long, value_name = "URL")]
     pub(crate) master: Option<MasterUrl>,
-    /// Memory budget of this process, such as `2GiB` [default: 60 % of RAM or cgroup limit].
+    /// Memory budget of this process, such as `2GiB`; 16 MiB or more [default: 60 % of RAM or
+    /// cgroup limit].
     #[arg(long, value_name = "SIZE", value_parser = parse_memory)]
     pub(crate) memory: Option<ByteSize>,
     #[command(flatten)]
@@ -79,10 +81,11 @@ impl FromStr for Pair {
     }
 }
 
-/// A size above zero, for clap.
+/// A memory budget that this machine can hold, for clap.
 pub(crate) fn parse_memory(text: &str) -> Result<ByteSize, String> {
-    let size: ByteSize = text.parse().map_err(|error| format!("{error}"))?;
-    if size.0 == 0 { Err("memory must be above zero".to_owned()) } else { Ok(size) }
+    let memory = master::parse_memory(text)?;
+    machine::check_memory(memory).map_err(|failure| failure.message)?;
+    Ok(memory)
 }
 
 /// The user's wishes, validated.

@@ -166,7 +166,10 @@ fn the_nearest_key_is_suggested() -> Result<(), Failed> {
 
 fn bad_values_are_refused() -> Result<(), Failed> {
     let worker = ["worker", "--master", "gnist://127.0.0.1:1", "--slots", "0"];
-    gnist(&worker)?.expect(2, "", &["error: ", "--slots"])?;
+    let parts = ["error: ", "--slots", "`0` is not a number of slots, 1 or more"];
+    gnist(&worker)?.expect(2, "", &parts)?;
+    let huge = sql("select 1", &["--master", "local-cluster[1,1,99999999GiB]"])?;
+    huge.expect(1, "", &["error: ", "more than the RAM of this machine"])?;
     for (more, part) in [
         (["--conf", "shuffle.partitions=0"], "shuffle.partitions"),
         (["--conf", "scheduler.lease=soon"], "scheduler.lease"),
@@ -174,6 +177,9 @@ fn bad_values_are_refused() -> Result<(), Failed> {
         (["--conf", "shuffle.partitions"], "NAME=VALUE"),
         (["--memory", "0"], "--memory"),
         (["--memory", "much"], "--memory"),
+        (["--memory", "1KiB"], "less than the 16.0 MiB of one process"),
+        (["--memory", "99999999GiB"], "more than the RAM of this machine"),
+        (["--master", "local-cluster[2,1,1KiB]"], "less than the 16.0 MiB of one process"),
         (["--format", "xml"], "--format"),
         (["--table", "t"], "NAME=VALUE"),
     ] {

@@ -1,13 +1,13 @@
 //! Who may not take part, and what they are told.
 
-use gnist_cluster_manager::ManagerConfig;
+use gnist_cluster_manager::{ManagerConfig, serve_rest};
 use gnist_common::error::ErrorKind;
 use gnist_common::graph::{ContentHash, ProgramKind};
 use gnist_common::protocol::{
     DriverToManager, ManagerToDriver, ManagerToWorker, Registration, WorkerToManager,
 };
-use gnist_proto::client::VERSION_HEADER;
-use gnist_proto::connect::{connect, control_client};
+use gnist_proto::client::{VERSION_HEADER, cluster_state, connect_driver, connect_worker};
+use gnist_proto::connect::{connect, control_client, listen};
 use gnist_proto::convert::failure_from_status;
 use gnist_proto::wire::control as wire;
 use tonic::Request;
@@ -39,6 +39,22 @@ async fn a_worker_without_slots_or_with_a_taken_id_is_refused() {
         assert!(reason.contains("is registered already, at `127.0.0.1:1`"), "{reason}");
         assert_eq!(worker.seen().shutdown, None);
     }
+}
+
+#[tokio::test]
+async fn the_port_of_the_user_interface_is_said_to_be_no_cluster_manager() {
+    let cluster = Cluster::start(Backend::Grpc, ManagerConfig::default()).await;
+    let ui = listen("127.0.0.1:0").await.expect("a free port");
+    let addresses = [ui.address.to_string()];
+    tokio::spawn(serve_rest(cluster.handle.clone(), ui));
+    let expected = format!("`gnist://{}` is not a Gnist cluster manager", addresses[0]);
+    let worker = connect_worker(&addresses).await.err().expect("refused");
+    let driver = connect_driver(&addresses).await.err().expect("refused");
+    let command = cluster_state(&addresses).await.expect_err("refused");
+    assert_eq!(
+        [worker, driver, command].map(|failure| failure.message),
+        [(); 3].map(|()| expected.clone())
+    );
 }
 
 #[tokio::test]

@@ -60,6 +60,8 @@ fn nothing_is_suggested_for_what_is_like_no_key() {
         ("GNIST_CONF_QQ", Origin::Environment),
         ("qq", Origin::Flag),
         ("datafusion.execution.time_zone", Origin::Flag),
+        ("nosuch", Origin::Flag),
+        ("memory", Origin::Flag),
     ] {
         let error = config(&[(key, "1", origin)]).expect_err("unknown").to_string();
         assert!(!error.contains("did you mean"), "{error}");

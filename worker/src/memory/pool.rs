@@ -59,14 +59,15 @@ impl State {
         }
     }
 
-    /// Who holds most, largest first.
+    /// Who holds most, largest first, as a clause of a message; empty when nobody holds anything.
     fn largest_holders(&self) -> String {
         let mut holders: Vec<&Holder> =
             self.holders.values().filter(|holder| holder.bytes > 0).collect();
         holders.sort_by_key(|holder| std::cmp::Reverse(holder.bytes));
         let shown = holders.iter().take(HOLDERS_SHOWN);
         let shown = shown.map(|holder| format!("`{}` {}", holder.name, ByteSize(holder.bytes)));
-        shown.collect::<Vec<_>>().join(", ")
+        let shown = shown.collect::<Vec<_>>().join(", ");
+        if shown.is_empty() { shown } else { format!("; held by {shown}") }
     }
 }
 
@@ -110,7 +111,7 @@ impl AttemptPool {
         let peak_bytes = state.peak.max(state.reserved + bytes);
         let message = format!(
             "`{operator}` holds {has} and needs {more} more, but only {free} of the memory budget of \
-             {limit} is left for it (peak of the task: {}; held by {})",
+             {limit} is left for it (peak of the task: {}{})",
             ByteSize(peak_bytes),
             state.largest_holders()
         );

@@ -125,6 +125,11 @@ fn a_refusal_names_the_operator_and_the_peak() {
     assert_eq!(refusal.operator, "HashJoinInput[0]");
     assert_eq!(refusal.peak_bytes, (1 << 19) + (1 << 20));
     assert_eq!(pool.peak_bytes(), 1 << 19);
+    assert!(error.to_string().contains("; held by `HashJoinInput[0]` 512.0 KiB)"), "{error}");
     drop(join);
+    let sort = MemoryConsumer::new("ExternalSorter[0]").register(&view);
+    let error = sort.try_grow(1 << 21).unwrap_err().to_string();
+    assert!(error.ends_with("(peak of the task: 2.0 MiB)"), "nobody holds anything: {error}");
+    drop(sort);
     assert_eq!((pool.reserved(), budget.used_bytes()), (0, 0));
 }
