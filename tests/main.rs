@@ -26,6 +26,7 @@ mod slt;
 mod sorted;
 mod standing;
 mod starved;
+mod stopped;
 mod traps;
 mod wire;
 
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
     trials.extend(starved::trials());
     trials.extend(blocks::trials());
     trials.extend(loss::trials());
+    trials.extend(stopped::trials());
     trials.extend(recomputed::trials());
     trials.extend(memory::trials());
     trials.extend(functions::trials());

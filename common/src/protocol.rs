@@ -15,7 +15,7 @@ use crate::time::WallTime;
 /// The version of what processes say to each other: the `.proto` files, and the encoding of
 /// programs, bindings and blocks. Peers of another version are refused at registration. It grows
 /// with every change of these.
-pub const PROTOCOL_VERSION: u32 = 2;
+pub const PROTOCOL_VERSION: u32 = 3;
 
 /// Bound on one message of a stream; what is larger is pulled by name.
 pub const MESSAGE_BYTES_MAX: usize = 64 * 1024;
@@ -87,6 +87,8 @@ pub enum ManagerToWorker {
     DropAttempts(Vec<AttemptId>),
     /// Delete everything of this job: blocks, programs, tables, temporary files.
     DropJob(JobId),
+    /// Another worker was declared lost: fetches from it are over, though its connections may stand.
+    WorkerLost(WorkerId),
     /// The registration was refused, or this incarnation was declared lost: stop.
     Shutdown {
         /// Why.

@@ -38,7 +38,7 @@ pub(crate) struct Connection {
     to_manager: mpsc::Sender<DriverToManager>,
     contents: Contents,
     tables: Tables,
-    fetcher: Fetcher,
+    fetcher: Arc<Fetcher>,
     inboxes: Arc<Inboxes>,
     next_job: AtomicU32,
     tasks: Vec<JoinHandle<()>>,
@@ -84,7 +84,8 @@ impl Connection {
         };
         let inboxes = Arc::new(Inboxes::default());
         let (conversing, hung_up) = watch::channel(());
-        let route = route(link.from_manager, Arc::clone(&inboxes), observer);
+        let fetcher = Arc::<Fetcher>::default();
+        let route = route(link.from_manager, Arc::clone(&inboxes), Arc::clone(&fetcher), observer);
         let routing = async move {
             route.await;
             drop(conversing);
@@ -96,7 +97,7 @@ impl Connection {
             to_manager: link.to_manager,
             contents: Contents::new(link.content),
             tables: Tables::default(),
-            fetcher: Fetcher::default(),
+            fetcher,
             inboxes,
             next_job: AtomicU32::new(0),
             tasks: vec![tokio::spawn(routing), tokio::spawn(beating)],
@@ -196,11 +197,15 @@ impl Drop for Connection {
 async fn route(
     mut from_manager: mpsc::Receiver<ManagerToDriver>,
     inboxes: Arc<Inboxes>,
+    fetcher: Arc<Fetcher>,
     observer: Option<Arc<dyn JobObserver>>,
 ) {
     while let Some(message) = from_manager.recv().await {
         if let Some(observer) = &observer {
             observer.event(&message);
+        }
+        if let ManagerToDriver::WorkerLost { worker, .. } = &message {
+            fetcher.lose(*worker);
         }
         inboxes.deliver(message);
     }

@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use datafusion::arrow::array::RecordBatch;
 use gnist_common::error::{ErrorKind, Failure};
-use gnist_common::ids::BlockId;
+use gnist_common::ids::{BlockId, WorkerId};
 use gnist_operators::block::{BlockError, decode_block};
 use gnist_proto::connect;
+use gnist_proto::lost::LostWorkers;
 use gnist_proto::wire::data::{Block, FetchChunk, FetchRequest};
 use tokio::sync::OnceCell;
 use tonic::transport::Channel;
@@ -23,16 +24,35 @@ const FRAME_RESERVE_MAX: usize = 256 << 20;
 #[derive(Debug, Default)]
 pub(crate) struct Fetcher {
     channels: Mutex<HashMap<String, Arc<OnceCell<Channel>>>>,
+    lost: LostWorkers,
 }
 
 impl Fetcher {
-    /// Fetches one block whole, checked.
+    /// Ends every fetch from a worker that was declared lost.
+    pub(crate) fn lose(&self, worker: WorkerId) {
+        self.lost.add(worker);
+    }
+
+    /// Fetches one block whole, checked; nothing once its worker is lost.
     ///
     /// # Errors
     /// `Transient`, when its worker does not answer, does not have it any more or has damaged it:
     /// the manager will have it recomputed, and say where it is then. `DiskFull`, when a block that
     /// is too large to be held finds no room here.
-    pub(crate) async fn fetch(&self, address: &str, block: BlockId) -> Result<Partition, Failure> {
+    pub(crate) async fn fetch_unless_lost(
+        &self,
+        worker: WorkerId,
+        address: &str,
+        block: BlockId,
+    ) -> Option<Result<Partition, Failure>> {
+        let fetched = self.lost.unless_lost(worker, self.fetch(address, block)).await;
+        if fetched.is_none() {
+            self.channels().remove(address);
+        }
+        fetched
+    }
+
+    async fn fetch(&self, address: &str, block: BlockId) -> Result<Partition, Failure> {
         let fetched = self.try_fetch(address, block).await;
         if fetched.is_err() {
             self.channels().remove(address);

@@ -8,6 +8,7 @@
 //!
 //! ```text
 //! wire, link, view    generated types; the ends of a conversation; the cluster as people see it
+//! lost                the workers that were declared lost, which nobody waits for
 //! connect             every connection that is made or accepted
 //! convert             wire <-> domain
 //! client              a worker's and a driver's end over gRPC
@@ -18,5 +19,6 @@ pub mod client;
 pub mod connect;
 pub mod convert;
 pub mod link;
+pub mod lost;
 pub mod view;
 pub mod wire;

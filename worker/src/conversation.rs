@@ -175,6 +175,7 @@ async fn listen(runner: &Arc<Runner>, from: &mut mpsc::Receiver<ManagerToWorker>
             ManagerToWorker::Cancel(attempts) => runner.cancel(&attempts),
             ManagerToWorker::DropAttempts(attempts) => runner.drop_attempts(&attempts),
             ManagerToWorker::DropJob(job) => runner.drop_job(job),
+            ManagerToWorker::WorkerLost(worker) => runner.executor.inputs.lose(worker),
             ManagerToWorker::Registered { .. } => {}
             ManagerToWorker::Shutdown { reason } => {
                 return Pause::Over(WorkerEnd::ShutDown { reason });

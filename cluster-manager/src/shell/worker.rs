@@ -157,6 +157,15 @@ impl Shell {
             application.history.worker_lost(self.wall, id);
         }
         self.feed(Event::WorkerLost { worker: id, reason: reason.to_owned() });
+        self.tell_peers_of_loss(id);
+    }
+
+    /// Ends what other workers still wait for from a lost one. Its connections may stand for long:
+    /// the kernel of a process that is stopped goes on to acknowledge.
+    fn tell_peers_of_loss(&mut self, lost: WorkerId) {
+        for worker in self.workers.values_mut().filter(|worker| worker.session.is_some()) {
+            worker.push(ManagerToWorker::WorkerLost(lost));
+        }
     }
 
     /// Tries whether a worker's process is there at all, beside the shell.

@@ -119,6 +119,8 @@ pub(crate) struct Seen {
     pub(crate) running: BTreeSet<AttemptId>,
     pub(crate) batches: usize,
     pub(crate) dropped_jobs: Vec<JobId>,
+    /// Other workers, as they were lost.
+    pub(crate) lost: Vec<WorkerId>,
     pub(crate) shutdown: Option<String>,
     pub(crate) is_disconnected: bool,
 }
@@ -180,6 +182,7 @@ async fn talk(link: WorkerLink, policy: Policy, seen: Arc<Mutex<Seen>>) {
             Some(ManagerToWorker::DropJob(job)) => attempts.see().dropped_jobs.push(job),
             Some(ManagerToWorker::Cancel(cancelled)) => attempts.cancel(&cancelled).await,
             Some(ManagerToWorker::DropAttempts(_)) => {}
+            Some(ManagerToWorker::WorkerLost(worker)) => attempts.see().lost.push(worker),
             Some(ManagerToWorker::Shutdown { reason }) => {
                 attempts.see().shutdown = Some(reason);
             }

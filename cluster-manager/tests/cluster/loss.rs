@@ -156,6 +156,19 @@ async fn a_silent_worker_is_lost_when_its_lease_is_over() {
     assert_eq!(state.workers[0].reason.as_deref(), Some("no heartbeat for 1s"));
 }
 
+/// Else they would wait for blocks of a worker whose connections stand.
+#[tokio::test]
+async fn a_loss_is_told_to_the_other_workers() {
+    for backend in BACKENDS {
+        let cluster = Cluster::start(backend, impatient()).await;
+        let other = cluster.worker(registration(2, 1), obedient()).await;
+        let silent = cluster.worker_link().await;
+        let register = WorkerToManager::Register(registration(1, 1));
+        silent.to_manager.send(register).await.expect("the manager listens");
+        eventually("the loss is told", async || other.seen().lost == [WorkerId(1)]).await;
+    }
+}
+
 #[tokio::test]
 async fn an_application_fails_when_its_driver_is_gone() {
     for backend in BACKENDS {

@@ -131,7 +131,7 @@ pub(super) async fn fetch_partition(
     attempt: AttemptId,
     location: ResultLocation,
 ) -> Result<Option<Partition>, Failure> {
-    let address = match location {
+    let (worker, address) = match location {
         ResultLocation::Inline(bytes) if bytes.is_empty() => return Ok(Some(Partition::default())),
         ResultLocation::Inline(bytes) => {
             let batches = decode_block(&Bytes::from(bytes)).map_err(|error| {
@@ -141,14 +141,16 @@ pub(super) async fn fetch_partition(
             return Ok(Some(Partition::of(batches)));
         }
         ResultLocation::Worker { bytes: 0, .. } => return Ok(Some(Partition::default())),
-        ResultLocation::Worker { address, .. } => address,
+        ResultLocation::Worker { worker, address, .. } => (worker, address),
     };
     for pause in FETCH_PAUSES {
         tokio::time::sleep(pause).await;
-        match connection.fetcher().fetch(&address, attempt.block(0)).await {
-            Ok(partition) => return Ok(Some(partition)),
-            Err(failure) if failure.kind == ErrorKind::DiskFull => return Err(failure),
-            Err(failure) => tracing::warn!(%attempt, %failure, "a result was not fetched"),
+        let fetcher = connection.fetcher();
+        match fetcher.fetch_unless_lost(worker, &address, attempt.block(0)).await {
+            None => return Ok(None),
+            Some(Ok(partition)) => return Ok(Some(partition)),
+            Some(Err(failure)) if failure.kind == ErrorKind::DiskFull => return Err(failure),
+            Some(Err(failure)) => tracing::warn!(%attempt, %failure, "a result was not fetched"),
         }
     }
     Ok(None)

@@ -212,3 +212,28 @@ async fn partitions_are_fetched_several_at_a_time_over_one_connection() {
     assert_eq!(numbers, (0..i64::from(PARTITIONS)).collect::<Vec<_>>());
     assert_eq!(worker.connections(), 1);
 }
+
+/// The kernel of a process that is stopped accepts connections, and acknowledges what nobody reads.
+#[tokio::test]
+async fn a_result_on_a_worker_that_stands_still_is_missing_once_it_is_lost() {
+    for (query, output) in [
+        (QUERY, StageOutput::Result),
+        ("select 1 where 1 = (select max(value) from generate_series(1, 2))", StageOutput::Value),
+    ] {
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = silent.local_addr().expect("it is bound").to_string();
+        let (session, mut manager) = session().await;
+        let _rows = session.sql(query).await.expect("a plan");
+        let attempt = manager.stage_of(output).await.task(0).attempt(0);
+        let worker = WorkerId(1);
+        let location = ResultLocation::Worker { worker, address, bytes: 100 };
+        manager.tell(ManagerToDriver::ResultReady { attempt, location, rows: 1 }).await;
+        let reason = "no heartbeat".to_owned();
+        manager.tell(ManagerToDriver::WorkerLost { worker, reason }).await;
+        let is_missing = |message| match message {
+            DriverToManager::ResultMissing { attempt } => Some(attempt),
+            _ => None,
+        };
+        assert_eq!(manager.hear(is_missing).await, attempt);
+    }
+}

@@ -134,6 +134,9 @@ impl From<ManagerToWorker> for wire::ManagerToWorkerMessage {
             ManagerToWorker::Cancel(ids) => Message::Cancel(attempts(ids)),
             ManagerToWorker::DropAttempts(ids) => Message::DropAttempts(attempts(ids)),
             ManagerToWorker::DropJob(job) => Message::DropJob(job.into()),
+            ManagerToWorker::WorkerLost(worker) => {
+                Message::LostPeer(wire::LostPeer { worker: worker.0 })
+            }
             ManagerToWorker::Shutdown { reason } => Message::Shutdown(wire::Shutdown { reason }),
         };
         Self { message: Some(message) }
@@ -153,6 +156,7 @@ impl TryFrom<wire::ManagerToWorkerMessage> for ManagerToWorker {
             Message::Cancel(ids) => Self::Cancel(from_wire(ids.attempts)),
             Message::DropAttempts(ids) => Self::DropAttempts(from_wire(ids.attempts)),
             Message::DropJob(job) => Self::DropJob(job.into()),
+            Message::LostPeer(wire::LostPeer { worker }) => Self::WorkerLost(WorkerId(worker)),
             Message::Shutdown(wire::Shutdown { reason }) => Self::Shutdown { reason },
         })
     }

@@ -203,6 +203,7 @@ fn messages_to_workers_survive() {
         ManagerToWorker::Cancel(vec![attempt()]),
         ManagerToWorker::DropAttempts(vec![attempt(), attempt()]),
         ManagerToWorker::DropJob(stage_id().job),
+        ManagerToWorker::WorkerLost(WorkerId(3)),
         ManagerToWorker::Shutdown { reason: "it left".to_owned() },
     ] {
         check::<_, wire::ManagerToWorkerMessage>(message);
@@ -290,7 +291,7 @@ fn messages_change_with_the_version_alone() {
     let digest = meant.flat_map(str::bytes).fold(0xcbf2_9ce4_8422_2325_u64, |digest, byte| {
         (digest ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
     });
-    assert_eq!((PROTOCOL_VERSION, format!("{digest:016x}").as_str()), (2, "38cd0b75ffb60ef1"));
+    assert_eq!((PROTOCOL_VERSION, format!("{digest:016x}").as_str()), (3, "894692dd95c93d67"));
 }
 
 #[test]

@@ -31,6 +31,7 @@ use gnist_common::graph::InputMode;
 use gnist_common::ids::{BlockId, JobId, WorkerId};
 use gnist_common::task::{LaunchInput, OutputTable};
 use gnist_operators::exchange::{BlockSelection, StageInputs};
+use gnist_proto::lost::LostWorkers;
 use tokio::runtime::Handle;
 
 use crate::blocks::BlockStore;
@@ -50,6 +51,7 @@ pub struct InputSource {
     pub(crate) client: Arc<DataPlaneClient>,
     /// Where fetches run.
     pub(crate) io: Handle,
+    lost: Arc<LostWorkers>,
     ahead: Arc<ReadAhead>,
     broadcasts: Arc<Broadcasts>,
 }
@@ -63,12 +65,17 @@ impl InputSource {
         tables: Tables,
         io: Handle,
     ) -> Arc<Self> {
-        let client = Arc::default();
+        let (client, lost) = (Arc::default(), Arc::default());
         let ahead = ReadAhead::new(&budget);
         let broadcasts = Arc::<Broadcasts>::default();
         let evict: Arc<dyn Evict> = broadcasts.clone();
         budget.evict_with(Arc::downgrade(&evict));
-        Arc::new(Self { worker, store, budget, tables, client, io, ahead, broadcasts })
+        Arc::new(Self { worker, store, budget, tables, client, io, lost, ahead, broadcasts })
+    }
+
+    /// Ends every fetch from a worker that was declared lost.
+    pub fn lose(&self, worker: WorkerId) {
+        self.lost.add(worker);
     }
 
     /// Forgets tables and broadcasts of a job.

@@ -10,6 +10,7 @@ use gnist_common::bytes::ByteSize;
 use gnist_common::error::{ErrorKind, Failure};
 use gnist_common::ids::{BlockId, WorkerId};
 use gnist_operators::exchange::FetchError;
+use gnist_proto::lost::LostWorkers;
 use gnist_proto::wire::data::FetchChunk;
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
@@ -63,7 +64,8 @@ impl RemoteBlocks {
             frames_of_block: 0,
             handed_on_bytes: 0,
         };
-        let fetching = source.io.spawn(fetch.run()).abort_handle();
+        let fetching = source.io.spawn(fetch.run_unless_lost(Arc::clone(&source.lost)));
+        let fetching = fetching.abort_handle();
         Self { items, credit, allowed, blocks_left, fetching }
     }
 
@@ -147,7 +149,18 @@ struct Fetch {
 }
 
 impl Fetch {
-    async fn run(mut self) {
+    /// Fetches to the end, or to that of the worker.
+    async fn run_unless_lost(mut self, lost: Arc<LostWorkers>) {
+        let worker = self.worker;
+        if lost.unless_lost(worker, self.run()).await.is_none() {
+            self.client.forget(&self.address);
+            let message = format!("fetching from `{}`: the worker was lost", self.address);
+            let failure = Failure::new(ErrorKind::Transient, message);
+            self.fail(FetchError::Unreachable { worker, failure });
+        }
+    }
+
+    async fn run(&mut self) {
         let mut tries = 0;
         loop {
             let before = (self.next_block, self.frames_of_block);

@@ -335,6 +335,30 @@ fn a_peer_killed_in_the_middle_is_a_failed_fetch() {
     });
 }
 
+/// The kernel of a process that is stopped accepts connections, and acknowledges what nobody reads.
+#[test]
+fn a_peer_that_stands_still_is_a_failed_fetch_once_it_is_lost() {
+    let (here, far) = (Peer::start(1, 64 << 20), Peer::start(2, 64 << 20));
+    let outputs = vec![here.run(0), far.run(1)];
+    on_io(async {
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = silent.local_addr().unwrap().to_string();
+        let reader = Reader::with_budget(&here, far.id, address, outputs, 64 << 20);
+        for mode in [InputMode::Partition, InputMode::All] {
+            let task = reader.task(mode, 2);
+            let selection = match mode {
+                InputMode::All => BlockSelection::All,
+                _ => BlockSelection::Partition(0),
+            };
+            let reading = read(&task, selection);
+            let (end, ()) = futures::join!(reading, async { reader.source.lose(far.id) });
+            let end = attempt_end_of(&end.unwrap_err());
+            let AttemptEnd::FetchFailed { worker, .. } = end else { panic!("{end:?}") };
+            assert_eq!(worker, far.id);
+        }
+    });
+}
+
 /// A stage that lost outputs after version 1 and runs again.
 struct Recomputing;
 
