@@ -91,7 +91,12 @@ pub(crate) async fn start(role: &Role) -> Result<ReadyChild, Failure> {
     let failed = |what: String| Failure::new(ErrorKind::Cluster, what);
     let program = env::current_exe()
         .map_err(|error| failed(format!("finding this program's own file: {error}")))?;
-    let role = serde_json::to_string(role).expect("a role is plain data");
+    // Only a path can be something else than text.
+    let role = serde_json::to_string(role).map_err(|_| {
+        let folder = env::temp_dir();
+        let message = format!("the folder `{}` has a name that is not UTF-8", folder.display());
+        Failure::new(ErrorKind::Cluster, message).with_help("set TMPDIR to another folder")
+    })?;
     let mut process = Command::new(program)
         .env(CHILD_ENV, role)
         .stdin(Stdio::piped())

@@ -176,17 +176,23 @@ impl Jobs {
         self.opened_with.get(key)?.clone()
     }
 
-    /// Settings that the user changed since the session was opened and that executors know. An
-    /// extension's settings that executors lack are read while a statement is planned.
+    /// Settings that the user changed since the session was opened and that executors know, and the
+    /// rows of a batch: workers of a standing cluster have a number of their own. An extension's
+    /// settings that executors lack are read while a statement is planned.
     fn changed_settings(&self, config: &SessionConfig) -> Vec<(String, String)> {
         let entries = config.options().entries().into_iter();
         let changed = entries.filter(|entry| {
-            self.opened_with.get(&entry.key).is_none_or(|value| *value != entry.value)
+            let opened = self.opened_with.get(&entry.key);
+            let is_chosen = entry.key == BATCH_SIZE && entry.value != self.contexts.own(BATCH_SIZE);
+            (is_chosen || opened.is_none_or(|value| *value != entry.value))
                 && self.contexts.knows(&entry.key)
         });
         changed.filter_map(|entry| Some((entry.key, entry.value?))).collect()
     }
 }
+
+/// The rows of a batch, as DataFusion calls the setting.
+const BATCH_SIZE: &str = "datafusion.execution.batch_size";
 
 fn sort_threshold(config: &SessionConfig) -> ByteSize {
     let own = OwnSettings::of(config.options());

@@ -36,7 +36,7 @@ use crate::jobs::{Jobs, reads_the_session};
 use crate::numbers::with_number_rules;
 use crate::planner::{
     CooperativeJoins, JoinsApart, SoftLimits, WholeFrames, partitions_for, with_held_limits,
-    with_namesakes, with_sorted_inputs, with_whole_arrays,
+    with_namesakes, with_own_statistics, with_sorted_inputs, with_whole_arrays,
 };
 use crate::result::ResultStream;
 use crate::settings::{self, OwnSettings};
@@ -97,6 +97,10 @@ impl Session {
             .with_information_schema(true)
             // An aggregate's input may be nullable where DataFusion's logical plan says that it is not.
             .set_bool("datafusion.execution.skip_physical_aggregate_schema_check", true)
+            // Pushes a limit into a grouping below a window, and past a column of another name.
+            .set_bool("datafusion.optimizer.enable_topk_aggregation", false)
+            // Forgets that a window above another one looks further ahead than either.
+            .set_bool("datafusion.optimizer.enable_window_limits", false)
             .with_option_extension(OwnSettings::new(
                 parts.broadcast_threshold,
                 parts.batch_rows,
@@ -122,18 +126,18 @@ impl Session {
             guard: Guard::default(),
         });
         let rules = with_number_rules(sql::install(SessionStateBuilder::new()));
-        let mut state =
-            with_held_limits(with_namesakes(with_sorted_inputs(with_whole_arrays(rules))))
-                .with_config(config)
-                .with_runtime_env(runtime)
-                .with_default_features()
-                .with_physical_optimizer_rule(Arc::new(SoftLimits))
-                .with_physical_optimizer_rule(Arc::new(JoinsApart))
-                .with_physical_optimizer_rule(Arc::new(WholeFrames))
-                .with_physical_optimizer_rule(Arc::new(CooperativeJoins))
-                .with_query_planner(Arc::new(FramePlanner::new(&jobs)))
-                .with_cache_factory(Some(Arc::new(NoCache)))
-                .build();
+        let rules = with_own_statistics(with_whole_arrays(rules));
+        let mut state = with_held_limits(with_namesakes(with_sorted_inputs(rules)))
+            .with_config(config)
+            .with_runtime_env(runtime)
+            .with_default_features()
+            .with_physical_optimizer_rule(Arc::new(SoftLimits))
+            .with_physical_optimizer_rule(Arc::new(JoinsApart))
+            .with_physical_optimizer_rule(Arc::new(WholeFrames))
+            .with_physical_optimizer_rule(Arc::new(CooperativeJoins))
+            .with_query_planner(Arc::new(FramePlanner::new(&jobs)))
+            .with_cache_factory(Some(Arc::new(NoCache)))
+            .build();
         register_functions(&mut state).map_err(|error| failure_of(&error))?;
         serve_external_tables(&mut state);
         let context = SessionContext::new_with_state(state);

@@ -60,6 +60,12 @@ impl Contexts {
         known.any(|entry| entry.key == key)
     }
 
+    /// A setting as executors have it that are told nothing.
+    pub fn own(&self, key: &str) -> Option<String> {
+        let mut known = self.base.options().entries().into_iter();
+        known.find(|entry| entry.key == key)?.value
+    }
+
     /// The context of `settings`, in any order.
     ///
     /// # Errors
