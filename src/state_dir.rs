@@ -53,14 +53,14 @@ mod tests {
 
     #[test]
     fn a_folder_has_one_owner_at_a_time() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = tempfile::tempdir().expect("a folder");
         let folder = folder.path().join("state");
-        let first = StateDir::open(&folder).unwrap();
-        let refused = StateDir::open(&folder).unwrap_err();
+        let first = StateDir::open(&folder).expect("opened");
+        let refused = StateDir::open(&folder).expect_err("refused");
         assert!(refused.message.contains("another cluster manager uses"), "{refused}");
         drop(first);
-        StateDir::open(&folder).unwrap();
-        let file = StateDir::open(&folder.join(LOCK_FILE).join("below")).unwrap_err();
+        StateDir::open(&folder).expect("opened");
+        let file = StateDir::open(&folder.join(LOCK_FILE).join("below")).expect_err("refused");
         assert!(file.message.contains("can't write the state folder"), "{file}");
     }
 }

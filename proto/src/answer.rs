@@ -58,21 +58,21 @@ mod tests {
 
     /// What commands, drivers and workers are told by a port that says `greeting` and hangs up.
     async fn told_by(greeting: &'static [u8]) -> [String; 3] {
-        let listener = listen("127.0.0.1:0").await.unwrap();
+        let listener = listen("127.0.0.1:0").await.expect("listening");
         let addresses = [format!("gnist://{}", listener.address)];
         let listener = listener.into_inner();
         let serving = tokio::spawn(async move {
             loop {
-                let (mut peer, _) = listener.accept().await.unwrap();
+                let (mut peer, _) = listener.accept().await.expect("a peer");
                 let mut read = [0; 16];
                 let _any = peer.read(&mut read).await;
                 let _gone = peer.write_all(greeting).await;
             }
         });
         let told = [
-            cluster_state(&addresses).await.err().unwrap().message,
-            connect_driver(&addresses).await.err().unwrap().message,
-            connect_worker(&addresses).await.err().unwrap().message,
+            cluster_state(&addresses).await.expect_err("refused").message,
+            connect_driver(&addresses).await.err().expect("refused").message,
+            connect_worker(&addresses).await.err().expect("refused").message,
         ];
         serving.abort();
         told.map(|message| message.replace(&addresses[0], "ADDRESS"))

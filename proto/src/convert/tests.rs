@@ -299,7 +299,7 @@ fn another_version_is_refused_by_name() {
     let register = wire::Register { protocol_version: 1, ..Default::default() };
     let message = Some(wire::worker_message::Message::Register(register));
     let error = wire::WorkerMessage { message }.check_opening().expect_err("another version");
-    let expected = "the worker speaks protocol 1, this cluster manager speaks 2";
+    let expected = "the worker speaks protocol 1, this cluster manager speaks 3";
     assert_eq!(error.to_string(), expected);
     let close = wire::DriverMessage::from(DriverToManager::CloseApplication { error: None });
     let error = close.check_opening().expect_err("not an opening");
