@@ -13,6 +13,7 @@ mod cluster;
 mod command;
 mod content;
 mod depth;
+mod disk;
 mod explain;
 mod functions;
 mod generated;
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
     trials.extend(blocks::trials());
     trials.extend(loss::trials());
     trials.extend(stopped::trials());
+    trials.extend(disk::trials());
     trials.extend(recomputed::trials());
     trials.extend(memory::trials());
     trials.extend(functions::trials());

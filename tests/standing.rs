@@ -40,9 +40,14 @@ impl Cluster {
 
     /// Starts a worker of one slot and waits until it is registered.
     pub fn add_worker(&mut self, folder: &Path) -> Result<(), String> {
+        self.add_worker_with("1GiB", folder)
+    }
+
+    /// The same, with this much memory.
+    pub fn add_worker_with(&mut self, memory: &str, folder: &Path) -> Result<(), String> {
         let folder = folder.display().to_string();
         let mut arguments = vec!["worker", "--master", &self.master, "--slots", "1"];
-        arguments.extend(["--memory", "1GiB", "--work-dir", &folder]);
+        arguments.extend(["--memory", memory, "--work-dir", &folder]);
         let worker = Running::start(&arguments);
         worker.line("worker at ")?;
         self.workers.push(worker);

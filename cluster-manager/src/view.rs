@@ -154,7 +154,7 @@ pub enum AttemptState {
     Transient,
     /// The memory budget refused it.
     OutOfMemory,
-    /// No space for spilling.
+    /// The worker's disk refused.
     DiskFull,
     /// The user's error.
     User,

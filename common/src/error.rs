@@ -21,7 +21,7 @@ pub enum ErrorKind {
     Transient,
     /// The memory budget refused an operator. Try once alone, then fail naming it.
     OutOfMemory,
-    /// No space on a disk. Try elsewhere.
+    /// A worker's disk refuses: it is full, read-only or broken. Try elsewhere.
     DiskFull,
     /// Code panicked. Try once elsewhere, then fail with its message and location.
     Panic,

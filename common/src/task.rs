@@ -163,7 +163,7 @@ pub enum AttemptEnd {
     Transient(Failure),
     /// The memory budget refused an operator.
     OutOfMemory(Failure),
-    /// No space for spilling.
+    /// The worker's disk refused to take, or to give back, what did not fit its memory.
     DiskFull(Failure),
     /// The user's error: bad data, bad plan, bad function.
     User(Failure),

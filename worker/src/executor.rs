@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use datafusion::common::config::{ConfigNonZeroUsize, ConfigOptions, SpillCompression};
 use datafusion::execution::TaskContext;
-use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::disk_manager::DiskManagerBuilder;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::prelude::SessionConfig;
 use gnist_common::error::Failure;
@@ -21,10 +21,8 @@ use crate::inputs::{InputSource, TaskReader};
 use crate::memory::{AttemptPool, MemoryBudget};
 use crate::programs::ProgramSource;
 use crate::results::ResultSink;
+use crate::spill::SpillFiles;
 use crate::work_dir::WorkDir;
-
-/// Most bytes that operators may spill; the disk refuses before.
-const SPILL_BYTES_MAX: u64 = 1 << 60;
 
 /// Bytes that a sort keeps back for merging what it spilled; a small budget has less to keep.
 const SORT_RESERVATION_BYTES_MAX: u64 = 10 << 20;
@@ -57,8 +55,7 @@ impl Executor {
         results: Option<Arc<dyn ResultSink>>,
     ) -> Result<Self, Failure> {
         let spill = DiskManagerBuilder::default()
-            .with_mode(DiskManagerMode::Directories(vec![work_dir.spill()]))
-            .with_max_temp_directory_size(SPILL_BYTES_MAX);
+            .with_temp_file_factory(Arc::new(SpillFiles::new(work_dir.spill())));
         let mut runtime = RuntimeEnvBuilder::new().with_disk_manager_builder(spill);
         if let Some(stores) = &config.object_stores {
             runtime = runtime.with_object_store_registry(Arc::clone(stores));

@@ -8,6 +8,7 @@
 //! results        where result rows go when the driver is in this process
 //! inputs         what programs read from other stages
 //! blocks         what attempts made: in memory, on disk under pressure
+//! spill          the files that operators spill to
 //! memory         one budget for all of it
 //! data_plane     blocks over gRPC
 //! work_dir       the folder of this incarnation
@@ -35,6 +36,7 @@ mod programs;
 mod pulled;
 mod results;
 mod runner;
+mod spill;
 mod task;
 mod work_dir;
 mod worker;

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 
 use gnist_common::error::{ErrorKind, Failure};
 use gnist_common::ids::WorkerId;
+use gnist_operators::failure::root_io;
 
 const PREFIX: &str = "gnist-worker-";
 const LOCK: &str = "lock";
@@ -85,7 +86,24 @@ fn unwritable(work_dir: &Path, error: &io::Error) -> Failure {
         _ => ErrorKind::NotFound,
     };
     let message = format!("can't write to the work folder `{}`: {error}", work_dir.display());
-    Failure::new(kind, message).with_help("name a folder that can be written with `--work-dir`")
+    let help = match kind {
+        ErrorKind::DiskFull => {
+            "free space in the folder of `--work-dir`, or of `TMPDIR` without it"
+        }
+        _ => "name a folder that can be written with `--work-dir`, or with `TMPDIR` without it",
+    };
+    Failure::new(kind, message).with_help(help)
+}
+
+/// The failure of an attempt that its worker's disk refused, for whatever reason: the task is tried
+/// elsewhere.
+pub(crate) fn disk_failure(folder: &Path, error: &io::Error) -> Failure {
+    Failure { kind: ErrorKind::DiskFull, ..unwritable(folder, root_io(error)) }
+}
+
+/// [`disk_failure`] as an IO error of the same kind, which carries it.
+pub(crate) fn disk_error(folder: &Path, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), disk_failure(folder, &error))
 }
 
 fn delete_dead(work_dir: &Path) {
@@ -130,8 +148,19 @@ fn delete_if_dead(path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Deletes a folder, its lock last, so that an interrupted deletion can be taken up again.
+/// Deletes a folder, its lock last, so that an interrupted deletion can be taken up again. It may
+/// have been deleted already, with or without what was made in it afterwards.
 fn delete(path: &Path) -> io::Result<()> {
+    match delete_present(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => match fs::remove_dir(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        },
+        deleted => deleted,
+    }
+}
+
+fn delete_present(path: &Path) -> io::Result<()> {
     for entry in fs::read_dir(path)? {
         let entry = entry?;
         if entry.file_name() == LOCK {
@@ -180,6 +209,21 @@ mod tests {
         fs::write(made.segments().join("s"), "s").unwrap();
         drop(made);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_folder_that_was_deleted_under_its_worker_leaves_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        for is_made_again in [false, true] {
+            let made = WorkDir::create(root.path(), WorkerId(5)).unwrap();
+            let path = made.path().to_owned();
+            fs::remove_dir_all(&path).unwrap();
+            if is_made_again {
+                fs::create_dir_all(made.segments()).unwrap();
+            }
+            assert_eq!(delete(&path).map_err(|error| error.kind()), Ok(()));
+            assert!(!path.exists());
+        }
     }
 
     #[test]

@@ -83,6 +83,7 @@ impl Scheduler {
                 let until = self.now + self.config.disk_full_pause;
                 self.workers.pause(worker, Pause::DiskFull { until });
                 self.timers.set(until, Timer::Resume(worker));
+                self.blame_worker(worker, attempt);
                 self.retry_counted(worker, attempt, place(failure));
             }
             Policy::RetryOnceElsewhere(failure) => {

@@ -17,7 +17,7 @@ pub(crate) enum Policy {
     RetryElsewhere(Failure),
     /// Run the task once more with nothing else on its worker. Counted.
     RetryAlone(Failure),
-    /// Pause the worker and run the task elsewhere. Counted.
+    /// Pause the worker and run the task elsewhere. Counted, and against the worker too.
     RetryOffDisk(Failure),
     /// Run the task once more on another worker. Counted, and against the worker too.
     RetryOnceElsewhere(Failure),

@@ -57,7 +57,7 @@ pub fn failure_of(error: &DataFusionError) -> Failure {
 
 fn kind_of(error: &DataFusionError) -> ErrorKind {
     if let Some(io) = find::<io::Error>(error) {
-        return kind_of_io(io);
+        return kind_of_io(root_io(io));
     }
     if let Some(store) = find::<object_store::Error>(error) {
         return kind_of_store(store);
@@ -125,9 +125,21 @@ fn find<T: Error + 'static>(error: &DataFusionError) -> Option<&T> {
             return Some(found);
         }
         depth_left = depth_left.checked_sub(1)?;
-        next = current.source();
+        next = cause_of(current);
     }
     None
+}
+
+/// The next error on a chain. An IO error's `source` leaves out the error that it wraps.
+fn cause_of<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    wrapped.map(|wrapped| wrapped as _).or_else(|| error.source())
+}
+
+/// The IO error at the end of a chain that begins with one.
+pub fn root_io(error: &io::Error) -> &io::Error {
+    let causes = std::iter::successors(cause_of(error), |cause| cause_of(*cause));
+    causes.filter_map(|cause| cause.downcast_ref()).last().unwrap_or(error)
 }
 
 #[cfg(test)]
@@ -165,5 +177,16 @@ mod tests {
         assert!(matches!(attempt_end_of(&bad), AttemptEnd::User(_)));
         let full: DataFusionError = io::Error::from(io::ErrorKind::StorageFull).into();
         assert!(matches!(attempt_end_of(&full), AttemptEnd::DiskFull(_)));
+    }
+
+    #[test]
+    fn what_an_io_error_wraps_is_seen() {
+        let full: DataFusionError = io::Error::from(io::ErrorKind::StorageFull).into();
+        let wrapped = ArrowError::IoError("writing".to_owned(), io::Error::other(full));
+        let end = attempt_end_of(&DataFusionError::ArrowError(Box::new(wrapped), None));
+        assert!(matches!(end, AttemptEnd::DiskFull(_)), "{end:?}");
+        let failure = Failure::new(ErrorKind::DiskFull, "the disk is read-only");
+        let carried: DataFusionError = io::Error::other(failure.clone()).into();
+        assert_eq!(attempt_end_of(&carried), AttemptEnd::DiskFull(failure));
     }
 }

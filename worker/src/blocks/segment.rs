@@ -22,6 +22,7 @@ use datafusion::common::Result;
 use gnist_operators::block::{BlockCodec, encode_block};
 
 use super::block_error;
+use crate::work_dir::disk_error;
 
 const WRITE_BUFFER_BYTES: usize = 128 << 10;
 
@@ -130,10 +131,12 @@ impl SegmentWriter {
     /// Begins a segment that will be at `path`.
     ///
     /// # Errors
-    /// When the file can't be made.
+    /// When the file can't be made. This and all errors of the disk carry the failure of the
+    /// attempt that writes.
     pub fn create(path: PathBuf, partitions: usize) -> io::Result<Self> {
         let temporary = path.with_extension("tmp");
-        let file = BufWriter::with_capacity(WRITE_BUFFER_BYTES, File::create(&temporary)?);
+        let file = create_file(&temporary).map_err(|error| refused(&path, error))?;
+        let file = BufWriter::with_capacity(WRITE_BUFFER_BYTES, file);
         let frames = vec![Vec::new(); partitions];
         Ok(Self { path, temporary, file: Some(file), frames, written: 0 })
     }
@@ -146,7 +149,7 @@ impl SegmentWriter {
         let one = std::slice::from_ref(batch);
         let frame = encode_block(schema, one, BlockCodec::Lz4).map_err(block_error)?;
         let file = self.file.as_mut().expect("taken only by finish");
-        file.write_all(&frame)?;
+        file.write_all(&frame).map_err(|error| refused(&self.path, error))?;
         let at = FrameAt { offset: self.written, length: frame.len() as u64 };
         self.frames[partition as usize].push(at);
         self.written += at.length;
@@ -164,14 +167,30 @@ impl SegmentWriter {
     /// When the disk refuses.
     pub fn finish(mut self) -> io::Result<Segment> {
         let file = self.file.take().expect("taken only here");
-        drop(file.into_inner().map_err(io::IntoInnerError::into_error)?);
-        fs::rename(&self.temporary, &self.path)?;
+        let written = file.into_inner().map_err(io::IntoInnerError::into_error);
+        let named = written.and_then(|_| fs::rename(&self.temporary, &self.path));
+        named.map_err(|error| refused(&self.path, error))?;
         Ok(Segment {
             path: std::mem::take(&mut self.path),
             frames: std::mem::take(&mut self.frames),
             file: Mutex::new(Weak::new()),
         })
     }
+}
+
+/// Makes a file, and its folder too if that was deleted.
+fn create_file(path: &Path) -> io::Result<File> {
+    match (File::create(path), path.parent()) {
+        (Err(error), Some(folder)) if error.kind() == io::ErrorKind::NotFound => {
+            fs::create_dir_all(folder)?;
+            File::create(path)
+        }
+        (made, _) => made,
+    }
+}
+
+fn refused(path: &Path, error: io::Error) -> io::Error {
+    disk_error(path.parent().unwrap_or(path), error)
 }
 
 impl Drop for SegmentWriter {

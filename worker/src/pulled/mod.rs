@@ -131,7 +131,7 @@ impl PulledPrograms {
         let mut grant = self.grant();
         if let Some(grant) = &mut grant {
             let length = block.len() as u64;
-            grant.try_grow(length).map_err(|refused| no_memory(length, &refused))?;
+            grant.try_grow(length).map_err(|refused| no_memory(length, refused))?;
         }
         Ok(Decoded::Rows(Arc::new(Counted { value: decode_rows(block)?, grant })))
     }
@@ -157,8 +157,11 @@ fn decode_rows(block: &Bytes) -> Result<Vec<RecordBatch>, Failure> {
     })
 }
 
-fn no_memory(bytes: u64, refused: &Refused) -> Failure {
+fn no_memory(bytes: u64, refused: Refused) -> Failure {
     let bytes = ByteSize(bytes);
+    if let Refused::Disk(error) = refused {
+        return failure_of(&error.into());
+    }
     let message = format!("no memory for {bytes} of the rows of a table in memory: {refused}");
     Failure::new(ErrorKind::OutOfMemory, message)
         .with_help("give the workers more memory, or write the table to files")

@@ -130,6 +130,21 @@ fn a_worker_with_a_full_disk_takes_no_launches_for_a_while() {
 }
 
 #[test]
+fn a_worker_whose_disk_refuses_task_after_task_is_set_aside() {
+    let mut harness = Harness::new(&[3, 3]);
+    harness.submit(vec![result(0, 6, &[])], true);
+    let on_a = harness.launches.iter().filter(|(worker, _)| *worker == A);
+    let on_a: Vec<_> = on_a.map(|(_, launch)| launch.attempt).collect();
+    for attempt in on_a {
+        harness.end(attempt, AttemptEnd::DiskFull(failure(ErrorKind::DiskFull)));
+    }
+    harness.pass(10_000);
+    let snapshot = harness.scheduler.snapshot();
+    assert_eq!(snapshot.workers[0].status, crate::WorkerStatus::SetAside);
+    harness.run_to_end();
+}
+
+#[test]
 fn a_missing_block_reruns_only_the_task_that_made_it() {
     let mut harness = Harness::new(&[2]);
     harness.submit(vec![map(0, 3, 2), result(1, 2, &[0])], true);
