@@ -6,8 +6,7 @@ use tokio::runtime::Builder;
 
 use crate::allocator;
 
-/// How long a thread that is not needed stays. What it kept of freed memory is everybody's when it
-/// ends.
+/// Time after which a thread without work ends. The freed memory that it kept is everybody's then.
 const KEEP_ALIVE: Duration = Duration::from_millis(50);
 
 /// A runtime with these threads, one for each CPU.

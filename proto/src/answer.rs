@@ -8,8 +8,8 @@ use tonic::{Code, Response, Status};
 
 use crate::convert::failure_from_status;
 
-/// How long whoever accepts connections may take to say anything. A cluster manager answers at
-/// once, but a machine may stand still for a while.
+/// Time that a peer has for its first answer. A cluster manager answers at once, but a machine may
+/// stand still for a while.
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 
 /// The type of everything that gRPC answers.
@@ -56,7 +56,7 @@ mod tests {
     use crate::client::{cluster_state, connect_driver, connect_worker};
     use crate::connect::listen;
 
-    /// What commands, drivers and workers are told by a port that says `greeting` and hangs up.
+    /// The errors of a command, a driver and a worker at a port that says `greeting` and hangs up.
     async fn told_by(greeting: &'static [u8]) -> [String; 3] {
         let listener = listen("127.0.0.1:0").await.expect("listening");
         let addresses = [format!("gnist://{}", listener.address)];

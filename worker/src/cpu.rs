@@ -11,8 +11,8 @@ use crate::panics::CPU_THREADS;
 /// Deep plans are built and opened on the stack of a thread; it is mapped once and touched as used.
 const STACK_BYTES: usize = 8 << 20;
 
-/// How long a thread for blocking work stays when there is none: what it kept of freed memory is
-/// everybody's when it ends.
+/// Time after which a thread for blocking work ends when there is none. The freed memory that it kept
+/// is everybody's then.
 const KEEP_ALIVE: Duration = Duration::from_millis(50);
 
 /// A runtime of as many threads as the worker has slots. Dropping it does not wait for what runs.

@@ -104,7 +104,7 @@ struct Partition {
 }
 
 impl Partition {
-    /// Its values, with null in place of Hive's name for it.
+    /// The values of the column, with null in place of Hive's name for null.
     fn value(&self, column: Column, read: &Field) -> Result<Expr> {
         let column = Expr::Column(column);
         let null = lit(ScalarValue::try_new_null(read.data_type())?);

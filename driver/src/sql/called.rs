@@ -1,4 +1,4 @@
-//! What DataFusion calls a column, as far as the text of its expression tells.
+//! Names that DataFusion gives to columns, as far as the texts of their expressions tell.
 //!
 //! Casts and brackets have no name. A scalar subquery is called like its column; every `IN` of a query
 //! is `IN`, every `EXISTS` is `EXISTS`. Columns are called with the table that they are of.

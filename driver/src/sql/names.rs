@@ -77,7 +77,7 @@ impl Named {
 /// An item without an alias.
 struct Item {
     named: Named,
-    /// What DataFusion calls it, with the names of tables.
+    /// The name that DataFusion gives to the column, with the names of tables.
     called: String,
     has_query: bool,
     /// True if a `*` of the list has this column already.

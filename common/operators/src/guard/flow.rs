@@ -1,8 +1,8 @@
 //! Properties of an operator's rows that are compared: partitions, order, when they come.
 //!
-//! Where two columns are equal, DataFusion names either, and not the same one each time it makes the
-//! operator. What differs in the text is therefore the same still if each side fulfils what the
-//! other one claims. Equal and constant expressions follow from the operators below, and are
+//! Texts of two plans may differ where the plans are the same: of two equal columns DataFusion names
+//! either, and not the same one each time it makes the operator. So two operators are the same if each
+//! fulfils what the other one claims. Equal and constant expressions follow from the operators below, and are
 //! computed anew wherever they are needed.
 
 use std::fmt::Debug;

@@ -1,7 +1,7 @@
 //! Lateral queries that no longer refer to the left side.
 //!
-//! Where a filter with the references turns out to be false, nothing refers to the left side any
-//! more. DataFusion leaves such a query in its node, which has no physical plan.
+//! A lateral query whose filter turns out to be false loses its references to the left side with it.
+//! DataFusion leaves such a query in its node, which has no physical plan.
 
 use std::sync::Arc;
 
