@@ -17,12 +17,10 @@
 
 use std::sync::Arc;
 
-use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Result, internal_err};
 use datafusion::execution::{SendableRecordBatchStream, SessionStateBuilder, TaskContext};
 use datafusion::physical_expr::{LexOrdering, OrderingRequirements, PhysicalExpr};
-use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::limit::GlobalLimitExec;
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
@@ -32,54 +30,17 @@ use datafusion::physical_plan::{
     PlanProperties, replace_children_if_necessary,
 };
 
-/// DataFusion's rule that moves sorts.
-const MOVES_SORTS: &str = "EnsureRequirements";
+use super::around::Around;
 
-/// Puts the rule in the place of DataFusion's in a session's.
-pub(crate) fn with_held_limits(mut builder: SessionStateBuilder) -> SessionStateBuilder {
-    for rule in &mut builder.physical_optimizers().get_or_insert_default().rules {
-        if rule.name() == MOVES_SORTS {
-            *rule = Arc::new(HeldLimits { inner: Arc::clone(rule) });
-        }
-    }
-    builder
-}
-
-#[derive(Debug)]
-struct HeldLimits {
-    inner: Arc<dyn PhysicalOptimizerRule + Send + Sync>,
-}
-
-impl PhysicalOptimizerRule for HeldLimits {
-    fn optimize(
-        &self,
-        plan: Arc<dyn ExecutionPlan>,
-        config: &ConfigOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        if !plan.exists(|node| Ok(node.is::<GlobalLimitExec>()))? {
-            return self.inner.optimize(plan, config);
-        }
-        let held = plan.transform_up(|node| match node.downcast_ref::<GlobalLimitExec>() {
-            Some(limit) => held(limit).map(Transformed::yes),
-            None => Ok(Transformed::no(node)),
-        });
-        let placed = self.inner.optimize(held.data()?, config)?;
-        let released = placed.transform_up(|node| {
-            Ok(match node.downcast_ref::<HeldLimit>() {
-                Some(held) => Transformed::yes(Arc::new(held.limit()) as _),
-                None => Transformed::no(node),
-            })
-        });
-        released.data()
-    }
-
-    fn name(&self) -> &str {
-        self.inner.name()
-    }
-
-    fn schema_check(&self) -> bool {
-        self.inner.schema_check()
-    }
+/// Holds limits around DataFusion's rule that moves sorts, in a session's rules.
+pub(crate) fn with_held_limits(builder: SessionStateBuilder) -> SessionStateBuilder {
+    let around = Around {
+        rules: &["EnsureRequirements"],
+        is_changed: |node| node.is::<GlobalLimitExec>(),
+        change: |node| node.downcast_ref::<GlobalLimitExec>().map_or(Ok(Arc::clone(&node)), held),
+        restore: |node| Some(Arc::new(node.downcast_ref::<HeldLimit>()?.limit())),
+    };
+    around.install(builder)
 }
 
 /// The limit, held, below projections: they may drop the columns that its rows are sorted by.

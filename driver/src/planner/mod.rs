@@ -10,6 +10,7 @@
 //! goes on otherwise than a small one. Equal drafts run once.
 
 mod apart;
+mod around;
 mod arrays;
 mod cooperative;
 mod cut;

@@ -15,76 +15,38 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{JoinType, Result};
 use datafusion::execution::SessionStateBuilder;
 use datafusion::physical_expr::expressions::Column;
-use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::joins::HashJoinExec;
 use datafusion::physical_plan::limit::LocalLimitExec;
 use datafusion::physical_plan::{ExecutionPlan, replace_children_if_necessary};
 
-/// DataFusion's rules that move filters: those of the query, and those that joins make as they run.
-const MOVE_FILTERS: [&str; 2] = ["FilterPushdown", "FilterPushdown(Post)"];
+use super::around::Around;
 
-/// Puts the rule in the place of each of DataFusion's in a session's.
-pub(crate) fn with_namesakes(mut builder: SessionStateBuilder) -> SessionStateBuilder {
-    for rule in &mut builder.physical_optimizers().get_or_insert_default().rules {
-        if MOVE_FILTERS.contains(&rule.name()) {
-            *rule = Arc::new(Namesakes { inner: Arc::clone(rule) });
-        }
-    }
-    builder
-}
-
-#[derive(Debug)]
-struct Namesakes {
-    inner: Arc<dyn PhysicalOptimizerRule + Send + Sync>,
-}
-
-impl PhysicalOptimizerRule for Namesakes {
-    fn optimize(
-        &self,
-        plan: Arc<dyn ExecutionPlan>,
-        config: &ConfigOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let stops = |node: &Arc<dyn ExecutionPlan>| has_namesakes(node) || mistaken(node).is_some();
-        if !plan.exists(|node| Ok(stops(node)))? {
-            return self.inner.optimize(plan, config);
-        }
-        let stopped = plan.transform_up(|mut node| {
-            let mistaken = mistaken(&node);
-            if let Some(side) = mistaken {
-                let mut sides: Vec<_> = node.children().into_iter().cloned().collect();
-                sides[side] = stop(Arc::clone(&sides[side]));
-                node = replace_children_if_necessary(node, sides)?;
-            }
-            Ok(match has_namesakes(&node) {
-                true => Transformed::yes(stop(node)),
-                false if mistaken.is_some() => Transformed::yes(node),
-                false => Transformed::no(node),
-            })
-        });
-        let moved = self.inner.optimize(stopped.data()?, config)?;
-        let opened = moved.transform_up(|node| {
+/// Stops filters around DataFusion's rules that move them, in a session's rules: those of the query, and
+/// those that joins make as they run.
+pub(crate) fn with_namesakes(builder: SessionStateBuilder) -> SessionStateBuilder {
+    let around = Around {
+        rules: &["FilterPushdown", "FilterPushdown(Post)"],
+        is_changed: |node| has_namesakes(node) || mistaken(node).is_some(),
+        change: stopped,
+        restore: |node| {
             let limit = node.downcast_ref::<LocalLimitExec>();
-            let inner = limit.filter(|limit| limit.fetch() == usize::MAX);
-            Ok(match inner.map(|limit| Arc::clone(limit.input())) {
-                Some(inner) => Transformed::yes(inner),
-                None => Transformed::no(node),
-            })
-        });
-        opened.data()
-    }
+            let stop = limit.filter(|limit| limit.fetch() == usize::MAX)?;
+            Some(Arc::clone(stop.input()))
+        },
+    };
+    around.install(builder)
+}
 
-    fn name(&self) -> &str {
-        self.inner.name()
+fn stopped(mut node: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    if let Some(side) = mistaken(&node) {
+        let mut sides: Vec<_> = node.children().into_iter().cloned().collect();
+        sides[side] = stop(Arc::clone(&sides[side]));
+        node = replace_children_if_necessary(node, sides)?;
     }
-
-    fn schema_check(&self) -> bool {
-        self.inner.schema_check()
-    }
+    Ok(if has_namesakes(&node) { stop(node) } else { node })
 }
 
 fn stop(node: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {

@@ -13,70 +13,33 @@
 
 use std::sync::Arc;
 
-use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Result, internal_err};
 use datafusion::execution::{SendableRecordBatchStream, SessionStateBuilder, TaskContext};
 use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, replace_children_if_necessary,
 };
 
-/// DataFusion's rule that answers aggregates from statistics.
-const ANSWERS: &str = "aggregate_statistics";
+use super::around::Around;
 
-/// Puts the rule in the place of DataFusion's in a session's.
-pub(crate) fn with_own_statistics(mut builder: SessionStateBuilder) -> SessionStateBuilder {
-    for rule in &mut builder.physical_optimizers().get_or_insert_default().rules {
-        if rule.name() == ANSWERS {
-            *rule = Arc::new(OwnStatistics { inner: Arc::clone(rule) });
-        }
-    }
-    builder
+/// Fences aggregates off around DataFusion's rule that answers from statistics, in a session's rules.
+pub(crate) fn with_own_statistics(builder: SessionStateBuilder) -> SessionStateBuilder {
+    let around = Around {
+        rules: &["aggregate_statistics"],
+        is_changed: has_filter,
+        change: fenced,
+        restore: |node| Some(Arc::clone(&node.downcast_ref::<Fence>()?.input)),
+    };
+    around.install(builder)
 }
 
-#[derive(Debug)]
-struct OwnStatistics {
-    inner: Arc<dyn PhysicalOptimizerRule + Send + Sync>,
-}
-
-impl PhysicalOptimizerRule for OwnStatistics {
-    fn optimize(
-        &self,
-        plan: Arc<dyn ExecutionPlan>,
-        config: &ConfigOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        if !plan.exists(|node| Ok(has_filter(node)))? {
-            return self.inner.optimize(plan, config);
-        }
-        let fenced = plan.transform_up(|node| {
-            if !has_filter(&node) {
-                return Ok(Transformed::no(node));
-            }
-            let inputs = node.children().into_iter().map(|input| Fence::around(Arc::clone(input)));
-            let inputs = inputs.collect();
-            replace_children_if_necessary(node, inputs).map(Transformed::yes)
-        });
-        let answered = self.inner.optimize(fenced.data()?, config)?;
-        let opened = answered.transform_up(|node| {
-            Ok(match node.downcast_ref::<Fence>().map(|fence| Arc::clone(&fence.input)) {
-                Some(input) => Transformed::yes(input),
-                None => Transformed::no(node),
-            })
-        });
-        opened.data()
-    }
-
-    fn name(&self) -> &str {
-        self.inner.name()
-    }
-
-    fn schema_check(&self) -> bool {
-        self.inner.schema_check()
-    }
+fn fenced(aggregate: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    let inputs = aggregate.children().into_iter().map(|input| Fence::around(Arc::clone(input)));
+    let inputs = inputs.collect();
+    replace_children_if_necessary(aggregate, inputs)
 }
 
 fn has_filter(node: &Arc<dyn ExecutionPlan>) -> bool {
