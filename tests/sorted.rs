@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use datafusion::arrow::datatypes::Int64Type;
 use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::parquet::file::metadata::SortingColumn;
 use datafusion::parquet::file::properties::WriterProperties;
@@ -31,6 +32,7 @@ pub fn trials() -> Vec<Trial> {
         Trial::test("sorted::each_of_two_declared_orders_survives_every_exchange", || {
             block_on(two_orders())
         }),
+        Trial::test("sorted::files_with_nulls_are_no_sorted_stream", || block_on(with_nulls())),
     ]
 }
 
@@ -96,16 +98,50 @@ async fn two_orders() -> Outcome {
     Ok(())
 }
 
+/// Each file is sorted with its null last, and its other keys are below those of the next file.
+async fn with_nulls() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    for file in 0..8 {
+        let k: Int64Array = [Some(2 * file), Some(2 * file + 1), None].into_iter().collect();
+        write_with(&folder.path().join(format!("{file}.parquet")), Arc::new(k), false)?;
+    }
+    let want: Vec<String> =
+        (0..16).map(|k| k.to_string()).chain((0..8).map(|_| "NULL".to_owned())).collect();
+    for master in ["local[1]"].into_iter().chain(BACKENDS) {
+        let declared = ("(k bigint, v bigint)", "with order (k asc nulls last)");
+        for (columns, order) in [("", ""), declared] {
+            let session = builder(master).connect().await?;
+            let location = folder.path().display();
+            let table = format!(
+                "create external table t {columns} stored as parquet {order} location '{location}/'"
+            );
+            rows(&session, &table).await?;
+            let sorted = rows(&session, "select k from t order by k nulls last").await?.concat();
+            if sorted != want {
+                return Err(format!("{master}, {order}: {sorted:?}").into());
+            }
+            let first = "select k from t order by k nulls last limit 3";
+            is(&session, master, first, vec![vec![0], vec![1], vec![2]]).await?;
+            let groups = "select count(*) from (select k from t group by k)";
+            is(&session, master, groups, vec![vec![17]]).await?;
+        }
+    }
+    Ok(())
+}
+
 /// The keys of one file: ascending, and none of them is all in it.
 fn keys_of(file: i64) -> impl Iterator<Item = i64> {
     (0..KEYS).filter(move |k| k % FILES == file || (k + 1) % FILES == file)
 }
 
 fn write_sorted(path: &Path, keys: &[i64]) -> Outcome {
-    let k: ArrayRef = Arc::new(Int64Array::from(keys.to_vec()));
-    let v: ArrayRef = Arc::new(Int64Array::from_iter_values(keys.iter().map(|k| k % 7)));
-    let batch = RecordBatch::try_from_iter([("k", k), ("v", v)])?;
-    let by_k = SortingColumn { column_idx: 0, descending: false, nulls_first: true };
+    write_with(path, Arc::new(Int64Array::from(keys.to_vec())), true)
+}
+
+fn write_with(path: &Path, k: Arc<Int64Array>, nulls_first: bool) -> Outcome {
+    let v: ArrayRef = Arc::new(k.unary::<_, Int64Type>(|k| k % 7));
+    let batch = RecordBatch::try_from_iter_with_nullable([("k", k as _, true), ("v", v, true)])?;
+    let by_k = SortingColumn { column_idx: 0, descending: false, nulls_first };
     let properties = WriterProperties::builder().set_sorting_columns(Some(vec![by_k])).build();
     let mut writer = ArrowWriter::try_new(File::create(path)?, batch.schema(), Some(properties))?;
     writer.write(&batch)?;

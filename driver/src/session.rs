@@ -36,7 +36,8 @@ use crate::jobs::{Jobs, reads_the_session};
 use crate::numbers::with_number_rules;
 use crate::planner::{
     CooperativeJoins, JoinsApart, SoftLimits, WholeFrames, partitions_for, with_held_limits,
-    with_namesakes, with_own_statistics, with_sorted_inputs, with_whole_arrays,
+    with_namesakes, with_own_statistics, with_scan_statistics, with_sorted_inputs,
+    with_whole_arrays,
 };
 use crate::result::ResultStream;
 use crate::settings::{self, OwnSettings};
@@ -126,7 +127,7 @@ impl Session {
             guard: Guard::default(),
         });
         let rules = with_number_rules(sql::install(SessionStateBuilder::new()));
-        let rules = with_own_statistics(with_whole_arrays(rules));
+        let rules = with_own_statistics(with_whole_arrays(with_scan_statistics(rules)));
         let mut state = with_held_limits(with_namesakes(with_sorted_inputs(rules)))
             .with_config(config)
             .with_runtime_env(runtime)

@@ -18,13 +18,11 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{Column, DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::{AggregateFunctionParams, ScalarFunction, WindowFunction};
-use datafusion::logical_expr::{
-    Aggregate, Expr, ExprSchemable, GroupingSet, LogicalPlan, Operator, ScalarUDF, SortExpr,
-};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Operator, ScalarUDF, SortExpr};
 use datafusion::optimizer::{AnalyzerRule, OptimizerConfig, OptimizerRule};
 use gnist_operators::functions::{normal_float, normal_interval};
 
-use super::{input_schema, map_named};
+use super::{groups_of, input_schema, map_named, rewritten};
 
 /// Comparisons of constants, before they are folded.
 #[derive(Debug)]
@@ -98,7 +96,11 @@ fn rewrite_node(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     let input = Input::of(&node)?;
     let compared = map_named(node, |expr| expr.transform_up(|expr| compare(expr, &input)))?;
     compared.transform_data(|node| match node {
-        LogicalPlan::Aggregate(aggregate) => rewrite_groups(aggregate, &input),
+        LogicalPlan::Aggregate(mut aggregate) => {
+            let groups = groups_of(&mut aggregate).into_iter();
+            let is_new = groups.fold(false, |any, group| any | make_group_normal(group, &input));
+            rewritten(aggregate, is_new)
+        }
         LogicalPlan::Join(mut join) => {
             let (left, right) = (Input::from(&*join.left), Input::from(&*join.right));
             let mut is_new = false;
@@ -115,29 +117,7 @@ fn rewrite_node(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     })
 }
 
-/// Groups, also those of grouping sets, keep the names by which the nodes above call them.
-fn rewrite_groups(mut aggregate: Aggregate, input: &Input) -> Result<Transformed<LogicalPlan>> {
-    let mut is_new = false;
-    for group in &mut aggregate.group_expr {
-        match group {
-            Expr::GroupingSet(GroupingSet::Rollup(groups) | GroupingSet::Cube(groups)) => {
-                groups.iter_mut().for_each(|group| is_new |= make_group_normal(group, input));
-            }
-            Expr::GroupingSet(GroupingSet::GroupingSets(sets)) => {
-                let groups = sets.iter_mut().flatten();
-                groups.for_each(|group| is_new |= make_group_normal(group, input));
-            }
-            group => is_new |= make_group_normal(group, input),
-        }
-    }
-    if !is_new {
-        return Ok(Transformed::no(LogicalPlan::Aggregate(aggregate)));
-    }
-    let Aggregate { input, group_expr, aggr_expr, .. } = aggregate;
-    let node = LogicalPlan::Aggregate(Aggregate::try_new(input, group_expr, aggr_expr)?);
-    Ok(Transformed::yes(node))
-}
-
+/// Groups keep the names by which the nodes above call them.
 fn make_group_normal(group: &mut Expr, input: &Input) -> bool {
     let (relation, name) = group.qualified_name();
     let is_new = make_normal(group, input);

@@ -2,19 +2,19 @@
 //!
 //! ```text
 //! checked     (analyzer)           arithmetic, sums and averages that overflow are errors
+//! casts       (analyzer, optimizer) what a cast loses is lost before a comparison, not behind it
 //! floats      (analyzer, optimizer) what compares floats sees one NaN and one zero
 //! lazy        (optimizer)          the right side of AND and OR is evaluated where it is asked for
-//! statistics  (physical)           minimum and maximum of floats say nothing: they leave NaN out
 //! ```
 //!
 //! Arithmetic is rewritten by the analyzer, once its types are known: constants are folded after it.
 //! Floats are rewritten last by the optimizer, when joins, groups and filters have their final form;
 //! only comparisons of constants are rewritten before they are folded.
 
+mod casts;
 mod checked;
 mod floats;
 mod lazy;
-mod statistics;
 
 use std::sync::Arc;
 
@@ -23,21 +23,17 @@ use datafusion::common::{DFSchema, Result};
 use datafusion::execution::SessionStateBuilder;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{Expr, LogicalPlan};
-use datafusion::physical_optimizer::PhysicalOptimizerRule;
-use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
+use datafusion::logical_expr::{Aggregate, Expr, GroupingSet, LogicalPlan};
 
 /// Adds the rules of this module to a session's.
 pub(crate) fn with_number_rules(builder: SessionStateBuilder) -> SessionStateBuilder {
-    // The first: rules after it take statistics for the truth.
-    let first: Arc<dyn PhysicalOptimizerRule + Send + Sync> = Arc::new(statistics::FloatStatistics);
-    let rules = [first].into_iter().chain(PhysicalOptimizer::new().rules);
     builder
         .with_analyzer_rule(Arc::new(checked::CheckedNumbers))
+        .with_analyzer_rule(Arc::new(casts::HeldCasts))
         .with_analyzer_rule(Arc::new(floats::NormalConstants))
+        .with_optimizer_rule(Arc::new(casts::ColumnUnits))
         .with_optimizer_rule(Arc::new(floats::NormalFloats))
         .with_optimizer_rule(Arc::new(lazy::LazyLogic))
-        .with_physical_optimizer_rules(rules.collect())
 }
 
 /// The columns that a node's expressions may name.
@@ -56,12 +52,49 @@ pub(crate) fn map_named(
     mut rewrite: impl FnMut(Expr) -> Result<Transformed<Expr>>,
 ) -> Result<Transformed<LogicalPlan>> {
     let names = NamePreserver::new(&node);
-    node.map_expressions(|expr| {
-        let name = names.save(&expr);
-        let rewritten = rewrite(expr)?;
-        let is_new = rewritten.transformed;
-        Ok(rewritten.update_data(|expr| if is_new { name.restore(expr) } else { expr }))
-    })
+    let LogicalPlan::Aggregate(mut aggregate) = node else {
+        return node.map_expressions(|expr| {
+            let name = names.save(&expr);
+            let rewritten = rewrite(expr)?;
+            let is_new = rewritten.transformed;
+            Ok(rewritten.update_data(|expr| if is_new { name.restore(expr) } else { expr }))
+        });
+    };
+    let mut is_new = false;
+    let mut named = |expr: &mut Expr| -> Result<()> {
+        let name = expr.qualified_name();
+        let rewritten = rewrite(std::mem::take(expr))?;
+        is_new |= rewritten.transformed;
+        *expr = rewritten.data;
+        if rewritten.transformed && expr.qualified_name() != name {
+            *expr = std::mem::take(expr).alias_qualified(name.0, name.1);
+        }
+        Ok(())
+    };
+    groups_of(&mut aggregate).into_iter().try_for_each(&mut named)?;
+    aggregate.aggr_expr.iter_mut().try_for_each(&mut named)?;
+    rewritten(aggregate, is_new)
+}
+
+/// The groups of an aggregate, those of grouping sets one by one.
+fn groups_of(aggregate: &mut Aggregate) -> Vec<&mut Expr> {
+    let groups = aggregate.group_expr.iter_mut().flat_map(|expr| match expr {
+        Expr::GroupingSet(GroupingSet::Rollup(groups) | GroupingSet::Cube(groups)) => {
+            groups.iter_mut().collect()
+        }
+        Expr::GroupingSet(GroupingSet::GroupingSets(sets)) => sets.iter_mut().flatten().collect(),
+        expr => vec![expr],
+    });
+    groups.collect()
+}
+
+/// The node of an aggregate whose expressions were rewritten in place; `is_new` if one is another.
+fn rewritten(aggregate: Aggregate, is_new: bool) -> Result<Transformed<LogicalPlan>> {
+    if !is_new {
+        return Ok(Transformed::no(LogicalPlan::Aggregate(aggregate)));
+    }
+    let Aggregate { input, group_expr, aggr_expr, .. } = aggregate;
+    Ok(Transformed::yes(LogicalPlan::Aggregate(Aggregate::try_new(input, group_expr, aggr_expr)?)))
 }
 
 #[cfg(test)]

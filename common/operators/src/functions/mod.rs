@@ -2,7 +2,7 @@
 //!
 //! A function travels by name, so both sides register the same ones ([`register_functions`]).
 //! Some are called by users (`try_add`); others only by plans that the driver rewrites
-//! (`checked_add`, `normal_float`, `normal_interval`, `set_key`).
+//! (`checked_add`, `normal_float`, `normal_interval`, `held_cast`, `set_key`).
 //!
 //! ```text
 //! arithmetic   + - * / % and unary minus: an overflow is an error, or null (`try_*`)
@@ -13,6 +13,8 @@
 //! frames       variance, correlation and the like over window frames
 //! normal_float one NaN and one zero
 //! normal_interval one interval of each length
+//! held_cast    a cast that stays where it is
+//! same_type    what the last three have in common
 //! bounded      repeat, lpad and rpad of texts that fit in memory
 //! extremes     min and max of floats, with infinity and NaN
 //! date_trunc   date_trunc of every date there is
@@ -31,10 +33,12 @@ mod date_trunc;
 mod decimal;
 mod extremes;
 mod frames;
+pub mod held_cast;
 pub mod normal_float;
 pub mod normal_interval;
 mod overflow;
 pub(crate) mod recomputed;
+mod same_type;
 pub mod set_keys;
 pub mod settings;
 mod shifts;
@@ -69,6 +73,7 @@ pub fn register_functions(registry: &mut dyn FunctionRegistry) -> Result<()> {
     registry.register_udf(normal_float::function())?;
     registry.register_udf(set_keys::function())?;
     registry.register_udf(normal_interval::function())?;
+    registry.register_udf(held_cast::function())?;
     registry.register_udf(date_trunc::function())?;
     for function in bounded::all() {
         registry.register_udf(function)?;

@@ -9,86 +9,28 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray};
 use datafusion::arrow::datatypes::{
-    ArrowPrimitiveType, DataType, Field, FieldRef, Float16Type, Float32Type, Float64Type,
+    ArrowPrimitiveType, DataType, Float16Type, Float32Type, Float64Type,
 };
-use datafusion::common::{Result, ScalarValue, plan_err};
-use datafusion::logical_expr::Expr;
-use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
-use datafusion::logical_expr::{
-    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
-    Volatility,
-};
+use datafusion::logical_expr::ScalarUDF;
+
+use super::same_type::Kind;
+
+const KIND: Kind =
+    Kind { name: "normal_float", takes: "one float", takes_type: is_float, apply: normal };
 
 /// The function.
 pub fn function() -> Arc<ScalarUDF> {
-    let signature = Signature::user_defined(Volatility::Immutable);
-    Arc::new(ScalarUDF::from(NormalFloat { signature }))
+    KIND.function()
 }
 
 /// Returns true if a function is this one.
 pub fn is_normal_float(function: &ScalarUDF) -> bool {
-    function.inner().is::<NormalFloat>()
+    KIND.is_of(function)
 }
 
 /// Returns true if values of a type have several NaNs and zeros.
 pub fn is_float(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Float16 | DataType::Float32 | DataType::Float64)
-}
-
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct NormalFloat {
-    signature: Signature,
-}
-
-impl ScalarUDFImpl for NormalFloat {
-    fn name(&self) -> &'static str {
-        "normal_float"
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
-        Ok(self.coerce_types(types)?.remove(0))
-    }
-
-    /// The field has one name: calls over equal columns are equal keys only if their fields are.
-    fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
-        let argument = &args.arg_fields[0];
-        let data_type = argument.data_type().clone();
-        Ok(Arc::new(Field::new(self.name(), data_type, argument.is_nullable())))
-    }
-
-    fn is_strict(&self) -> bool {
-        true
-    }
-
-    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
-        match types {
-            [data_type] if is_float(data_type) => Ok(vec![data_type.clone()]),
-            other => plan_err!("`normal_float` takes one float, not {other:?}"),
-        }
-    }
-
-    /// A float that is normal already stays as it is.
-    fn simplify(&self, args: Vec<Expr>, _: &SimplifyContext) -> Result<ExprSimplifyResult> {
-        match args.as_slice() {
-            [inner @ Expr::ScalarFunction(call)] if call.name() == self.name() => {
-                Ok(ExprSimplifyResult::Simplified(inner.clone()))
-            }
-            _ => Ok(ExprSimplifyResult::Original(args)),
-        }
-    }
-
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        Ok(match &args.args[0] {
-            ColumnarValue::Array(values) => ColumnarValue::Array(normal(values)),
-            ColumnarValue::Scalar(value) => {
-                ColumnarValue::Scalar(ScalarValue::try_from_array(&normal(&value.to_array()?), 0)?)
-            }
-        })
-    }
 }
 
 /// The same floats with one NaN and one zero; the same array where it has no other.

@@ -10,80 +10,34 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray};
 use datafusion::arrow::datatypes::{
-    ArrowPrimitiveType, DataType, Field, FieldRef, IntervalDayTime, IntervalDayTimeType,
-    IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit,
+    ArrowPrimitiveType, DataType, IntervalDayTime, IntervalDayTimeType, IntervalMonthDayNano,
+    IntervalMonthDayNanoType, IntervalUnit,
 };
-use datafusion::common::{Result, ScalarValue, plan_err};
-use datafusion::logical_expr::{
-    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
-    Volatility,
-};
+use datafusion::logical_expr::ScalarUDF;
+
+use super::same_type::Kind;
 
 const DAY_NANOSECONDS: i128 = 86_400_000_000_000;
 const DAY_MILLISECONDS: i64 = 86_400_000;
 const MONTH_DAYS: i128 = 30;
 
+const KIND: Kind =
+    Kind { name: "normal_interval", takes: "one interval", takes_type: is_interval, apply: normal };
+
 /// The function.
 pub fn function() -> Arc<ScalarUDF> {
-    let signature = Signature::user_defined(Volatility::Immutable);
-    Arc::new(ScalarUDF::from(NormalInterval { signature }))
+    KIND.function()
 }
 
 /// Returns true if a function is this one.
 pub fn is_normal_interval(function: &ScalarUDF) -> bool {
-    function.inner().is::<NormalInterval>()
+    KIND.is_of(function)
 }
 
 /// Returns true if a type has several intervals of one length.
 pub fn is_interval(data_type: &DataType) -> bool {
     use IntervalUnit::{DayTime, MonthDayNano};
     matches!(data_type, DataType::Interval(DayTime | MonthDayNano))
-}
-
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct NormalInterval {
-    signature: Signature,
-}
-
-impl ScalarUDFImpl for NormalInterval {
-    fn name(&self) -> &'static str {
-        "normal_interval"
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
-        Ok(self.coerce_types(types)?.remove(0))
-    }
-
-    /// The field has one name: calls over equal columns are equal keys only if their fields are.
-    fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
-        let argument = &args.arg_fields[0];
-        let data_type = argument.data_type().clone();
-        Ok(Arc::new(Field::new(self.name(), data_type, argument.is_nullable())))
-    }
-
-    fn is_strict(&self) -> bool {
-        true
-    }
-
-    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
-        match types {
-            [data_type] if is_interval(data_type) => Ok(vec![data_type.clone()]),
-            other => plan_err!("`normal_interval` takes one interval, not {other:?}"),
-        }
-    }
-
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        Ok(match &args.args[0] {
-            ColumnarValue::Array(values) => ColumnarValue::Array(normal(values)),
-            ColumnarValue::Scalar(value) => {
-                ColumnarValue::Scalar(ScalarValue::try_from_array(&normal(&value.to_array()?), 0)?)
-            }
-        })
-    }
 }
 
 /// Intervals of the same lengths, one form each; the same array where it has no other.

@@ -1,0 +1,112 @@
+//! Functions of one value whose result has the value's type. The driver alone puts them into plans.
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use datafusion::arrow::array::ArrayRef;
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
+use datafusion::common::{Result, ScalarValue, plan_err};
+use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    Volatility,
+};
+
+/// What tells one of these functions from another.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kind {
+    /// Its name, by which it travels.
+    pub(super) name: &'static str,
+    /// The values it takes, in words: `one float`.
+    pub(super) takes: &'static str,
+    /// True for the types it takes.
+    pub(super) takes_type: fn(&DataType) -> bool,
+    /// What it does. A value that it made already stays as it is.
+    pub(super) apply: fn(&ArrayRef) -> ArrayRef,
+}
+
+impl Kind {
+    /// The function.
+    pub(super) fn function(self) -> Arc<ScalarUDF> {
+        let signature = Signature::user_defined(Volatility::Immutable);
+        Arc::new(ScalarUDF::from(SameType { kind: self, signature }))
+    }
+
+    /// Returns true if a function is the one of this kind.
+    pub(super) fn is_of(self, function: &ScalarUDF) -> bool {
+        let found = function.inner().downcast_ref::<SameType>();
+        found.is_some_and(|found| found.kind.name == self.name)
+    }
+}
+
+#[derive(Debug)]
+struct SameType {
+    kind: Kind,
+    signature: Signature,
+}
+
+impl PartialEq for SameType {
+    fn eq(&self, other: &Self) -> bool {
+        self.kind.name == other.kind.name
+    }
+}
+
+impl Eq for SameType {}
+
+impl Hash for SameType {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.kind.name.hash(state);
+    }
+}
+
+impl ScalarUDFImpl for SameType {
+    fn name(&self) -> &'static str {
+        self.kind.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        Ok(self.coerce_types(types)?.remove(0))
+    }
+
+    /// The field has one name: calls over equal columns are equal keys only if their fields are.
+    fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
+        let argument = &args.arg_fields[0];
+        let data_type = argument.data_type().clone();
+        Ok(Arc::new(Field::new(self.name(), data_type, argument.is_nullable())))
+    }
+
+    fn is_strict(&self) -> bool {
+        true
+    }
+
+    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
+        match types {
+            [data_type] if (self.kind.takes_type)(data_type) => Ok(vec![data_type.clone()]),
+            other => plan_err!("`{}` takes {}, not {other:?}", self.kind.name, self.kind.takes),
+        }
+    }
+
+    /// The call of a call is the inner one.
+    fn simplify(&self, args: Vec<Expr>, _: &SimplifyContext) -> Result<ExprSimplifyResult> {
+        match args.as_slice() {
+            [inner @ Expr::ScalarFunction(call)] if self.kind.is_of(&call.func) => {
+                Ok(ExprSimplifyResult::Simplified(inner.clone()))
+            }
+            _ => Ok(ExprSimplifyResult::Original(args)),
+        }
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let apply = self.kind.apply;
+        Ok(match &args.args[0] {
+            ColumnarValue::Array(values) => ColumnarValue::Array(apply(values)),
+            ColumnarValue::Scalar(value) => {
+                ColumnarValue::Scalar(ScalarValue::try_from_array(&apply(&value.to_array()?), 0)?)
+            }
+        })
+    }
+}

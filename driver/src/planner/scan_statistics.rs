@@ -1,0 +1,118 @@
+//! Statistics of scans that say less than DataFusion takes them for.
+//!
+//! - Parquet leaves NaN out of minimum and maximum: a column `[1.0, NaN]` has 1.0 for both, and
+//!   DataFusion takes such a column for the constant 1.0, when it reads it too.
+//! - It leaves nulls out too. Files `[1, null]` and `[2, 3]`, each sorted with nulls last, are one sorted
+//!   stream to DataFusion, which looks whether the maximum of a file is above the minimum of the next.
+
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::Schema;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::stats::Precision;
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::{ColumnStatistics, Result, Statistics};
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig, FileScanConfigBuilder};
+use datafusion::datasource::source::DataSourceExec;
+use datafusion::execution::SessionStateBuilder;
+use datafusion::physical_expr::utils::collect_columns;
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_plan::ExecutionPlan;
+use gnist_operators::functions::normal_float::is_float;
+
+/// Adds the rule that forgets such statistics to a session's: the first, for those after it take
+/// statistics for the truth.
+pub(crate) fn with_scan_statistics(mut builder: SessionStateBuilder) -> SessionStateBuilder {
+    let optimizer = builder.physical_optimizers().get_or_insert_default();
+    optimizer.rules.insert(0, Arc::new(ScanStatistics));
+    builder
+}
+
+#[derive(Debug)]
+struct ScanStatistics;
+
+impl PhysicalOptimizerRule for ScanStatistics {
+    fn name(&self) -> &'static str {
+        "scan_statistics"
+    }
+
+    fn optimize(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+        _: &ConfigOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        plan.transform_up(|node| {
+            let scan = node.downcast_ref::<DataSourceExec>();
+            let files = scan.and_then(|scan| scan.data_source().downcast_ref::<FileScanConfig>());
+            Ok(match files.and_then(with_true_statistics) {
+                Some(files) => Transformed::yes(DataSourceExec::from_data_source(files) as _),
+                None => Transformed::no(node),
+            })
+        })
+        .data()
+    }
+
+    fn schema_check(&self) -> bool {
+        true
+    }
+}
+
+/// The scan without the statistics that mislead; none where none can.
+fn with_true_statistics(files: &FileScanConfig) -> Option<FileScanConfig> {
+    let schema = Arc::clone(files.file_source().table_schema().table_schema());
+    let keys = order_keys(files, &schema);
+    if keys.is_empty() && !schema.fields().iter().any(|field| is_float(field.data_type())) {
+        return None;
+    }
+    let groups = files.file_groups.iter().map(|group| true_statistics(group, &schema, &keys));
+    let builder = FileScanConfigBuilder::from(files.clone())
+        .with_statistics(without_floats(&files.statistics(), &schema))
+        .with_file_groups(groups.collect());
+    Some(builder.build())
+}
+
+/// Columns by which the files are said to be sorted, as places in the table's schema.
+fn order_keys(files: &FileScanConfig, schema: &Schema) -> Vec<usize> {
+    let sorts = files.output_ordering.iter().flat_map(|order| order.iter());
+    let columns = sorts.flat_map(|sort| collect_columns(&sort.expr));
+    columns.filter_map(|column| schema.index_of(column.name()).ok()).collect()
+}
+
+fn true_statistics(group: &FileGroup, schema: &Schema, keys: &[usize]) -> FileGroup {
+    let files = group.iter().map(|file| {
+        let mut file = file.clone();
+        file.statistics = file.statistics.map(|known| {
+            let mut known = without_floats(&known, schema);
+            for key in keys {
+                if let Some(column) = known.column_statistics.get_mut(*key)
+                    && column.null_count != Precision::Exact(0)
+                {
+                    forget_values(column);
+                }
+            }
+            Arc::new(known)
+        });
+        file
+    });
+    let forgetful = FileGroup::new(files.collect());
+    match group.file_statistics(None) {
+        Some(known) => forgetful.with_statistics(Arc::new(without_floats(known, schema))),
+        None => forgetful,
+    }
+}
+
+fn without_floats(known: &Statistics, schema: &Schema) -> Statistics {
+    let mut forgetful = known.clone();
+    for (column, field) in forgetful.column_statistics.iter_mut().zip(schema.fields()) {
+        if is_float(field.data_type()) {
+            forget_values(column);
+        }
+    }
+    forgetful
+}
+
+fn forget_values(column: &mut ColumnStatistics) {
+    column.min_value = Precision::Absent;
+    column.max_value = Precision::Absent;
+    column.sum_value = Precision::Absent;
+}
