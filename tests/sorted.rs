@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use datafusion::arrow::datatypes::Int64Type;
+use datafusion::datasource::MemTable;
 use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::parquet::file::metadata::SortingColumn;
 use datafusion::parquet::file::properties::WriterProperties;
@@ -31,6 +32,9 @@ pub fn trials() -> Vec<Trial> {
         }),
         Trial::test("sorted::each_of_two_declared_orders_survives_every_exchange", || {
             block_on(two_orders())
+        }),
+        Trial::test("sorted::a_window_over_a_constant_key_gathers_a_table", || {
+            block_on(constant_key())
         }),
         Trial::test("sorted::files_with_nulls_are_no_sorted_stream", || block_on(with_nulls())),
     ]
@@ -94,6 +98,22 @@ async fn two_orders() -> Outcome {
         is(&session, master, by_d, (0..KEYS).map(|k| vec![-k, 2]).collect()).await?;
         let both = "select k, d, count(*) from t group by k, d order by d desc limit 3";
         is(&session, master, both, (0..3).map(|k| vec![k, -k, 2]).collect()).await?;
+    }
+    Ok(())
+}
+
+/// A table in memory of more partitions than there are slots.
+async fn constant_key() -> Outcome {
+    let k: ArrayRef = Arc::new(Int64Array::from(vec![1, -6]));
+    let batch = RecordBatch::try_from_iter([("k", k)])?;
+    let partitions = vec![vec![batch.clone()], vec![batch.clone()], vec![batch.clone()]];
+    for master in ["local[1]"].into_iter().chain(BACKENDS) {
+        let session = builder(master).connect().await?;
+        let table = MemTable::try_new(batch.schema(), partitions.clone())?;
+        session.context().register_table("t", Arc::new(table))?;
+        let windows = "select sum(1) over (order by k nulls last), max(k) over (partition by k order by k \
+             desc groups between unbounded preceding and unbounded following) from t where k = -6";
+        is(&session, master, windows, vec![vec![3, -6]; 3]).await?;
     }
     Ok(())
 }

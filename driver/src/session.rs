@@ -36,7 +36,7 @@ use crate::jobs::{Jobs, reads_the_session};
 use crate::numbers::with_number_rules;
 use crate::planner::{
     CooperativeJoins, JoinsApart, SoftLimits, WholeFrames, partitions_for, with_held_limits,
-    with_namesakes, with_own_statistics, with_scan_statistics, with_sorted_inputs,
+    with_namesakes, with_own_statistics, with_promised_inputs, with_scan_statistics,
     with_whole_arrays,
 };
 use crate::result::ResultStream;
@@ -128,7 +128,7 @@ impl Session {
         });
         let rules = with_number_rules(sql::install(SessionStateBuilder::new()));
         let rules = with_own_statistics(with_whole_arrays(with_scan_statistics(rules)));
-        let mut state = with_held_limits(with_namesakes(with_sorted_inputs(rules)))
+        let mut state = with_held_limits(with_namesakes(with_promised_inputs(rules)))
             .with_config(config)
             .with_runtime_env(runtime)
             .with_default_features()

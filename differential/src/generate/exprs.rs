@@ -125,7 +125,7 @@ impl Generator<'_> {
 
     fn composed_int(&mut self, source: &Source, left: Expr) -> Expr {
         let left = canonical(left);
-        match self.dice.below(10) {
+        match self.dice.below(12) {
             0 => {
                 let call = self.dice.pick(&[Call::Year, Call::Month, Call::Day]);
                 let kind = self.dice.pick(&[Kind::Date, Kind::Timestamp]);
@@ -136,7 +136,7 @@ impl Generator<'_> {
             3 => Expr::Call(Call::Abs, vec![left], Type::I64),
             4 => {
                 let text = self.expr(source, Kind::Text, 0);
-                Expr::Cast { of: Box::new(text), to: Type::I64, is_try: true }
+                try_cast(text, Type::I64)
             }
             5 => {
                 let divisor = Expr::int(self.dice.pick(&[2, 3, 5, -4]));
@@ -150,6 +150,8 @@ impl Generator<'_> {
                 _ => left,
             },
             7 => Expr::Negate(Box::new(left), Type::I64),
+            8 => try_cast(self.expr(source, Kind::Decimal, 0), Type::I64),
+            9 => try_cast(left, Type::Int { bits: 8, signed: true }),
             _ => {
                 let right = canonical(self.expr(source, Kind::Int, 0));
                 let operator = self.dice.pick(&["+", "-", "*"]);
@@ -181,7 +183,8 @@ impl Generator<'_> {
 
     fn composed_decimal(&mut self, source: &Source, left: Expr) -> Expr {
         let narrow = |expr: Expr| Expr::cast(expr, Type::Decimal(12, 2));
-        match self.dice.below(4) {
+        match self.dice.below(5) {
+            4 => try_cast(left, Type::Decimal(12, 1)),
             0 => narrow(canonical(self.expr(source, Kind::Int, 0))),
             1 => Expr::Call(Call::Abs, vec![left.clone()], left.of_type()),
             2 => {
@@ -242,4 +245,9 @@ impl Generator<'_> {
             Kind::List => Value::Null,
         }
     }
+}
+
+/// A cast that gives null for what the type has not.
+fn try_cast(of: Expr, to: Type) -> Expr {
+    Expr::Cast { of: Box::new(of), to, is_try: true }
 }

@@ -31,6 +31,9 @@ pub(crate) fn cast(value: &Value, to: &Type) -> Evaluated<Value> {
         (Value::Decimal(units, scale), Type::Decimal(precision, to_scale)) => {
             decimal_in_range(rounded(*units, *scale, *to_scale), *precision, *to_scale)
         }
+        (Value::Decimal(units, scale), Type::Int { .. }) => {
+            in_range(Some(units / 10_i128.pow(u32::from(*scale))), to)
+        }
         (Value::Decimal(units, scale), Type::F64) => {
             Ok(Value::Float(*units as f64 / 10_f64.powi(i32::from(*scale))))
         }

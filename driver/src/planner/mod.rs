@@ -20,6 +20,7 @@ mod namesakes;
 mod order;
 mod own_statistics;
 mod partitions;
+mod promised_inputs;
 mod repeatability;
 mod rewrite;
 mod row_order;
@@ -27,7 +28,7 @@ mod same;
 mod scan_statistics;
 mod soft_limits;
 mod sort;
-mod sorted_inputs;
+
 mod sources;
 
 use std::sync::Arc;
@@ -53,12 +54,13 @@ pub(crate) use held_limits::with_held_limits;
 pub(crate) use namesakes::with_namesakes;
 pub(crate) use own_statistics::with_own_statistics;
 pub(crate) use partitions::{input_bytes, partitions_for};
+pub(crate) use promised_inputs::with_promised_inputs;
 pub(crate) use repeatability::{Draws, repeatability_of};
 use row_order::RowOrder;
 pub(crate) use scan_statistics::with_scan_statistics;
 pub(crate) use soft_limits::SoftLimits;
 pub(crate) use sort::RangeSort;
-pub(crate) use sorted_inputs::with_sorted_inputs;
+
 pub(crate) use sources::refuse_unknown;
 
 /// A stage before it has an id.

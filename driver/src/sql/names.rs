@@ -159,7 +159,7 @@ fn clashing_calls(query: &impl Visit) -> Calls {
     let mut calls = Calls::new();
     let mut casts = false;
     let _ = visit_expressions(query, |expr| {
-        if matches!(expr, Expr::Function(_)) {
+        if is_renamed(expr) {
             let named = Named::of(expr);
             casts |= named.has_cast();
             let texts = calls.entry(named.name).or_default();
@@ -173,9 +173,14 @@ fn clashing_calls(query: &impl Visit) -> Calls {
     calls
 }
 
+/// Calls that may get another argument of the same value. `grouping` takes a key as it is.
+fn is_renamed(expr: &Expr) -> bool {
+    matches!(expr, Expr::Function(call) if !call.name.to_string().eq_ignore_ascii_case("grouping"))
+}
+
 fn tell_apart(query: &mut impl VisitMut, calls: &Calls) {
     let _ = visit_expressions_mut(query, |expr| {
-        if matches!(expr, Expr::Function(_)) {
+        if is_renamed(expr) {
             let Named { text, name } = Named::of(expr);
             let texts = calls.get(&name);
             let at = texts.and_then(|texts| texts.iter().position(|other| *other == text));
@@ -245,6 +250,7 @@ mod tests {
             "SELECT a.x + 1, b.x + 1 FROM a, b",
             "SELECT a.*, b.id, x FROM a, b",
             "SELECT * EXCLUDE (id), id FROM a",
+            "SELECT grouping(t.k), x::INT FROM (SELECT grouping(u.k) FROM u GROUP BY u.k) AS t GROUP BY t.k",
             "SELECT id IN (SELECT x FROM u), EXISTS (SELECT 1 FROM u) FROM t",
         ] {
             assert_eq!(rewritten(text), text);
