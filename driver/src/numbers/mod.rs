@@ -37,7 +37,7 @@ pub(crate) fn with_number_rules(builder: SessionStateBuilder) -> SessionStateBui
 }
 
 /// The columns that a node's expressions may name.
-fn input_schema(node: &LogicalPlan) -> Result<DFSchema> {
+pub(crate) fn input_schema(node: &LogicalPlan) -> Result<DFSchema> {
     let mut schema = merge_schema(&node.inputs());
     if let LogicalPlan::TableScan(scan) = node {
         let source = scan.source.schema();
