@@ -14,7 +14,8 @@
 //! decoder     messages as plans, cut down to one task
 //! source      files and rows that leaves scan, and how they travel in the bindings
 //! leaves      those leaves on the wire
-//! exact       scans of JSON and CSV files that lose no digit
+//! exact       scans of files that lose no digit
+//! widening    types that have all values of another one
 //! instance    cutting other leaves
 //! soft_limit  limits of an aggregate that its input no longer allows
 //! canonical   messages as bytes that depend on nothing but the message
@@ -65,4 +66,5 @@ pub mod size;
 pub mod soft_limit;
 pub mod source;
 pub mod tree;
+pub mod widening;
 pub mod wire;

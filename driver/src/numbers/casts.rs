@@ -8,7 +8,7 @@
 //! ```
 //!
 //! A cast is left to DataFusion if every value of its type becomes another one of the same order, and
-//! else held by `held_cast` (gnist_operators). Timestamps of another unit are held too, for a literal
+//! else held by `held` (gnist_operators). Timestamps of another unit are held too, for a literal
 //! may have digits that the column can't have; once literals are folded, those without such digits are
 //! compared in the column's unit, so that statistics of files say which of them to skip.
 
@@ -16,10 +16,11 @@ use datafusion::arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{DFSchema, Result, plan_err};
-use datafusion::logical_expr::expr::{BinaryExpr, InList, ScalarFunction};
+use datafusion::logical_expr::expr::{BinaryExpr, InList};
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, lit};
 use datafusion::optimizer::{AnalyzerRule, OptimizerConfig, OptimizerRule};
-use gnist_operators::functions::held_cast::{self, is_held_cast};
+use gnist_operators::functions::held;
+use gnist_operators::widening::{is_ordered, is_within};
 
 use super::{input_schema, map_named};
 
@@ -33,27 +34,27 @@ pub(super) struct HeldCasts;
 
 impl AnalyzerRule for HeldCasts {
     fn name(&self) -> &'static str {
-        "held_casts"
+        "helds"
     }
 
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
         plan.transform_up_with_subqueries(|node| {
             let schema = input_schema(&node)?;
-            map_named(node, |expr| expr.transform_up(|expr| held(expr, &schema)))
+            map_named(node, |expr| expr.transform_up(|expr| hold(expr, &schema)))
         })
         .data()
     }
 }
 
-fn held(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+fn hold(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    if let Some(inner) = held::inside(&expr) {
+        // A plan that was analysed before, such as a view's: the call inside is a second one.
+        let inner = held::inside(inner).map(|_| inner.clone());
+        return Ok(inner.map_or_else(|| Transformed::no(expr), Transformed::yes));
+    }
     let (inner, can_be_null) = match &expr {
         Expr::Cast(cast) => (cast.expr.as_ref(), false),
         Expr::TryCast(cast) => (cast.expr.as_ref(), true),
-        Expr::ScalarFunction(call) if is_held_cast(&call.func) => {
-            // A plan that was analysed before, such as a view's: the call inside is a second one.
-            let inner = call.args.first().filter(|inner| is_held(inner)).cloned();
-            return Ok(inner.map_or_else(|| Transformed::no(expr), Transformed::yes));
-        }
         Expr::ScalarFunction(call) if CASTING_FUNCTIONS.contains(&call.name()) => {
             let Some(inner) = call.args.first() else { return Ok(Transformed::no(expr)) };
             (inner, call.name().contains("try"))
@@ -71,12 +72,7 @@ fn held(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     if matches!(inner, Expr::Literal(..)) || may_move(&from, &to, can_be_null) {
         return Ok(Transformed::no(expr));
     }
-    let call = ScalarFunction::new_udf(held_cast::function(), vec![expr]);
-    Ok(Transformed::yes(Expr::ScalarFunction(call)))
-}
-
-fn is_held(expr: &Expr) -> bool {
-    matches!(expr, Expr::ScalarFunction(call) if is_held_cast(&call.func))
+    Ok(Transformed::yes(held::held(expr)))
 }
 
 /// Returns true if what DataFusion takes a cast for holds.
@@ -85,8 +81,8 @@ fn may_move(from: &DataType, to: &DataType, can_be_null: bool) -> bool {
     if from == to {
         return true;
     }
-    if let (Some(from), Some(to)) = (digits(from), digits(to)) {
-        return from.is_within(to);
+    if let Some(is_within) = is_within(from, to) {
+        return is_within;
     }
     match (from, to) {
         // Neither is moved; the order holds.
@@ -99,68 +95,6 @@ fn may_move(from: &DataType, to: &DataType, can_be_null: bool) -> bool {
         // Floats are never moved, and their order holds unless one of them becomes null.
         _ => !can_be_null || !(is_ordered(from) && is_ordered(to)),
     }
-}
-
-/// Types whose order DataFusion takes for the order behind a cast, or that it moves casts between.
-fn is_ordered(data_type: &DataType) -> bool {
-    data_type.is_numeric() || data_type.is_temporal() || *data_type == DataType::Boolean
-}
-
-/// Decimal digits before and behind the point. An integer has limits that are no powers of ten.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Digits {
-    Integer { min: i128, max: i128 },
-    Decimal { whole: u32, fraction: u32 },
-}
-
-impl Digits {
-    fn is_within(self, other: Self) -> bool {
-        use Digits::{Decimal, Integer};
-        let most = |whole: u32| 10_i128.checked_pow(whole).map_or(i128::MAX, |power| power - 1);
-        match (self, other) {
-            (Integer { min, max }, Integer { min: least, max: most }) => {
-                least <= min && max <= most
-            }
-            (Integer { min, max }, Decimal { whole, .. }) => {
-                -most(whole) <= min && max <= most(whole)
-            }
-            (Decimal { whole, fraction: 0 }, Integer { min, max }) => {
-                min <= -most(whole) && most(whole) <= max
-            }
-            (Decimal { .. }, Integer { .. }) => false,
-            (
-                Decimal { whole, fraction },
-                Decimal { whole: other_whole, fraction: other_fraction },
-            ) => whole <= other_whole && fraction <= other_fraction,
-        }
-    }
-}
-
-fn digits(data_type: &DataType) -> Option<Digits> {
-    use DataType::{
-        Decimal32, Decimal64, Decimal128, Decimal256, Int8, Int16, Int32, Int64, UInt8, UInt16,
-        UInt32, UInt64,
-    };
-    let (min, max) = match data_type {
-        Int8 => (i8::MIN.into(), i8::MAX.into()),
-        Int16 => (i16::MIN.into(), i16::MAX.into()),
-        Int32 => (i32::MIN.into(), i32::MAX.into()),
-        Int64 => (i64::MIN.into(), i64::MAX.into()),
-        UInt8 => (0, u8::MAX.into()),
-        UInt16 => (0, u16::MAX.into()),
-        UInt32 => (0, u32::MAX.into()),
-        UInt64 => (0, u64::MAX.into()),
-        Decimal32(precision, scale)
-        | Decimal64(precision, scale)
-        | Decimal128(precision, scale)
-        | Decimal256(precision, scale) => {
-            let fraction = u32::try_from(*scale).ok()?;
-            let whole = u32::from(*precision).checked_sub(fraction)?;
-            return Some(Digits::Decimal { whole, fraction });
-        }
-        _ => return None,
-    };
-    Some(Digits::Integer { min, max })
 }
 
 /// Compares timestamps in the unit of their column, where the literal has no digits beyond it.
@@ -216,8 +150,7 @@ fn uncast(value: &mut Expr, literals: &mut [Expr], schema: &DFSchema) -> bool {
 
 /// What a held cast to a finer unit casts, and from what to what.
 fn finer_unit(expr: &Expr, schema: &DFSchema) -> Option<(Expr, DataType, DataType)> {
-    let Expr::ScalarFunction(call) = expr else { return None };
-    let cast = call.args.first().filter(|_| is_held_cast(&call.func))?;
+    let cast = held::inside(expr)?;
     let inner = match cast {
         Expr::Cast(cast) => &cast.expr,
         Expr::TryCast(cast) => &cast.expr,

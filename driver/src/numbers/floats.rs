@@ -24,7 +24,8 @@ use gnist_operators::functions::{normal_float, normal_interval};
 
 use super::{groups_of, input_schema, map_named, rewritten};
 
-/// Comparisons of constants, before they are folded.
+/// Comparisons of constants, and constants that are compared, before they are folded: rules compare
+/// them by their bits.
 #[derive(Debug)]
 pub(super) struct NormalConstants;
 
@@ -40,13 +41,29 @@ impl AnalyzerRule for NormalConstants {
                 expr.transform_up(|expr| match &expr {
                     // Only these are looked into: others may be as deep as the query is long.
                     _ if !compares_operands(&expr) => Ok(Transformed::no(expr)),
-                    _ if !expr.any_column_refs() && !expr.contains_outer() => compare(expr, &input),
-                    _ => Ok(Transformed::no(expr)),
+                    _ if is_constant(&expr) => compare(expr, &input),
+                    _ => Ok(with_normal_constants(expr, &input)),
                 })
             })
         })
         .data()
     }
+}
+
+fn is_constant(expr: &Expr) -> bool {
+    !expr.any_column_refs() && !expr.contains_outer()
+}
+
+/// Makes the constants normal that something else is compared with.
+fn with_normal_constants(mut expr: Expr, input: &Input) -> Transformed<Expr> {
+    let normal = |expr: &mut Expr| is_constant(expr) && make_normal(expr, input);
+    let is_new = match &mut expr {
+        Expr::BinaryExpr(binary) => normal(&mut binary.left) | normal(&mut binary.right),
+        Expr::Between(between) => normal(&mut between.low) | normal(&mut between.high),
+        Expr::InList(list) => list.list.iter_mut().fold(false, |any, item| any | normal(item)),
+        _ => false,
+    };
+    Transformed::new_transformed(expr, is_new)
 }
 
 fn compares_operands(expr: &Expr) -> bool {
@@ -62,6 +79,18 @@ fn compares_operands(expr: &Expr) -> bool {
 /// Everything that compares floats in an optimised plan.
 #[derive(Debug)]
 pub(super) struct NormalFloats;
+
+/// Before the optimizer too: it takes what holds of a key for all that are equal to it, and moves a filter
+/// on the text of 0.0 to the side that has -0.0.
+impl AnalyzerRule for NormalFloats {
+    fn name(&self) -> &'static str {
+        "normal_floats"
+    }
+
+    fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
+        plan.transform_up_with_subqueries(rewrite_node).data()
+    }
+}
 
 impl OptimizerRule for NormalFloats {
     fn name(&self) -> &'static str {

@@ -8,8 +8,8 @@
 //! ```
 //!
 //! Arithmetic is rewritten by the analyzer, once its types are known: constants are folded after it.
-//! Floats are rewritten last by the optimizer, when joins, groups and filters have their final form;
-//! only comparisons of constants are rewritten before they are folded.
+//! Floats are rewritten before the optimizer and by its last rule, when joins, groups and filters have
+//! their final form. Constants are rewritten before they are folded.
 
 mod casts;
 mod checked;
@@ -31,6 +31,7 @@ pub(crate) fn with_number_rules(builder: SessionStateBuilder) -> SessionStateBui
         .with_analyzer_rule(Arc::new(checked::CheckedNumbers))
         .with_analyzer_rule(Arc::new(casts::HeldCasts))
         .with_analyzer_rule(Arc::new(floats::NormalConstants))
+        .with_analyzer_rule(Arc::new(floats::NormalFloats))
         .with_optimizer_rule(Arc::new(casts::ColumnUnits))
         .with_optimizer_rule(Arc::new(floats::NormalFloats))
         .with_optimizer_rule(Arc::new(lazy::LazyLogic))

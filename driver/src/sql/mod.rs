@@ -21,6 +21,7 @@ mod date_times;
 mod dialect;
 mod empty_sets;
 mod grouping;
+mod in_lists;
 mod interval_frames;
 mod intervals;
 mod item_names;
@@ -31,6 +32,7 @@ mod names;
 mod nested_queries;
 mod null_keys;
 mod parse;
+mod patterns;
 mod places;
 mod pushed_filters;
 mod quantified_arrays;
@@ -44,6 +46,8 @@ mod stack;
 mod subqueries;
 mod tables;
 mod truth_tests;
+mod unnested;
+mod volatile;
 mod wildcards;
 mod window_keys;
 mod windows;
@@ -76,6 +80,10 @@ fn rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
         Arc::new(copies::CountedCopies),
         Arc::new(empty_sets::EmptySets),
         Arc::new(truth_tests::TruthTests),
+        Arc::new(volatile::VolatileOnce),
+        Arc::new(in_lists::InLists),
+        Arc::new(patterns::Patterns),
+        Arc::new(unnested::DistinctUnnested),
     ]
 }
 

@@ -1,13 +1,24 @@
-//! Filters stay above aggregates that give a row of no rows.
+//! DataFusion's rule that moves filters, with three of its faults mended.
 //!
-//! DataFusion moves a predicate without columns, such as `false` or `(select 1) = 2`, below any
+//! **Filters stay above aggregates that give a row of no rows.** DataFusion moves a predicate without columns, such as `false` or `(select 1) = 2`, below any
 //! aggregate. An aggregate without keys, or with an empty grouping set, then gives its row of
 //! nothing, though the predicate excludes it. No predicate that has columns could be moved there, so
-//! the filter stays where it is. All the rest is DataFusion's.
+//! the filter stays where it is.
+//!
+//! **Constants stand on the right.** The rule keeps one of the comparisons of a column with constants,
+//! and takes `x = 1` and `1 = x` for two values that no row has at once, and `1 < x` for weaker than
+//! `x >= 1`.
+//!
+//! **What is drawn anew for each row stays where it is.** The rule moves `random() < 0.5` below groupings
+//! and windows, and draws for other rows.
+
+use std::sync::Arc;
 
 use datafusion::common::Result;
 use datafusion::common::tree_node::Transformed;
-use datafusion::logical_expr::{Aggregate, Expr, GroupingSet, LogicalPlan};
+use datafusion::logical_expr::expr::BinaryExpr;
+use datafusion::logical_expr::utils::{conjunction, iter_conjunction, split_conjunction_owned};
+use datafusion::logical_expr::{Aggregate, Expr, Filter, GroupingSet, LogicalPlan};
 use datafusion::optimizer::optimizer::ApplyOrder;
 use datafusion::optimizer::push_down_filter::PushDownFilter;
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
@@ -35,7 +46,78 @@ impl OptimizerRule for PushedFilters {
         if is_over_a_row_of_nothing(&plan) {
             return Ok(Transformed::no(plan));
         }
-        self.inner.rewrite(plan, config)
+        let LogicalPlan::Filter(filter) = plan else { return self.inner.rewrite(plan, config) };
+        let filter = match with_volatile_above(filter)? {
+            Volatile::Above(plan) => return Ok(Transformed::yes(plan)),
+            Volatile::Alone(filter) => return Ok(Transformed::no(LogicalPlan::Filter(filter))),
+            Volatile::Absent(filter) => with_constants_right(filter),
+        };
+        let is_new = filter.transformed;
+        let mut pushed = self.inner.rewrite(LogicalPlan::Filter(filter.data), config)?;
+        pushed.transformed |= is_new;
+        Ok(pushed)
+    }
+}
+
+/// A filter, by its volatile conditions.
+enum Volatile {
+    /// There is none.
+    Absent(Filter),
+    /// There is no other.
+    Alone(Filter),
+    /// They are the condition of the upper one of two filters.
+    Above(LogicalPlan),
+}
+
+fn with_volatile_above(mut filter: Filter) -> Result<Volatile> {
+    if !filter.predicate.is_volatile() {
+        return Ok(Volatile::Absent(filter));
+    }
+    let conditions = split_conjunction_owned(filter.predicate.clone());
+    let (volatile, others): (Vec<_>, Vec<_>) = conditions.into_iter().partition(Expr::is_volatile);
+    let (Some(volatile), Some(others)) = (conjunction(volatile), conjunction(others)) else {
+        return Ok(Volatile::Alone(filter));
+    };
+    filter.predicate = others;
+    let above = Filter::try_new(volatile, Arc::new(LogicalPlan::Filter(filter)))?;
+    Ok(Volatile::Above(LogicalPlan::Filter(above)))
+}
+
+/// The filter, and those right below it, with every constant on the right of its comparison.
+fn with_constants_right(mut filter: Filter) -> Transformed<Filter> {
+    let mut is_new = false;
+    if iter_conjunction(&filter.predicate).any(has_constant_left) {
+        let conditions = split_conjunction_owned(filter.predicate).into_iter().map(turned);
+        filter.predicate = conjunction(conditions).expect("a filter has a condition");
+        is_new = true;
+    }
+    if let LogicalPlan::Filter(below) = filter.input.as_ref() {
+        let below = with_constants_right(below.clone());
+        is_new |= below.transformed;
+        if below.transformed {
+            filter.input = Arc::new(LogicalPlan::Filter(below.data));
+        }
+    }
+    Transformed::new_transformed(filter, is_new)
+}
+
+fn has_constant_left(expr: &Expr) -> bool {
+    matches!(expr, Expr::BinaryExpr(BinaryExpr { left, op, right })
+        if op.swap().is_some()
+            && matches!(left.as_ref(), Expr::Literal(..))
+            && matches!(right.as_ref(), Expr::Column(_)))
+}
+
+fn turned(expr: Expr) -> Expr {
+    match expr {
+        Expr::BinaryExpr(BinaryExpr { left, op, right })
+            if matches!(left.as_ref(), Expr::Literal(..))
+                && matches!(right.as_ref(), Expr::Column(_))
+                && let Some(swapped) = op.swap() =>
+        {
+            Expr::BinaryExpr(BinaryExpr { left: right, op: swapped, right: left })
+        }
+        other => other,
     }
 }
 

@@ -1,4 +1,4 @@
-//! Scans of JSON and CSV files that lose no digit, and name the file that can't be read.
+//! Scans of files that lose no digit, and name the file that can't be read.
 //!
 //! Arrow reads a number of JSON into a column of integers through a float and drops the fraction: a
 //! column whose first 1,000 rows are integers has 1 where a later row says `1.5`. In JSON and CSV it
@@ -11,9 +11,11 @@
 //! DECIMAL(p, s)     DECIMAL(p + 1, s + 1)  rounded, as by a cast
 //! ```
 //!
-//! Columns inside structs, lists and maps too. Rejected: to read integers as texts. Arrow does so only
+//! Columns inside structs, lists and maps too. Columns of Parquet files have types of their own, which
+//! must fit into the declared ones (`declared`). Rejected: to read integers as texts. Arrow does so only
 //! if it is told to take every number for a text, and DataFusion's reader of JSON doesn't tell it.
 
+mod declared;
 mod narrow;
 mod opener;
 mod source;
@@ -24,12 +26,13 @@ use datafusion::arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 use datafusion::common::Result;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::datasource::physical_plan::{
-    CsvSource, FileScanConfig, FileScanConfigBuilder, JsonSource,
+    CsvSource, FileScanConfig, FileScanConfigBuilder, JsonSource, ParquetSource,
 };
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::physical_plan::ExecutionPlan;
 
 use crate::wire::is_json_array;
+use declared::DeclaredTypes;
 use source::ExactFiles;
 
 /// The formats whose scans are made exact.
@@ -59,7 +62,7 @@ impl Format {
     }
 }
 
-/// A plan with every scan of JSON or CSV files made exact.
+/// A plan with every scan of files made exact.
 ///
 /// # Errors
 /// A scan can't be opened at all.
@@ -71,7 +74,7 @@ pub fn exact_plan(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>
     .data()
 }
 
-/// The exact scan in place of one of JSON or CSV files; none for any other operator.
+/// The exact scan in place of one of files; none for any other operator.
 ///
 /// # Errors
 /// The scan can't be opened at all.
@@ -79,6 +82,11 @@ pub(crate) fn exact(plan: &Arc<dyn ExecutionPlan>) -> Result<Option<Arc<dyn Exec
     let source = plan.downcast_ref::<DataSourceExec>().map(DataSourceExec::data_source);
     let scan = source.and_then(|source| source.downcast_ref::<FileScanConfig>());
     let Some(scan) = scan else { return Ok(None) };
+    if scan.file_source.is::<ParquetSource>() {
+        let builder = FileScanConfigBuilder::from(scan.clone());
+        let scan = builder.with_expr_adapter(Some(Arc::new(DeclaredTypes))).build();
+        return Ok(Some(DataSourceExec::from_data_source(scan)));
+    }
     let Some(format) = Format::of(scan)? else { return Ok(None) };
     let source = ExactFiles::new(Arc::clone(&scan.file_source), format);
     let scan = FileScanConfigBuilder::from(scan.clone()).with_source(Arc::new(source)).build();

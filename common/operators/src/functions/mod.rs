@@ -2,7 +2,7 @@
 //!
 //! A function travels by name, so both sides register the same ones ([`register_functions`]).
 //! Some are called by users (`try_add`); others only by plans that the driver rewrites
-//! (`checked_add`, `normal_float`, `normal_interval`, `held_cast`, `set_key`).
+//! (`checked_add`, `normal_float`, `normal_interval`, `held`, `set_key`).
 //!
 //! ```text
 //! arithmetic   + - * / % and unary minus: an overflow is an error, or null (`try_*`)
@@ -13,7 +13,7 @@
 //! frames       variance, correlation and the like over window frames
 //! normal_float one NaN and one zero
 //! normal_interval one interval of each length
-//! held_cast    a cast that stays where it is
+//! held         a value of which no rule knows anything
 //! same_type    what the last three have in common
 //! bounded      repeat, lpad and rpad of texts that fit in memory
 //! extremes     min and max of floats, with infinity and NaN
@@ -23,6 +23,7 @@
 //! settings     `SET sql.ansi`
 //! set_keys     keys of grouping sets that claim nothing
 //! shifts       lead and lag that find the next value past nulls
+//! unreversed   array_agg and string_agg that are never computed backwards
 //! unordered    window aggregates that claim no order of their values
 //! ```
 
@@ -33,7 +34,7 @@ mod date_trunc;
 mod decimal;
 mod extremes;
 mod frames;
-pub mod held_cast;
+pub mod held;
 pub mod normal_float;
 pub mod normal_interval;
 mod overflow;
@@ -46,6 +47,7 @@ mod sliding;
 pub mod sum;
 mod total;
 pub mod unordered;
+mod unreversed;
 mod zoned;
 
 #[cfg(test)]
@@ -73,7 +75,7 @@ pub fn register_functions(registry: &mut dyn FunctionRegistry) -> Result<()> {
     registry.register_udf(normal_float::function())?;
     registry.register_udf(set_keys::function())?;
     registry.register_udf(normal_interval::function())?;
-    registry.register_udf(held_cast::function())?;
+    registry.register_udf(held::function())?;
     registry.register_udf(date_trunc::function())?;
     for function in bounded::all() {
         registry.register_udf(function)?;
@@ -92,5 +94,9 @@ pub fn register_functions(registry: &mut dyn FunctionRegistry) -> Result<()> {
 
 fn aggregates() -> Vec<Arc<AggregateUDF>> {
     let sums = sum::OnOverflow::ALL.into_iter().map(sum::sum);
-    sums.chain([avg(false), avg(true)]).chain(frames::all()).chain(extremes::all()).collect()
+    sums.chain([avg(false), avg(true)])
+        .chain(frames::all())
+        .chain(extremes::all())
+        .chain(unreversed::all())
+        .collect()
 }
