@@ -18,7 +18,7 @@ use datafusion::common::Result;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::expr::{BinaryExpr, Cast};
-use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
+use datafusion::logical_expr::utils::iter_conjunction;
 use datafusion::logical_expr::{Expr, LogicalPlan, Operator};
 use datafusion::optimizer::AnalyzerRule;
 use gnist_operators::functions::held::held;
@@ -36,65 +36,109 @@ impl AnalyzerRule for InLists {
 
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
         plan.transform_up_with_subqueries(|node| {
-            if !has_list(&node)? {
-                return Ok(Transformed::no(node));
-            }
-            match node {
-                LogicalPlan::Filter(mut filter) => {
-                    let conditions = split_conjunction_owned(filter.predicate);
-                    let conditions = conditions.into_iter().map(apart);
-                    let conditions = conditions.collect::<Result<Vec<_>>>()?;
-                    let is_new = conditions.iter().any(|condition| condition.transformed);
-                    let conditions = conditions.into_iter().map(|condition| condition.data);
-                    filter.predicate = conjunction(conditions).expect("a filter has a condition");
-                    Ok(Transformed::new_transformed(LogicalPlan::Filter(filter), is_new))
+            let is_condition = matches!(node, LogicalPlan::Filter(_) | LogicalPlan::Join(_));
+            map_named(node, |expr| {
+                let mut lists = Lists::default();
+                if is_condition {
+                    iter_conjunction(&expr).try_for_each(|condition| lists.find(condition))?;
+                } else {
+                    lists.find(&expr)?;
                 }
-                node => map_named(node, apart),
-            }
+                if lists.to_hold.is_empty() {
+                    return Ok(Transformed::no(expr));
+                }
+                expr.transform_down(|expr| {
+                    Ok(match lists.to_hold.contains(&expr) {
+                        true => Transformed::new(held(expr), true, TreeNodeRecursion::Jump),
+                        false => Transformed::no(expr),
+                    })
+                })
+            })
         })
         .data()
     }
 }
 
-fn has_list(node: &LogicalPlan) -> Result<bool> {
-    let mut found = false;
-    node.apply_expressions(|expr| {
-        found |= expr.exists(|expr| Ok(matches!(expr, Expr::InList(_))))?;
-        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
-    })?;
-    Ok(found)
+/// What is held of an expression.
+#[derive(Default)]
+struct Lists {
+    to_hold: HashSet<Expr>,
+    /// Nodes of chains of AND or OR that were looked through from the chain's head.
+    in_chains: HashSet<*const Expr>,
 }
 
-/// The expression, whose lists no rule makes one of.
-fn apart(expr: Expr) -> Result<Transformed<Expr>> {
-    // A chain of OR alone, such as one of 20,000 terms, is made one list and rightly so.
-    let holds_copies = expr.exists(|expr| {
-        Ok(match expr {
-            Expr::BinaryExpr(binary) => binary.op == Operator::And,
-            Expr::InList(list) => list.negated,
-            _ => false,
-        })
-    })?;
-    let mut seen: HashSet<Expr> = HashSet::new();
-    expr.transform_up(|expr| {
-        let (operand, is_plain) = match &expr {
-            Expr::InList(list) => (&list.expr, list.list.iter().all(is_value)),
-            Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) if is_value(right) => {
-                (left, true)
+impl Lists {
+    fn find(&mut self, expr: &Expr) -> Result<()> {
+        expr.apply(|expr| {
+            match expr {
+                Expr::InList(list) if !list.list.iter().all(is_value) => {
+                    self.to_hold.insert(expr.clone());
+                }
+                Expr::BinaryExpr(BinaryExpr {
+                    op: op @ (Operator::And | Operator::Or), ..
+                }) if !self.in_chains.contains(&std::ptr::from_ref(expr)) => {
+                    self.find_in_chain(expr, *op);
+                }
+                _ => {}
             }
-            Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) if is_value(left) => {
-                (right, true)
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        Ok(())
+    }
+
+    /// Holds every term of a chain that has a list over what a term before has a list over.
+    fn find_in_chain(&mut self, chain: &Expr, op: Operator) {
+        let mut seen: HashSet<&Expr> = HashSet::new();
+        let (terms, nodes) = terms_of(chain, op);
+        self.in_chains.extend(nodes);
+        for term in terms {
+            let operands = if op == Operator::And { looked_for(term) } else { excluded(term) };
+            if operands.iter().any(|operand| seen.contains(operand)) {
+                self.to_hold.insert(term.clone());
+            } else {
+                seen.extend(operands);
             }
-            _ => return Ok(Transformed::no(expr)),
-        };
-        if !is_plain || holds_copies && seen.contains(operand.as_ref()) {
-            return Ok(Transformed::yes(held(expr)));
         }
-        if holds_copies {
-            seen.insert(operand.as_ref().clone());
+    }
+}
+
+/// The terms of a chain, from the first one, and its nodes.
+fn terms_of(chain: &Expr, op: Operator) -> (Vec<&Expr>, Vec<*const Expr>) {
+    let (mut terms, mut nodes, mut stack) = (Vec::new(), Vec::new(), vec![chain]);
+    while let Some(expr) = stack.pop() {
+        match expr {
+            Expr::BinaryExpr(binary) if binary.op == op => {
+                nodes.push(std::ptr::from_ref(expr));
+                stack.extend([binary.right.as_ref(), binary.left.as_ref()]);
+            }
+            term => terms.push(term),
         }
-        Ok(Transformed::no(expr))
-    })
+    }
+    (terms, nodes)
+}
+
+/// What a term of AND looks for in a list. A chain of OR over one column becomes a list.
+fn looked_for(term: &Expr) -> Vec<&Expr> {
+    let (terms, _) = terms_of(term, Operator::Or);
+    let operands = terms.into_iter().filter_map(|term| match term {
+        Expr::InList(list) => Some(list.expr.as_ref()),
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) if is_value(right) => {
+            Some(left.as_ref())
+        }
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) if is_value(left) => {
+            Some(right.as_ref())
+        }
+        _ => None,
+    });
+    operands.collect()
+}
+
+/// What a term of OR excludes from a list.
+fn excluded(term: &Expr) -> Vec<&Expr> {
+    match term {
+        Expr::InList(list) if list.negated => vec![list.expr.as_ref()],
+        _ => Vec::new(),
+    }
 }
 
 /// Returns true for a constant that is not null.
