@@ -8,7 +8,7 @@
 //! ```
 //!
 //! A cast is left to DataFusion if every value of its type becomes another one of the same order, and
-//! else held by `held` (gnist_operators). Timestamps of another unit are held too, for a literal
+//! else held by `held_value` (gnist_operators). Timestamps of another unit are held too, for a literal
 //! may have digits that the column can't have; once literals are folded, those without such digits are
 //! compared in the column's unit, so that statistics of files say which of them to skip.
 
@@ -77,23 +77,25 @@ fn hold(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
 
 /// Returns true if what DataFusion takes a cast for holds.
 fn may_move(from: &DataType, to: &DataType, can_be_null: bool) -> bool {
-    use DataType::{Date32, Date64, Timestamp};
-    if from == to {
+    use DataType::{Boolean, Date32, Date64, Timestamp};
+    if from == to || from.is_string() && to.is_string() {
         return true;
     }
     if let Some(is_within) = is_within(from, to) {
         return is_within;
     }
     match (from, to) {
-        // Neither is moved; the order holds.
-        (Date32 | Date64, Timestamp(_, None)) | (Timestamp(_, None), Date32 | Date64) => true,
-        (Date32, Date64) => true,
         (Timestamp(from, from_zone), Timestamp(to, to_zone)) => {
             from == to && from_zone.is_some() == to_zone.is_some()
         }
-        _ if from.is_temporal() || to.is_temporal() => !(is_ordered(from) && is_ordered(to)),
-        // Floats are never moved, and their order holds unless one of them becomes null.
-        _ => !can_be_null || !(is_ordered(from) && is_ordered(to)),
+        // Null is no value of the order that the values before the cast have.
+        _ if can_be_null => false,
+        (Date32 | Date64, Timestamp(_, None)) | (Timestamp(_, None), Date32 | Date64) => true,
+        (Date32, Date64) => true,
+        (from, Boolean) => !is_ordered(from),
+        // The order of floats holds.
+        _ if !from.is_temporal() && !to.is_temporal() => true,
+        _ => !(is_ordered(from) && is_ordered(to)),
     }
 }
 

@@ -1,7 +1,7 @@
 //! A value of which no rule of DataFusion knows anything.
 //!
 //! Rules take what they find for what they know: a cast for one that loses nothing, two lists over one
-//! column for one list. Where that is wrong the driver puts `held(x)`, which is `x`, in its place: no rule
+//! column for one list. Where that is wrong the driver puts `held_value(x)`, which is `x`, in its place: no rule
 //! looks into a function.
 
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use datafusion::logical_expr::{Expr, ScalarUDF};
 use super::same_type::Kind;
 
 const KIND: Kind = Kind {
-    name: "held",
+    name: "held_value",
     takes: "one value",
     takes_type: |_| true,
     apply: |values| Arc::clone(values),

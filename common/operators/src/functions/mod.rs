@@ -2,7 +2,7 @@
 //!
 //! A function travels by name, so both sides register the same ones ([`register_functions`]).
 //! Some are called by users (`try_add`); others only by plans that the driver rewrites
-//! (`checked_add`, `normal_float`, `normal_interval`, `held`, `set_key`).
+//! (`checked_add`, `normal_float`, `normal_interval`, `held_value`, `set_key`).
 //!
 //! ```text
 //! arithmetic   + - * / % and unary minus: an overflow is an error, or null (`try_*`)
