@@ -18,7 +18,9 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{Column, DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::{AggregateFunctionParams, ScalarFunction, WindowFunction};
-use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Operator, ScalarUDF, SortExpr};
+use datafusion::logical_expr::{
+    Expr, ExprSchemable, JoinConstraint, LogicalPlan, Operator, ScalarUDF, SortExpr,
+};
 use datafusion::optimizer::{AnalyzerRule, OptimizerConfig, OptimizerRule};
 use gnist_operators::functions::{normal_float, normal_interval};
 
@@ -135,6 +137,10 @@ fn rewrite_node(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
             let mut is_new = false;
             for (left_key, right_key) in &mut join.on {
                 is_new |= make_normal(left_key, &left) | make_normal(right_key, &right);
+            }
+            if is_new {
+                // The keys of `USING` are columns. Names are resolved, and it means nothing any more.
+                join.join_constraint = JoinConstraint::On;
             }
             Ok(Transformed::new_transformed(LogicalPlan::Join(join), is_new))
         }
