@@ -13,7 +13,7 @@ use datafusion::dataframe::DataFrameWriteOptions;
 use datafusion::datasource::MemTable;
 use datafusion::functions_aggregate::expr_fn::sum;
 use datafusion::logical_expr::{ColumnarValue, Volatility, create_udf};
-use datafusion::prelude::{SessionContext, col};
+use datafusion::prelude::{DataFrame, SessionContext, col};
 use gnist::{ErrorKind, Failure, JobObserver, Session};
 use gnist_common::bytes::ByteSize;
 use gnist_common::protocol::ManagerToDriver;
@@ -55,6 +55,8 @@ pub fn trials() -> Vec<Trial> {
         trial("a_dropped_join_of_many_matches_gives_its_slots_back", dropped_join),
         trial("a_join_that_ends_early_leaves_no_partition_waiting", join_that_ends_early),
         trial("filters_of_joins_stay_off_columns_of_the_same_name", namesakes),
+        trial("min_and_max_leave_the_rows_of_other_aggregates", min_and_max),
+        trial("a_declared_type_drops_no_digit", declared_types),
     ]
 }
 
@@ -521,16 +523,78 @@ async fn external(session: &Session, name: &str, format: &str, path: &Path) -> O
 
 /// Several Parquet files with the rows of a query, by plain DataFusion.
 async fn parquet(folder: &Path, name: &str, query: &str) -> Outcome {
-    let context = SessionContext::new();
     for part in 0..4 {
-        let path = folder.join(name).join(format!("{part}.parquet"));
-        std::fs::create_dir_all(folder.join(name))?;
         let rows = format!(
             "select * from (select *, row_number() over () as n from ({query})) where n % 4 = {part}"
         );
-        let frame = context.sql(&rows).await?.drop_columns(&["n"])?;
-        let path = path.display().to_string();
-        frame.write_parquet(&path, Default::default(), None).await?;
+        let file = SessionContext::new().sql(&rows).await?.drop_columns(&["n"])?;
+        write_file(&folder.join(name), part, file).await?;
+    }
+    Ok(())
+}
+
+async fn write_file(folder: &Path, part: usize, rows: DataFrame) -> Outcome {
+    std::fs::create_dir_all(folder)?;
+    let path = folder.join(format!("{part}.parquet")).display().to_string();
+    rows.write_parquet(&path, Default::default(), None).await?;
+    Ok(())
+}
+
+/// The rows that `min(a)` has no use for are those that `max(b + 1)` is in.
+async fn min_and_max() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    for part in 0..8 {
+        let (first, last) = (part * 10, part * 10 + 10);
+        let rows = format!("select value a, value b, value * 1.0 f from range({first}, {last})");
+        write_file(folder.path(), part, SessionContext::new().sql(&rows).await?).await?;
+    }
+    for master in BACKENDS {
+        let session = open(master).await?;
+        external(&session, "t", "parquet", folder.path()).await?;
+        for _ in 0..4 {
+            is(&session, "select min(a), max(b + 1) from t", &[&["0", "80"]]).await?;
+            is(&session, "select min(a), max(f) from t", &[&["0", "79.0"]]).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn declared_types() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let values = "(values (1, 1.25), (2, 1.5), (3, 3.1)) v(i, d)";
+    let query = format!(
+        "select i, cast(d as decimal(10,2)) d, arrow_cast(timestamp '2024-01-01', \
+         'Timestamp(Microsecond, None)') ts, arrow_cast(i, 'Int32') n from {values}"
+    );
+    write_file(folder.path(), 0, SessionContext::new().sql(&query).await?).await?;
+    for master in BACKENDS {
+        for (columns, column) in [
+            ("i bigint, d int", "d"),
+            ("i bigint, d decimal(10, 1)", "d"),
+            ("i bigint, d double", "d"),
+            ("i bigint, ts date", "ts"),
+            ("i bigint, n boolean", "n"),
+        ] {
+            let session = open(master).await?;
+            let location = folder.path().display();
+            let table = format!("create external table t ({columns}) stored as parquet");
+            rows(&session, &format!("{table} location '{location}/'")).await?;
+            is(&session, "select count(i) from t", &[&["3"]]).await?;
+            let query = format!("select {column} from t where {column} is not null");
+            let refused = rows(&session, &query).await.expect_err(columns).to_string();
+            if !refused.contains("drops some of its digits") {
+                return Err(format!("{master}, {columns}: {refused}").into());
+            }
+        }
+        let session = open(master).await?;
+        let columns = "i bigint, d decimal(12, 3), ts timestamp, n double";
+        let location = folder.path().display();
+        let table = format!("create external table t ({columns}) stored as parquet");
+        rows(&session, &format!("{table} location '{location}/'")).await?;
+        is(&session, "select i from t where d = 1.25 and n = 1", &[&["1"]]).await?;
+        // The file's unit has no such moment, which is after all of its moments.
+        let later = "select count(*) from t where ts < timestamp '2024-01-01 00:00:00.0000005'";
+        is(&session, later, &[&["3"]]).await?;
     }
     Ok(())
 }

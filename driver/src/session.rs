@@ -100,6 +100,8 @@ impl Session {
             .set_bool("datafusion.execution.skip_physical_aggregate_schema_check", true)
             // Pushes a limit into a grouping below a window, and past a column of another name.
             .set_bool("datafusion.optimizer.enable_topk_aggregation", false)
+            // Leaves out rows that `max(b + 1)` beside `min(a)` needs.
+            .set_bool("datafusion.optimizer.enable_aggregate_dynamic_filter_pushdown", false)
             // Forgets that a window above another one looks further ahead than either.
             .set_bool("datafusion.optimizer.enable_window_limits", false)
             .with_option_extension(OwnSettings::new(

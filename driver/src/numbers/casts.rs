@@ -34,7 +34,7 @@ pub(super) struct HeldCasts;
 
 impl AnalyzerRule for HeldCasts {
     fn name(&self) -> &'static str {
-        "helds"
+        "held_casts"
     }
 
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {

@@ -112,6 +112,19 @@ pub(super) static REFUSED: &[Refused] = &[
         help: None,
     },
     Refused {
+        keys: &[
+            "datafusion.optimizer.enable_aggregate_dynamic_filter_pushdown",
+            "datafusion.optimizer.enable_dynamic_filter_pushdown",
+            "datafusion.optimizer.enable_topk_aggregation",
+            "datafusion.optimizer.enable_window_limits",
+            "datafusion.optimizer.enable_window_topn",
+        ],
+        only_on_clusters: false,
+        is_wrong: true,
+        reason: "DataFusion's rule leaves out rows that other parts of a query need",
+        help: Some("dynamic filters of joins and of `LIMIT` have settings of their own"),
+    },
+    Refused {
         keys: &["datafusion.execution.enable_file_stream_work_stealing"],
         only_on_clusters: true,
         is_wrong: false,

@@ -51,6 +51,8 @@ mod volatile;
 mod wildcards;
 mod window_keys;
 mod windows;
+mod years;
+mod zones;
 
 use std::sync::Arc;
 
@@ -83,7 +85,9 @@ fn rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
         Arc::new(volatile::VolatileOnce),
         Arc::new(in_lists::InLists),
         Arc::new(patterns::Patterns),
-        Arc::new(unnested::DistinctUnnested),
+        Arc::new(unnested::UnnestedKeys),
+        Arc::new(years::Years),
+        Arc::new(zones::Zones),
     ]
 }
 

@@ -1,37 +1,64 @@
-//! `DISTINCT` over rows that `unnest` copied.
+//! Rows that `unnest` copied, which depend on no key.
 //!
-//! DataFusion knows that groups are distinct, and drops a `DISTINCT` over them. It forgets that `unnest`
-//! makes several rows of one. Here such a `DISTINCT` is the grouping by all columns that it becomes
-//! anyway.
+//! DataFusion knows that the rows of a grouping are told apart by its keys, and goes on to know it when
+//! `unnest` has made several rows of one: it drops a `DISTINCT` and keys of groupings above, and rows of
+//! joins. Here the keys go through a call below `unnest`, of which it knows nothing.
+
+use std::collections::BTreeSet;
 
 use datafusion::common::Result;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
-use datafusion::logical_expr::{Aggregate, Distinct, Expr, LogicalPlan};
+use datafusion::common::tree_node::{Transformed, TransformedResult};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Unnest};
 use datafusion::optimizer::AnalyzerRule;
+use gnist_operators::functions::held::held;
 
 /// The rule. See the module.
 #[derive(Debug)]
-pub(super) struct DistinctUnnested;
+pub(super) struct UnnestedKeys;
 
-impl AnalyzerRule for DistinctUnnested {
+impl AnalyzerRule for UnnestedKeys {
     fn name(&self) -> &'static str {
-        "distinct_unnested"
+        "unnested_keys"
     }
 
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
-        let grouped = plan.transform_up_with_subqueries(|node| {
-            let LogicalPlan::Distinct(Distinct::All(input)) = &node else {
-                return Ok(Transformed::no(node));
-            };
-            if !input.exists(|below| Ok(matches!(below, LogicalPlan::Unnest(_))))? {
-                return Ok(Transformed::no(node));
+        let mut is_new = false;
+        let freed = plan.transform_up_with_subqueries(|node| match node {
+            LogicalPlan::Unnest(unnest) => {
+                let keys: BTreeSet<usize> = keys(&unnest);
+                if keys.is_empty() {
+                    return Ok(Transformed::no(LogicalPlan::Unnest(unnest)));
+                }
+                is_new = true;
+                freed(unnest, &keys).map(Transformed::yes)
             }
-            let columns: Vec<Expr> =
-                input.schema().columns().into_iter().map(Expr::Column).collect();
-            let groups = Aggregate::try_new(input.clone(), columns, Vec::new())?;
-            Ok(Transformed::yes(LogicalPlan::Aggregate(groups)))
+            node if is_new => node.recompute_schema().map(Transformed::yes),
+            node => Ok(Transformed::no(node)),
         });
-        grouped.data()
+        freed.data()
     }
+}
+
+/// The columns by which the input of an `unnest` is told apart.
+fn keys(unnest: &Unnest) -> BTreeSet<usize> {
+    let schema = unnest.input.schema();
+    let known = schema.functional_dependencies();
+    known.iter().flat_map(|known| known.source_indices.iter().copied()).collect()
+}
+
+fn freed(unnest: Unnest, keys: &BTreeSet<usize>) -> Result<LogicalPlan> {
+    let columns = unnest.input.schema().columns().into_iter().enumerate().map(|(at, column)| {
+        let expr = Expr::Column(column.clone());
+        if keys.contains(&at) {
+            held(expr).alias_qualified(column.relation, column.name)
+        } else {
+            expr
+        }
+    });
+    let columns: Vec<Expr> = columns.collect();
+    let input =
+        LogicalPlanBuilder::from(unnest.input.as_ref().clone()).project(columns)?.build()?;
+    let node = LogicalPlan::Unnest(unnest);
+    node.with_new_exprs(node.expressions(), vec![input])
 }
