@@ -34,9 +34,15 @@ impl Generator<'_> {
             };
         }
         let kind = self.kind();
-        let value = self.expr(source, kind, 0);
-        let other =
+        if self.dice.percent(6) {
+            return self.two_lists(source, kind);
+        }
+        let mut value = self.expr(source, kind, 0);
+        let mut other =
             if self.dice.percent(50) { self.literal(kind) } else { self.expr(source, kind, 0) };
+        if self.dice.percent(20) {
+            std::mem::swap(&mut value, &mut other);
+        }
         let negated = self.dice.percent(35);
         match self.dice.below(12) {
             0 => Expr::IsNull(Box::new(value), self.dice.percent(60)),
@@ -65,6 +71,26 @@ impl Generator<'_> {
                 let operator = self.dice.pick(&["<", "<=", ">", ">=", "<>", "="]);
                 Expr::compare(operator, value, other)
             }
+        }
+    }
+
+    /// Two lists over one value, which an optimizer may make one list.
+    fn two_lists(&mut self, source: &Source, kind: Kind) -> Expr {
+        let value = self.expr(source, kind, 0);
+        let mut list = || {
+            let items = (0..1 + self.dice.below(5)).map(|_| {
+                if self.dice.percent(15) { self.expr(source, kind, 0) } else { self.literal(kind) }
+            });
+            let items = items.collect();
+            Expr::InList(Box::new(value.clone()), items, self.dice.percent(50))
+        };
+        let (left, right) = (Box::new(list()), Box::new(list()));
+        let both =
+            if self.dice.percent(60) { Expr::And(left, right) } else { Expr::Or(left, right) };
+        if self.dice.percent(30) {
+            Expr::IsNull(Box::new(both), self.dice.percent(50))
+        } else {
+            both
         }
     }
 

@@ -16,7 +16,7 @@ use datafusion::arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{DFSchema, Result, plan_err};
-use datafusion::logical_expr::expr::{BinaryExpr, InList};
+use datafusion::logical_expr::expr::{BinaryExpr, Cast, InList};
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, lit};
 use datafusion::optimizer::{AnalyzerRule, OptimizerConfig, OptimizerRule};
 use gnist_operators::functions::held;
@@ -153,11 +153,8 @@ fn uncast(value: &mut Expr, literals: &mut [Expr], schema: &DFSchema) -> bool {
 /// What a held cast to a finer unit casts, and from what to what.
 fn finer_unit(expr: &Expr, schema: &DFSchema) -> Option<(Expr, DataType, DataType)> {
     let cast = held::inside(expr)?;
-    let inner = match cast {
-        Expr::Cast(cast) => &cast.expr,
-        Expr::TryCast(cast) => &cast.expr,
-        _ => return None,
-    };
+    // Not a TRY_CAST, which makes null of what the finer unit doesn't reach.
+    let Expr::Cast(Cast { expr: inner, .. }) = cast else { return None };
     let (from, to) = (inner.get_type(schema).ok()?, cast.get_type(schema).ok()?);
     match (&from, &to) {
         (DataType::Timestamp(coarse, from_zone), DataType::Timestamp(fine, to_zone))

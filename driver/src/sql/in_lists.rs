@@ -86,17 +86,21 @@ impl Lists {
         Ok(())
     }
 
-    /// Holds every term of a chain that has a list over what a term before has a list over.
+    /// Holds every term of a chain that looks for what a term before looks for.
     fn find_in_chain(&mut self, chain: &Expr, op: Operator) {
         let mut seen: HashSet<&Expr> = HashSet::new();
         let (terms, nodes) = terms_of(chain, op);
         self.in_chains.extend(nodes);
         for term in terms {
-            let operands = if op == Operator::And { looked_for(term) } else { excluded(term) };
-            if operands.iter().any(|operand| seen.contains(operand)) {
+            let found = looked_for(term);
+            // Of terms of OR only those become one list that exclude something.
+            if op == Operator::Or && !found.excludes {
+                continue;
+            }
+            if found.operands.iter().any(|operand| seen.contains(operand)) {
                 self.to_hold.insert(term.clone());
             } else {
-                seen.extend(operands);
+                seen.extend(found.operands);
             }
         }
     }
@@ -117,28 +121,47 @@ fn terms_of(chain: &Expr, op: Operator) -> (Vec<&Expr>, Vec<*const Expr>) {
     (terms, nodes)
 }
 
-/// What a term of AND looks for in a list. A chain of OR over one column becomes a list.
-fn looked_for(term: &Expr) -> Vec<&Expr> {
-    let (terms, _) = terms_of(term, Operator::Or);
-    let operands = terms.into_iter().filter_map(|term| match term {
-        Expr::InList(list) => Some(list.expr.as_ref()),
-        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) if is_value(right) => {
-            Some(left.as_ref())
-        }
-        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) if is_value(left) => {
-            Some(right.as_ref())
-        }
-        _ => None,
-    });
-    operands.collect()
+/// What a term that may become a list looks for.
+#[derive(Default)]
+struct LookedFor<'a> {
+    operands: Vec<&'a Expr>,
+    /// True if there is a negation in it.
+    excludes: bool,
 }
 
-/// What a term of OR excludes from a list.
-fn excluded(term: &Expr) -> Vec<&Expr> {
-    match term {
-        Expr::InList(list) if list.negated => vec![list.expr.as_ref()],
-        _ => Vec::new(),
+/// A single comparison becomes no list. A chain of them does, and there are several ways to write one.
+fn looked_for(term: &Expr) -> LookedFor<'_> {
+    let mut found = LookedFor::default();
+    let mut stack = match term {
+        Expr::BinaryExpr(binary) if !matches!(binary.op, Operator::And | Operator::Or) => vec![],
+        Expr::Like(_) => vec![],
+        term => vec![term],
+    };
+    while let Some(expr) = stack.pop() {
+        match expr {
+            Expr::InList(list) => {
+                found.excludes |= list.negated;
+                found.operands.push(&list.expr);
+            }
+            Expr::Like(like) => {
+                found.excludes |= like.negated;
+                found.operands.push(&like.expr);
+            }
+            Expr::Not(inner) => {
+                found.excludes = true;
+                stack.push(inner);
+            }
+            Expr::BinaryExpr(BinaryExpr { left, op: Operator::And | Operator::Or, right }) => {
+                stack.extend([left.as_ref(), right.as_ref()]);
+            }
+            Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
+                found.excludes |= *op == Operator::NotEq;
+                found.operands.push(if is_value(left) { right } else { left });
+            }
+            _ => {}
+        }
     }
+    found
 }
 
 /// Returns true for a constant that is not null.

@@ -37,11 +37,11 @@ impl AnalyzerRule for Patterns {
 fn kept(mut expr: Expr) -> Transformed<Expr> {
     use Operator::{RegexIMatch, RegexMatch, RegexNotIMatch, RegexNotMatch};
     let pattern = match &mut expr {
-        Expr::BinaryExpr(BinaryExpr { op, right, .. })
-            if matches!(op, RegexMatch | RegexIMatch | RegexNotMatch | RegexNotIMatch) =>
-        {
-            right.as_mut()
-        }
+        Expr::BinaryExpr(BinaryExpr {
+            op: RegexMatch | RegexIMatch | RegexNotMatch | RegexNotIMatch,
+            right,
+            ..
+        }) => right.as_mut(),
         Expr::ScalarFunction(call) if call.name() == "regexp_like" && call.args.len() > 1 => {
             &mut call.args[1]
         }

@@ -50,7 +50,10 @@ impl OptimizerRule for PushedFilters {
         let filter = match with_volatile_above(filter)? {
             Volatile::Above(plan) => return Ok(Transformed::yes(plan)),
             Volatile::Alone(filter) => return Ok(Transformed::no(LogicalPlan::Filter(filter))),
-            Volatile::Absent(filter) => with_constants_right(filter),
+            Volatile::Absent(filter) => match below_a_volatile_one(filter)? {
+                Ok(plan) => return Ok(Transformed::yes(plan)),
+                Err(filter) => with_constants_right(*filter),
+            },
         };
         let is_new = filter.transformed;
         let mut pushed = self.inner.rewrite(LogicalPlan::Filter(filter.data), config)?;
@@ -81,6 +84,23 @@ fn with_volatile_above(mut filter: Filter) -> Result<Volatile> {
     filter.predicate = others;
     let above = Filter::try_new(volatile, Arc::new(LogicalPlan::Filter(filter)))?;
     Ok(Volatile::Above(LogicalPlan::Filter(above)))
+}
+
+/// A filter right above a volatile one, below it; the filter itself if there is none.
+fn below_a_volatile_one(
+    mut filter: Filter,
+) -> Result<std::result::Result<LogicalPlan, Box<Filter>>> {
+    let LogicalPlan::Filter(below) = filter.input.as_ref() else {
+        return Ok(Err(Box::new(filter)));
+    };
+    let conditions = split_conjunction_owned(below.predicate.clone());
+    let (volatile, others): (Vec<_>, Vec<_>) = conditions.into_iter().partition(Expr::is_volatile);
+    let Some(volatile) = conjunction(volatile) else { return Ok(Err(Box::new(filter))) };
+    let all = others.into_iter().chain(split_conjunction_owned(filter.predicate));
+    filter.predicate = conjunction(all).expect("a filter has a condition");
+    filter.input = Arc::clone(&below.input);
+    let above = Filter::try_new(volatile, Arc::new(LogicalPlan::Filter(filter)))?;
+    Ok(Ok(LogicalPlan::Filter(above)))
 }
 
 /// The filter, and those right below it, with every constant on the right of its comparison.

@@ -3,11 +3,14 @@
 //! DataFusion makes `random() BETWEEN 0.3 AND 0.6` two comparisons with a `random()` each, and does the
 //! same to `CASE` and `coalesce`. Here such a call is computed below the node, and its column compared.
 
+use std::sync::Arc;
+
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, Result, TableReference};
+use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{
-    Expr, Filter, LogicalPlan, LogicalPlanBuilder, Projection, Volatility,
+    Expr, Filter, Join, JoinType, LogicalPlan, LogicalPlanBuilder, Volatility,
 };
 use datafusion::optimizer::AnalyzerRule;
 
@@ -26,45 +29,59 @@ impl AnalyzerRule for VolatileOnce {
     }
 
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
-        let once = plan.transform_up_with_subqueries(|node| match node {
-            LogicalPlan::Filter(filter) if filter.predicate.is_volatile() => filter_once(filter),
-            LogicalPlan::Projection(_) => project_once(node),
-            other => Ok(Transformed::no(other)),
-        });
-        once.data()
+        plan.transform_up_with_subqueries(|node| match node {
+            LogicalPlan::Join(join) => drawn_above(join),
+            node => drawn_below(node),
+        })
+        .data()
     }
 }
 
-fn filter_once(filter: Filter) -> Result<Transformed<LogicalPlan>> {
-    let (predicate, drawn) = drawn(filter.predicate.clone(), 0)?;
-    if drawn.is_empty() {
-        return Ok(Transformed::no(LogicalPlan::Filter(filter)));
-    }
-    let columns: Vec<Expr> =
-        filter.input.schema().columns().into_iter().map(Expr::Column).collect();
-    let below = LogicalPlanBuilder::from(filter.input.as_ref().clone())
-        .project(columns.iter().cloned().chain(drawn).collect::<Vec<_>>())?;
-    Ok(Transformed::yes(below.filter(predicate)?.project(columns)?.build()?))
+/// An inner join whose conditions that are drawn are those of a filter above it.
+fn drawn_above(mut join: Join) -> Result<Transformed<LogicalPlan>> {
+    let conditions = join.filter.clone().map(split_conjunction_owned).unwrap_or_default();
+    let (volatile, others): (Vec<_>, Vec<_>) = conditions.into_iter().partition(Expr::is_volatile);
+    let Some(volatile) = conjunction(volatile).filter(|_| join.join_type == JoinType::Inner) else {
+        return Ok(Transformed::no(LogicalPlan::Join(join)));
+    };
+    join.filter = conjunction(others);
+    let filter = Filter::try_new(volatile, Arc::new(LogicalPlan::Join(join)))?;
+    Ok(Transformed::yes(drawn_below(LogicalPlan::Filter(filter))?.data))
 }
 
-fn project_once(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
-    let mut all = Vec::new();
-    let projection = map_named(node, |expr| {
-        let (expr, new) = drawn(expr, all.len())?;
-        let is_new = !new.is_empty();
-        all.extend(new);
-        Ok(Transformed::new_transformed(expr, is_new))
+/// A node over a projection that draws what the node's expressions would draw twice.
+fn drawn_below(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    let adds_columns = match &node {
+        LogicalPlan::Projection(_) | LogicalPlan::Aggregate(_) => false,
+        LogicalPlan::Filter(_) | LogicalPlan::Sort(_) | LogicalPlan::Window(_) => true,
+        _ => return Ok(Transformed::no(node)),
+    };
+    let mut calls = Vec::new();
+    node.apply_expressions(|expr| {
+        calls.extend(drawn(expr.clone(), calls.len())?.1);
+        Ok(TreeNodeRecursion::Continue)
     })?;
-    match projection.data {
-        LogicalPlan::Projection(projection) if !all.is_empty() => {
-            let Projection { expr, input, .. } = projection;
-            let columns = input.schema().columns().into_iter().map(Expr::Column);
-            let below = LogicalPlanBuilder::from(input.as_ref().clone())
-                .project(columns.chain(all).collect::<Vec<_>>())?;
-            Ok(Transformed::yes(below.project(expr)?.build()?))
-        }
-        node => Ok(Transformed::no(node)),
+    if calls.is_empty() {
+        return Ok(Transformed::no(node));
     }
+    let columns = |plan: &LogicalPlan| plan.schema().columns().into_iter().map(Expr::Column);
+    let input = node.inputs()[0].clone();
+    let with_calls = columns(&input).chain(calls).collect::<Vec<_>>();
+    let below = LogicalPlanBuilder::from(input).project(with_calls)?.build()?;
+    let shown = columns(&node).collect::<Vec<_>>();
+    let node = node.with_new_exprs(node.expressions(), vec![below])?;
+    let mut first = 0;
+    let node = map_named(node, |expr| {
+        let (expr, new) = drawn(expr, first)?;
+        first += new.len();
+        Ok(Transformed::new_transformed(expr, !new.is_empty()))
+    })?;
+    let node = node.data.recompute_schema()?;
+    Ok(Transformed::yes(if adds_columns {
+        LogicalPlanBuilder::from(node).project(shown)?.build()?
+    } else {
+        node
+    }))
 }
 
 /// The expression over columns of the calls that would be written out twice, and those columns.
