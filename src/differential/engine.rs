@@ -1,9 +1,11 @@
 //! The engines under comparison: plain DataFusion and sessions of Gnist, behind one face.
 
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use datafusion::common::DataFusionError;
 use datafusion::prelude::{SessionConfig, SessionContext};
+use futures::FutureExt as _;
 use gnist_common::error::{ErrorKind, Failure};
 use gnist_differential::Row;
 use gnist_operators::failure::failure_of;
@@ -119,10 +121,13 @@ pub(super) async fn plain_answer(context: &SessionContext, sql: &str) -> Reply {
     Box::pin(in_time(rows)).await
 }
 
+/// The reply, also if the engine panics on this thread: DataFusion's operators run on it.
 async fn in_time(rows: impl Future<Output = Result<Vec<Row>, Failure>>) -> Reply {
+    let rows = AssertUnwindSafe(rows).catch_unwind();
     match tokio::time::timeout(STATEMENT_TIME_MAX, rows).await {
-        Ok(Ok(rows)) => Reply::Rows(rows),
-        Ok(Err(failure)) => Reply::Failed(failure),
+        Ok(Ok(Ok(rows))) => Reply::Rows(rows),
+        Ok(Ok(Err(failure))) => Reply::Failed(failure),
+        Ok(Err(_)) => Reply::Failed(Failure::new(ErrorKind::Panic, "a panic")),
         Err(_) => Reply::Hangs,
     }
 }
