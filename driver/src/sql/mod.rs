@@ -18,6 +18,7 @@ mod chains;
 mod clauses;
 mod copies;
 mod date_times;
+mod dependencies;
 mod dialect;
 mod empty_sets;
 mod grouping;
@@ -105,6 +106,9 @@ fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
         rules.extend(before.map(|(_, rule)| Arc::clone(rule)));
         rules.push(match rule.name() {
             "push_down_filter" => Arc::new(pushed_filters::PushedFilters::default()),
+            name if dependencies::RULES.contains(&name) => {
+                Arc::new(dependencies::WithoutKeys { inner: rule })
+            }
             _ => rule,
         });
     }

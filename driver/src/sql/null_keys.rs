@@ -9,7 +9,8 @@
 //!   same as a key and as a condition.
 //! - `eliminate_cross_join` takes inner joins that touch apart, and builds all of them again with the
 //!   topmost one's kind of equality. [`ApartJoins`] stands before it and puts a projection of all
-//!   columns between a null-safe join and the joins and filters next to it.
+//!   columns between a null-safe join and the joins and filters next to it. A key of columns of several
+//!   inputs of a joined pair on the right is forgotten on the way; it goes into the filter, which is not.
 
 use std::sync::Arc;
 
@@ -97,8 +98,42 @@ impl OptimizerRule for ApartJoins {
                 let join = Arc::new(LogicalPlan::Join(join));
                 Ok(Transformed::yes(LogicalPlan::clone(&*apart(join)?)))
             }
+            LogicalPlan::Join(join) if join.join_type == JoinType::Inner => {
+                Ok(wide_keys_apart(join))
+            }
             other => Ok(Transformed::no(other)),
         }
+    }
+}
+
+/// The join with those keys in its filter that several of the inputs make which are taken apart.
+fn wide_keys_apart(mut join: Join) -> Transformed<LogicalPlan> {
+    let (left, right) = (inputs(&join.left), inputs(&join.right));
+    let is_wide = |key: &Expr, inputs: &[&LogicalPlan]| {
+        let makes = |input: &&&LogicalPlan| {
+            key.column_refs().into_iter().any(|column| input.schema().has_column(column))
+        };
+        inputs.iter().filter(makes).count() > 1
+    };
+    let (wide, on): (Vec<_>, Vec<_>) =
+        std::mem::take(&mut join.on).into_iter().partition(|(left_key, right_key)| {
+            right.len() > 1 && (is_wide(left_key, &left) || is_wide(right_key, &right))
+        });
+    let is_new = !wide.is_empty();
+    join.on = on;
+    let filter = join.filter.take();
+    let wide = wide.into_iter().map(|(left, right)| left.eq(right));
+    join.filter = conjunction(filter.into_iter().chain(wide));
+    Transformed::new_transformed(LogicalPlan::Join(join), is_new)
+}
+
+/// The inputs of inner joins that touch.
+fn inputs(plan: &LogicalPlan) -> Vec<&LogicalPlan> {
+    match plan {
+        LogicalPlan::Join(join) if join.join_type == JoinType::Inner => {
+            inputs(&join.left).into_iter().chain(inputs(&join.right)).collect()
+        }
+        other => vec![other],
     }
 }
 

@@ -17,7 +17,8 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema};
+use datafusion::common::config::ConfigOptions;
 use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::expr::physical_name;
 use datafusion::logical_expr::{
@@ -25,12 +26,28 @@ use datafusion::logical_expr::{
     ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility, lit,
 };
 
+use datafusion::physical_expr::expressions::Literal;
+use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
+
 use crate::prepared::with_replaced;
 
 /// The function, for the registries of driver and executors.
 pub(super) fn function() -> Arc<ScalarUDF> {
     let kinds = vec![TypeSignature::Nullary, TypeSignature::Any(3)];
     Arc::new(ScalarUDF::from(SetKey { signature: Signature::one_of(kinds, Volatility::Stable) }))
+}
+
+/// The expression in a call of the function, for other values of which DataFusion knows too much.
+///
+/// # Errors
+/// Those of DataFusion when it looks for the type.
+pub fn unknown(value: Arc<dyn PhysicalExpr>, schema: &Schema) -> Result<Arc<dyn PhysicalExpr>> {
+    let call = |args: Vec<Arc<dyn PhysicalExpr>>| {
+        ScalarFunctionExpr::try_new(function(), args, schema, Arc::new(ConfigOptions::default()))
+    };
+    let place: Arc<dyn PhysicalExpr> = Arc::new(Literal::new(ScalarValue::UInt64(Some(0))));
+    let nothing: Arc<dyn PhysicalExpr> = Arc::new(call(Vec::new())?);
+    Ok(Arc::new(call(vec![value, place, nothing])?))
 }
 
 /// The query with keys of grouping sets of which DataFusion knows nothing.

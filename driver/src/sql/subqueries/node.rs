@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, Result};
+use datafusion::common::{Column, ExprSchema as _, Result};
 use datafusion::logical_expr::expr::{Exists, InSubquery};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{
-    Aggregate, BinaryExpr, Expr, Filter, JoinType, LogicalPlan, LogicalPlanBuilder, Operator,
-    Projection, Sort, SortExpr, Subquery, Window, lit,
+    Aggregate, BinaryExpr, Expr, ExprSchemable as _, Filter, JoinType, LogicalPlan,
+    LogicalPlanBuilder, Operator, Projection, Sort, SortExpr, Subquery, Window, lit,
 };
 
 use super::domain::called;
@@ -72,7 +72,8 @@ impl Rewriter {
         *within.expr = self.rewritten(*within.expr, input, Place::OTHER)?;
         let is_one_key = references::of_plan(&within.subquery.subquery)?.is_empty()
             && within.expr.any_column_refs()
-            && is_plain(&within.expr)?;
+            && is_plain(&within.expr)?
+            && is_null_by_column(&within.expr, input)?;
         if is_one_key {
             within.subquery = self.with_qualified_value(within.subquery)?;
             return Ok(Expr::InSubquery(within));
@@ -305,4 +306,14 @@ pub(super) fn only(
 ) -> Result<LogicalPlan> {
     let columns = schema.columns().into_iter().map(Expr::Column).collect();
     Ok(LogicalPlan::Projection(Projection::try_new(columns, Arc::new(plan))?))
+}
+
+/// Returns false for an expression that can be null though none of its columns can: DataFusion asks the
+/// columns alone.
+fn is_null_by_column(expr: &Expr, input: &LogicalPlan) -> Result<bool> {
+    let schema = input.schema();
+    let mut columns = expr.column_refs().into_iter();
+    Ok(!expr.nullable(schema)?
+        || columns
+            .any(|column| schema.field_from_column(column).is_ok_and(|field| field.is_nullable())))
 }
