@@ -132,12 +132,23 @@ fn in_any_order(
     }
 }
 
+/// The sum, if 128 bits have it. Terms are added so that the sum on the way stays near zero: one that
+/// leaves 128 bits only in some order is no overflow.
 fn exact_sum(known: &[&Value]) -> Option<i128> {
     let units = known.iter().map(|value| match value {
-        Value::Int(number) | Value::Decimal(number, _) => *number,
+        Value::Int(units) | Value::Decimal(units, _) => *units,
         _ => 0,
     });
-    units.into_iter().try_fold(0_i128, i128::checked_add)
+    let (mut below, mut above): (Vec<i128>, Vec<i128>) = units.partition(|units| *units < 0);
+    let mut sum = 0_i128;
+    while let Some(units) = if sum < 0 {
+        above.pop().or_else(|| below.pop())
+    } else {
+        below.pop().or_else(|| above.pop())
+    } {
+        sum = sum.checked_add(units)?;
+    }
+    Some(sum)
 }
 
 fn floats<'a>(known: &'a [&Value]) -> impl Iterator<Item = f64> + 'a {

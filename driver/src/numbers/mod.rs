@@ -26,13 +26,17 @@ use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Aggregate, Expr, GroupingSet, LogicalPlan};
 
 /// Adds the rules of this module to a session's.
-pub(crate) fn with_number_rules(builder: SessionStateBuilder) -> SessionStateBuilder {
+pub(crate) fn with_number_rules(mut builder: SessionStateBuilder) -> SessionStateBuilder {
+    // Right behind the rule that folds literals: later ones move casts that stand twice elsewhere.
+    if let Some(rules) = builder.optimizer_rules() {
+        let folded = rules.iter().position(|rule| rule.name() == "simplify_expressions");
+        rules.insert(folded.map_or(0, |place| place + 1), Arc::new(casts::ColumnUnits));
+    }
     builder
         .with_analyzer_rule(Arc::new(checked::CheckedNumbers))
         .with_analyzer_rule(Arc::new(casts::HeldCasts))
         .with_analyzer_rule(Arc::new(floats::NormalConstants))
         .with_analyzer_rule(Arc::new(floats::NormalFloats))
-        .with_optimizer_rule(Arc::new(casts::ColumnUnits))
         .with_optimizer_rule(Arc::new(floats::NormalFloats))
         .with_optimizer_rule(Arc::new(lazy::LazyLogic))
 }

@@ -22,6 +22,7 @@ mod dependencies;
 mod dialect;
 mod empty_sets;
 mod grouping;
+mod implicit_keys;
 mod in_lists;
 mod interval_frames;
 mod intervals;
@@ -122,6 +123,7 @@ pub(crate) fn install(builder: SessionStateBuilder) -> SessionStateBuilder {
     let mut analyzer = Analyzer::new();
     function_rewrites().into_iter().for_each(|rewrite| analyzer.add_function_rewrite(rewrite));
     analyzer.rules.insert(0, Arc::new(nested_queries::NestedQueries));
+    analyzer.rules.insert(1, Arc::new(implicit_keys::WrittenKeys));
     analyzer.rules.extend(rules());
     let mut builder = builder
         .with_optimizer_rules(optimizer_rules())

@@ -14,8 +14,8 @@ use datafusion::sql::sqlparser::ast::{
 use super::clauses::{self, Refused};
 use super::parse::{DEPTH_MAX, too_deep};
 use super::{
-    arrays, chains, grouping, item_names, key_names, keys, names, places, quantified_arrays,
-    refused_exprs, rows, similar, tables, windows,
+    arrays, chains, grouping, implicit_keys, item_names, key_names, keys, names, places,
+    quantified_arrays, refused_exprs, rows, similar, tables, windows,
 };
 
 /// Rewrites of an expression.
@@ -27,13 +27,14 @@ const QUERIES: [fn(&mut Query); 3] =
     [key_names::written_out_in_order, places::written_out, names::distinct_names_in_order];
 
 /// Rewrites of a `SELECT`.
-const SELECTS: [fn(&mut Select); 6] = [
+const SELECTS: [fn(&mut Select); 7] = [
     key_names::written_out,
     keys::nested_joins,
     names::distinct_names,
     item_names::numbered,
     grouping::nested_sets,
     grouping::empty_groups,
+    implicit_keys::marked,
 ];
 
 /// Rewrites of a table in `FROM`.

@@ -44,13 +44,20 @@ fn out_of_reach(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
         Expr::Between(Between { expr, low, high, .. }) => (expr, vec![low, high]),
         Expr::InList(InList { expr, list, .. }) => (expr, list.iter().collect()),
         expr if is_part(expr, schema) => {
-            let held = held(expr.clone());
-            return Transformed::new(held, true, TreeNodeRecursion::Jump);
+            let Ok(inside) = expr
+                .clone()
+                .map_children(|child| child.transform_down(|expr| Ok(out_of_reach(expr, schema))))
+            else {
+                return Transformed::no(expr.clone());
+            };
+            return Transformed::new(held(inside.data), true, TreeNodeRecursion::Jump);
         }
         _ => return Transformed::no(expr),
     };
-    let is_year = is_part(without_casts(value), schema);
-    if is_year && constants.into_iter().all(is_reached) {
+    let call = without_casts(value);
+    let holds_one = matches!(call, Expr::ScalarFunction(call)
+        if call.args.iter().any(|arg| arg.exists(|expr| Ok(is_part(expr, schema))).unwrap_or(true)));
+    if is_part(call, schema) && !holds_one && constants.into_iter().all(is_reached) {
         return Transformed::new(expr, false, TreeNodeRecursion::Jump);
     }
     Transformed::no(expr)

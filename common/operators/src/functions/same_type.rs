@@ -64,6 +64,12 @@ impl ScalarUDFImpl for SameType {
         self.kind.name
     }
 
+    /// With the casts of its argument, which names leave out: keys of one join are told apart by them.
+    fn schema_name(&self, args: &[Expr]) -> Result<String> {
+        let args: Vec<String> = args.iter().map(ToString::to_string).collect();
+        Ok(format!("{}({})", self.kind.name, args.join(",")))
+    }
+
     fn signature(&self) -> &Signature {
         &self.signature
     }
