@@ -35,8 +35,8 @@ use crate::in_process::InProcess;
 use crate::jobs::{Jobs, reads_the_session};
 use crate::numbers::with_number_rules;
 use crate::planner::{
-    CooperativeJoins, JoinsApart, SoftLimits, WholeFrames, partitions_for, with_freed_constants,
-    with_held_limits, with_namesakes, with_own_statistics, with_promised_inputs,
+    CooperativeJoins, JoinsApart, SoftLimits, WholeFrames, partitions_for, with_held_limits,
+    with_namesakes, with_one_sided, with_own_statistics, with_promised_inputs,
     with_scan_statistics, with_whole_arrays,
 };
 use crate::result::ResultStream;
@@ -129,9 +129,8 @@ impl Session {
             guard: Guard::default(),
         });
         let rules = with_number_rules(sql::install(SessionStateBuilder::new()));
-        let rules = with_own_statistics(with_whole_arrays(with_scan_statistics(
-            with_freed_constants(rules),
-        )));
+        let rules =
+            with_own_statistics(with_whole_arrays(with_scan_statistics(with_one_sided(rules))));
         let mut state = with_held_limits(with_namesakes(with_promised_inputs(rules)))
             .with_config(config)
             .with_runtime_env(runtime)

@@ -1,0 +1,126 @@
+//! What is true of the columns of one side of a join, and not above it.
+//!
+//! - **Constants.** A filter or a literal makes a column constant below an outer join, which gives null for it
+//!   where the other side has no partner. DataFusion takes it for constant above the join too, and drops it
+//!   from sorts and window partitions.
+//! - **Order.** A hash join comes in the order of its probe side. DataFusion takes the rows of equal probe keys
+//!   for sorted by the order of the build side, which begins anew for each row of the probe side.
+//!
+//! Here such a column goes through a call below the join, of which nothing is known.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::{JoinType, Result};
+use datafusion::execution::SessionStateBuilder;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_plan::joins::{HashJoinExec, NestedLoopJoinExec, SortMergeJoinExec};
+use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
+use datafusion::physical_plan::{
+    ExecutionPlan, ExecutionPlanProperties, replace_children_if_necessary,
+};
+use gnist_operators::functions::set_keys::unknown;
+
+/// Adds the rule to a session's: the first, for those after it take what they know of a join for the truth.
+pub(crate) fn with_one_sided(mut builder: SessionStateBuilder) -> SessionStateBuilder {
+    let optimizer = builder.physical_optimizers().get_or_insert_default();
+    optimizer.rules.insert(0, Arc::new(OneSided));
+    builder
+}
+
+#[derive(Debug)]
+struct OneSided;
+
+impl PhysicalOptimizerRule for OneSided {
+    fn name(&self) -> &'static str {
+        "one_sided"
+    }
+
+    fn optimize(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+        _: &ConfigOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        plan.transform_up(|node| {
+            let known = known_too_well(&node);
+            if known.iter().all(BTreeSet::is_empty) {
+                return Ok(Transformed::no(node));
+            }
+            let children = node.children().into_iter().zip(&known);
+            let children = children.map(|(child, columns)| freed(child, columns));
+            let children = children.collect::<Result<_>>()?;
+            Ok(Transformed::yes(replace_children_if_necessary(node, children)?))
+        })
+        .data()
+    }
+
+    fn schema_check(&self) -> bool {
+        true
+    }
+}
+
+/// The columns of each input of a join that it is known too much of.
+fn known_too_well(join: &Arc<dyn ExecutionPlan>) -> Vec<BTreeSet<usize>> {
+    let children = join.children();
+    let (Some(join_type), [left, right]) = (join_type(join), children.as_slice()) else {
+        return Vec::new();
+    };
+    let mut known = match join_type {
+        JoinType::Left => vec![BTreeSet::new(), constants(right)],
+        JoinType::Right => vec![constants(left), BTreeSet::new()],
+        JoinType::Full => vec![constants(left), constants(right)],
+        _ => vec![BTreeSet::new(), BTreeSet::new()],
+    };
+    // Without an order on one side there is none to put the other's behind.
+    if join.is::<HashJoinExec>() && right.output_ordering().is_some() {
+        known[0].extend(sort_columns(left));
+    }
+    known
+}
+
+fn join_type(join: &Arc<dyn ExecutionPlan>) -> Option<JoinType> {
+    if let Some(join) = join.downcast_ref::<HashJoinExec>() {
+        return Some(*join.join_type());
+    }
+    if let Some(join) = join.downcast_ref::<NestedLoopJoinExec>() {
+        return Some(*join.join_type());
+    }
+    join.downcast_ref::<SortMergeJoinExec>().map(SortMergeJoinExec::join_type)
+}
+
+fn constants(input: &Arc<dyn ExecutionPlan>) -> BTreeSet<usize> {
+    let constants = input.equivalence_properties().constants();
+    constants.iter().filter_map(|constant| place(&constant.expr)).collect()
+}
+
+/// The columns that are first in an order of the input.
+fn sort_columns(input: &Arc<dyn ExecutionPlan>) -> BTreeSet<usize> {
+    let orders = input.equivalence_properties().oeq_class();
+    orders.iter().filter_map(|order| place(&order.first().expr)).collect()
+}
+
+fn place(expr: &Arc<dyn PhysicalExpr>) -> Option<usize> {
+    Some(expr.downcast_ref::<Column>()?.index())
+}
+
+/// The input with these columns in calls; the input itself if there are none.
+fn freed(
+    input: &Arc<dyn ExecutionPlan>,
+    freed: &BTreeSet<usize>,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    if freed.is_empty() {
+        return Ok(Arc::clone(input));
+    }
+    let schema = input.schema();
+    let columns = schema.fields().iter().enumerate().map(|(at, field)| {
+        let column: Arc<dyn PhysicalExpr> = Arc::new(Column::new(field.name(), at));
+        let expr = if freed.contains(&at) { unknown(column, &schema)? } else { column };
+        Ok(ProjectionExpr { expr, alias: field.name().clone() })
+    });
+    let columns = columns.collect::<Result<Vec<_>>>()?;
+    Ok(Arc::new(ProjectionExec::try_new(columns, Arc::clone(input))?))
+}
