@@ -15,6 +15,12 @@ use datafusion::sql::sqlparser::ast::{Expr as SqlExpr, GroupByExpr, Select, Valu
 /// The constant.
 const MARK: &str = "~keys";
 
+/// The text of a statement without the constant, for tests of other rewrites.
+#[cfg(test)]
+pub(super) fn without_mark(text: &str) -> String {
+    text.replace(&format!(", '{MARK}'"), "")
+}
+
 /// Adds the constant to the keys of a `SELECT`. Grouping sets have names for their keys, and stay.
 pub(super) fn marked(select: &mut Select) {
     let GroupByExpr::Expressions(keys, modifiers) = &mut select.group_by else { return };
@@ -64,4 +70,24 @@ impl AnalyzerRule for WrittenKeys {
 
 fn is_mark(expr: &Expr) -> bool {
     matches!(expr, Expr::Literal(ScalarValue::Utf8(Some(text)), _) if text == MARK)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::parse::parse;
+
+    #[test]
+    fn written_keys_are_marked_and_grouping_sets_are_not() {
+        let marked = |text| parse(text).expect(text)[0].to_string().contains(super::MARK);
+        assert!(marked("select a from t group by a"));
+        assert!(marked("select * from (select a from t group by a, b)"));
+        for text in [
+            "select count(*) from t",
+            "select a from t group by rollup(a)",
+            "select a from t group by grouping sets ((a), ())",
+            "select a from t group by all",
+        ] {
+            assert!(!marked(text), "{text}");
+        }
+    }
 }

@@ -233,10 +233,11 @@ fn wrap(arguments: &mut FunctionArguments, times: usize) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::implicit_keys::without_mark;
     use super::super::parse::parse;
 
     fn rewritten(text: &str) -> String {
-        parse(text).expect(text)[0].to_string()
+        without_mark(&parse(text).expect(text)[0].to_string())
     }
 
     #[test]

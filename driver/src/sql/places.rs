@@ -77,10 +77,11 @@ fn is_over_groups(expr: &Expr, select: &Select) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::implicit_keys::without_mark;
     use super::super::parse::parse;
 
     fn rewritten(text: &str) -> String {
-        parse(text).expect(text)[0].to_string()
+        without_mark(&parse(text).expect(text)[0].to_string())
     }
 
     #[test]
