@@ -1,6 +1,7 @@
 //! Types that have all values of another one, or all of their digits.
 
 use datafusion::arrow::datatypes::{DataType, Field};
+use datafusion::common::ScalarValue;
 
 /// Returns true if no cast from a type to another one loses digits without saying so. A number that is
 /// too large is an error, and so is a text that is no number.
@@ -46,7 +47,14 @@ fn has_at_most(data_type: &DataType, bits: u32) -> bool {
     }
 }
 
-/// Whether each value of a type of numbers is one of another such type; none if one is no such type.
+/// The value in another type, if that type has it.
+pub fn exactly(value: &ScalarValue, data_type: &DataType) -> Option<ScalarValue> {
+    let there = value.cast_to(data_type).ok()?;
+    (there.cast_to(&value.data_type()).ok()? == *value).then_some(there)
+}
+
+/// True if a type of numbers has every value of another one; none if one of the two is no integer and no
+/// decimal.
 pub fn is_within(from: &DataType, to: &DataType) -> Option<bool> {
     Some(digits(from)?.are_within(digits(to)?))
 }

@@ -20,7 +20,7 @@ use datafusion::logical_expr::expr::{BinaryExpr, Cast, InList};
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, lit};
 use datafusion::optimizer::{AnalyzerRule, OptimizerConfig, OptimizerRule};
 use gnist_operators::functions::held;
-use gnist_operators::widening::{is_ordered, is_within};
+use gnist_operators::widening::{exactly, is_ordered, is_within};
 
 use super::{input_schema, map_named};
 
@@ -138,10 +138,7 @@ fn in_column_unit(mut expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
 fn uncast(value: &mut Expr, literals: &mut [Expr], schema: &DFSchema) -> bool {
     let Some((column, from, to)) = finer_unit(value, schema) else { return false };
     let coarser = literals.iter().map(|literal| match literal {
-        Expr::Literal(value, _) if value.data_type() == to => {
-            let coarser = value.cast_to(&from).ok()?;
-            (coarser.cast_to(&to).ok()? == *value).then(|| lit(coarser))
-        }
+        Expr::Literal(value, _) if value.data_type() == to => exactly(value, &from).map(lit),
         _ => None,
     });
     let Some(coarser) = coarser.collect::<Option<Vec<Expr>>>() else { return false };
@@ -152,7 +149,7 @@ fn uncast(value: &mut Expr, literals: &mut [Expr], schema: &DFSchema) -> bool {
 
 /// What a held cast to a finer unit casts, and from what to what.
 fn finer_unit(expr: &Expr, schema: &DFSchema) -> Option<(Expr, DataType, DataType)> {
-    let cast = held::inside(expr)?;
+/// The operand of a held cast to a finer unit, with the types before and after the cast.
     // Not a TRY_CAST, which makes null of what the finer unit doesn't reach.
     let Expr::Cast(Cast { expr: inner, .. }) = cast else { return None };
     let (from, to) = (inner.get_type(schema).ok()?, cast.get_type(schema).ok()?);

@@ -24,8 +24,17 @@ pub(super) struct Around {
     pub(super) is_changed: fn(&Plan) -> bool,
     /// The operator as the rule sees it.
     pub(super) change: fn(Plan) -> Result<Plan>,
-    /// What the rule left of such an operator, back as it is meant. None for any other operator.
+    /// The operator in the plan's own form again, after the rule. None for an operator that was not changed.
     pub(super) restore: fn(&Plan) -> Option<Plan>,
+}
+
+/// Adds a rule of our own in front of a session's.
+pub(super) fn with_first(
+    mut builder: SessionStateBuilder,
+    rule: Arc<dyn PhysicalOptimizerRule + Send + Sync>,
+) -> SessionStateBuilder {
+    builder.physical_optimizers().get_or_insert_default().rules.insert(0, rule);
+    builder
 }
 
 impl Around {

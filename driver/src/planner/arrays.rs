@@ -16,11 +16,11 @@ use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::{ExecutionPlan, Partitioning};
 use gnist_operators::wire::is_json_array;
 
+use super::around::with_first;
+
 /// Adds the rule that keeps arrays whole to a session's: before the one that cuts files.
-pub(crate) fn with_whole_arrays(mut builder: SessionStateBuilder) -> SessionStateBuilder {
-    let optimizer = builder.physical_optimizers().get_or_insert_default();
-    optimizer.rules.insert(0, Arc::new(WholeArrays));
-    builder
+pub(crate) fn with_whole_arrays(builder: SessionStateBuilder) -> SessionStateBuilder {
+    with_first(builder, Arc::new(WholeArrays))
 }
 
 /// Declares the groups of files of every scan of JSON arrays to be its partitions.

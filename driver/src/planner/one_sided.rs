@@ -1,4 +1,4 @@
-//! What is true of the columns of one side of a join, and not above it.
+//! Constants and orders that hold on one side of a join, and not above it.
 //!
 //! - **Constants.** A filter or a literal makes a column constant below an outer join, which gives null for it
 //!   where the other side has no partner. DataFusion takes it for constant above the join too, and drops it
@@ -25,11 +25,11 @@ use datafusion::physical_plan::{
 };
 use gnist_operators::functions::set_keys::unknown;
 
+use super::around::with_first;
+
 /// Adds the rule to a session's: the first, for those after it take what they know of a join for the truth.
-pub(crate) fn with_one_sided(mut builder: SessionStateBuilder) -> SessionStateBuilder {
-    let optimizer = builder.physical_optimizers().get_or_insert_default();
-    optimizer.rules.insert(0, Arc::new(OneSided));
-    builder
+pub(crate) fn with_one_sided(builder: SessionStateBuilder) -> SessionStateBuilder {
+    with_first(builder, Arc::new(OneSided))
 }
 
 #[derive(Debug)]

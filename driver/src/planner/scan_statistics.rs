@@ -20,12 +20,12 @@ use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::ExecutionPlan;
 use gnist_operators::functions::normal_float::is_float;
 
+use super::around::with_first;
+
 /// Adds the rule that forgets such statistics to a session's: the first, for those after it take
 /// statistics for the truth.
-pub(crate) fn with_scan_statistics(mut builder: SessionStateBuilder) -> SessionStateBuilder {
-    let optimizer = builder.physical_optimizers().get_or_insert_default();
-    optimizer.rules.insert(0, Arc::new(ScanStatistics));
-    builder
+pub(crate) fn with_scan_statistics(builder: SessionStateBuilder) -> SessionStateBuilder {
+    with_first(builder, Arc::new(ScanStatistics))
 }
 
 #[derive(Debug)]

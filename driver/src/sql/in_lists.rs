@@ -1,7 +1,7 @@
 //! Lists of `IN` that DataFusion would make one of.
 //!
-//! Of two lists over one column it keeps what both have, or one has alone. Items are compared as they are
-//! written, so that a column in a list never equals a constant, and a null in one is forgotten. And where
+//! DataFusion keeps the items that two lists over one column share, or that one has alone. Items are compared
+//! as they are written, so that a column in a list never equals a constant, and a null in one is forgotten. And where
 //! the column is null, a list that becomes empty is false instead of null:
 //!
 //! ```text
@@ -59,7 +59,7 @@ impl AnalyzerRule for InLists {
     }
 }
 
-/// What is held of an expression.
+/// Parts of an expression that are held.
 #[derive(Default)]
 struct Lists {
     to_hold: HashSet<Expr>,
@@ -121,7 +121,7 @@ fn terms_of(chain: &Expr, op: Operator) -> (Vec<&Expr>, Vec<*const Expr>) {
     (terms, nodes)
 }
 
-/// What a term that may become a list looks for.
+/// Operands of the comparisons in a term that may become a list.
 #[derive(Default)]
 struct LookedFor<'a> {
     operands: Vec<&'a Expr>,

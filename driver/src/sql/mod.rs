@@ -48,7 +48,6 @@ mod stack;
 mod subqueries;
 mod tables;
 mod truth_tests;
-mod unnested;
 mod volatile;
 mod wildcards;
 mod window_keys;
@@ -87,7 +86,6 @@ fn rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
         Arc::new(volatile::VolatileOnce),
         Arc::new(in_lists::InLists),
         Arc::new(patterns::Patterns),
-        Arc::new(unnested::UnnestedKeys),
         Arc::new(years::Years),
         Arc::new(zones::Zones),
     ]

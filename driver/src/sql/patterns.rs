@@ -1,6 +1,6 @@
 //! Regular expressions that DataFusion would make a `LIKE` of.
 //!
-//! It takes a pattern of plain characters for one of `LIKE`, also if there is a backslash among them,
+//! DataFusion takes a pattern of plain characters for one of `LIKE`, also if there is a backslash among them,
 //! which has a meaning there: `'a\\b'` finds `ab`. And `'.*'` is `IS NOT NULL`, which is false where the
 //! match is null. Such a pattern gets a beginning that matches everywhere, and stays a regular expression.
 

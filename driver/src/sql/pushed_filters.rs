@@ -1,7 +1,7 @@
 //! DataFusion's rule that moves filters, with three of its faults mended.
 //!
-//! **Filters stay above aggregates that give a row of no rows.** DataFusion moves a predicate without columns, such as `false` or `(select 1) = 2`, below any
-//! aggregate. An aggregate without keys, or with an empty grouping set, then gives its row of
+//! **Filters stay above aggregates that give a row of no rows.** DataFusion moves a predicate without
+//! columns, such as `false` or `(select 1) = 2`, below any aggregate. An aggregate without keys, or with an empty grouping set, then gives its row of
 //! nothing, though the predicate excludes it. No predicate that has columns could be moved there, so
 //! the filter stays where it is.
 //!
@@ -50,10 +50,7 @@ impl OptimizerRule for PushedFilters {
         let filter = match with_volatile_above(filter)? {
             Volatile::Above(plan) => return Ok(Transformed::yes(plan)),
             Volatile::Alone(filter) => return Ok(Transformed::no(LogicalPlan::Filter(filter))),
-            Volatile::Absent(filter) => match below_a_volatile_one(filter)? {
-                Ok(plan) => return Ok(Transformed::yes(plan)),
-                Err(filter) => with_constants_right(*filter),
-            },
+            Volatile::Absent(filter) => with_constants_right(filter),
         };
         let is_new = filter.transformed;
         let mut pushed = self.inner.rewrite(LogicalPlan::Filter(filter.data), config)?;
@@ -72,35 +69,34 @@ enum Volatile {
     Above(LogicalPlan),
 }
 
+/// Looks at the conditions of a filter, and at those of a volatile one right below it.
 fn with_volatile_above(mut filter: Filter) -> Result<Volatile> {
-    if !filter.predicate.is_volatile() {
-        return Ok(Volatile::Absent(filter));
+    let (mut volatile, mut others) = parts(&filter.predicate);
+    let mut input = Arc::clone(&filter.input);
+    if let LogicalPlan::Filter(below) = filter.input.as_ref()
+        && volatile.is_empty()
+    {
+        let (volatile_below, others_below) = parts(&below.predicate);
+        if !volatile_below.is_empty() {
+            volatile = volatile_below;
+            others.splice(0..0, others_below);
+            input = Arc::clone(&below.input);
+        }
     }
-    let conditions = split_conjunction_owned(filter.predicate.clone());
-    let (volatile, others): (Vec<_>, Vec<_>) = conditions.into_iter().partition(Expr::is_volatile);
-    let (Some(volatile), Some(others)) = (conjunction(volatile), conjunction(others)) else {
-        return Ok(Volatile::Alone(filter));
-    };
-    filter.predicate = others;
-    let above = Filter::try_new(volatile, Arc::new(LogicalPlan::Filter(filter)))?;
-    Ok(Volatile::Above(LogicalPlan::Filter(above)))
+    Ok(match (conjunction(volatile), conjunction(others)) {
+        (None, _) => Volatile::Absent(filter),
+        (Some(_), None) => Volatile::Alone(filter),
+        (Some(volatile), Some(others)) => {
+            (filter.predicate, filter.input) = (others, input);
+            let above = Filter::try_new(volatile, Arc::new(LogicalPlan::Filter(filter)))?;
+            Volatile::Above(LogicalPlan::Filter(above))
+        }
+    })
 }
 
-/// A filter right above a volatile one, below it; the filter itself if there is none.
-fn below_a_volatile_one(
-    mut filter: Filter,
-) -> Result<std::result::Result<LogicalPlan, Box<Filter>>> {
-    let LogicalPlan::Filter(below) = filter.input.as_ref() else {
-        return Ok(Err(Box::new(filter)));
-    };
-    let conditions = split_conjunction_owned(below.predicate.clone());
-    let (volatile, others): (Vec<_>, Vec<_>) = conditions.into_iter().partition(Expr::is_volatile);
-    let Some(volatile) = conjunction(volatile) else { return Ok(Err(Box::new(filter))) };
-    let all = others.into_iter().chain(split_conjunction_owned(filter.predicate));
-    filter.predicate = conjunction(all).expect("a filter has a condition");
-    filter.input = Arc::clone(&below.input);
-    let above = Filter::try_new(volatile, Arc::new(LogicalPlan::Filter(filter)))?;
-    Ok(Ok(LogicalPlan::Filter(above)))
+/// The conditions of a predicate: those that are volatile, and the others.
+fn parts(predicate: &Expr) -> (Vec<Expr>, Vec<Expr>) {
+    split_conjunction_owned(predicate.clone()).into_iter().partition(Expr::is_volatile)
 }
 
 /// The filter, and those right below it, with every constant on the right of its comparison.

@@ -8,10 +8,9 @@
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, SchemaRef};
+use datafusion::common::Result;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
-use datafusion::common::{Result, ScalarValue};
-use datafusion::logical_expr::Operator;
 use datafusion::physical_expr::expressions::{BinaryExpr, CastExpr, Literal};
 use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
@@ -22,7 +21,7 @@ use gnist_common::error::{ErrorKind, Failure};
 
 use crate::failure::external;
 use crate::functions::held;
-use crate::widening::keeps_digits;
+use crate::widening::{exactly, keeps_digits};
 
 /// Adapts expressions over declared columns to the columns of a file.
 #[derive(Debug)]
@@ -91,7 +90,7 @@ impl Declared {
         } else {
             return Ok(Transformed::no(expr));
         };
-        Ok(Transformed::yes(compared(left, op, right)))
+        Ok(Transformed::yes(Arc::new(BinaryExpr::new(left, op, right))))
     }
 
     /// Returns true for a cast to timestamps whose literal the timestamps of the file can't have.
@@ -111,7 +110,7 @@ impl Declared {
             return Ok(false);
         };
         let is_same = from_zone.is_some() == to_zone.is_some();
-        Ok(!is_same || !is_in(literal.value(), &from))
+        Ok(!is_same || exactly(literal.value(), &from).is_none())
     }
 
     fn held(&self, expr: &Arc<dyn PhysicalExpr>) -> Result<Arc<dyn PhysicalExpr>> {
@@ -119,18 +118,4 @@ impl Declared {
         let args = vec![Arc::clone(expr)];
         Ok(Arc::new(ScalarFunctionExpr::try_new(held::function(), args, &self.found, options)?))
     }
-}
-
-fn compared(
-    left: Arc<dyn PhysicalExpr>,
-    op: Operator,
-    right: Arc<dyn PhysicalExpr>,
-) -> Arc<dyn PhysicalExpr> {
-    Arc::new(BinaryExpr::new(left, op, right))
-}
-
-/// Returns true if the type has the value.
-fn is_in(value: &ScalarValue, data_type: &DataType) -> bool {
-    let there = value.cast_to(data_type);
-    there.and_then(|there| there.cast_to(&value.data_type())).is_ok_and(|back| back == *value)
 }

@@ -28,7 +28,7 @@ pub fn held(expr: Expr) -> Expr {
     Expr::ScalarFunction(ScalarFunction::new_udf(function(), vec![expr]))
 }
 
-/// What a held expression holds; none for any other.
+/// The expression inside a held one; none for any other.
 pub fn inside(expr: &Expr) -> Option<&Expr> {
     match expr {
         Expr::ScalarFunction(call) if KIND.is_of(&call.func) => call.args.first(),

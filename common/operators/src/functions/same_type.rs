@@ -12,16 +12,16 @@ use datafusion::logical_expr::{
     Volatility,
 };
 
-/// What tells one of these functions from another.
+/// Name, argument and values of one of these functions.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Kind {
-    /// Its name, by which it travels.
+    /// Name by which driver and executors know it.
     pub(super) name: &'static str,
     /// The values it takes, in words: `one float`.
     pub(super) takes: &'static str,
     /// True for the types it takes.
     pub(super) takes_type: fn(&DataType) -> bool,
-    /// What it does. A value that it made already stays as it is.
+    /// Result for an array of arguments. It is idempotent: the result is its own result.
     pub(super) apply: fn(&ArrayRef) -> ArrayRef,
 }
 
