@@ -127,7 +127,12 @@ async fn in_time(rows: impl Future<Output = Result<Vec<Row>, Failure>>) -> Reply
     match tokio::time::timeout(STATEMENT_TIME_MAX, rows).await {
         Ok(Ok(Ok(rows))) => Reply::Rows(rows),
         Ok(Ok(Err(failure))) => Reply::Failed(failure),
-        Ok(Err(_)) => Reply::Failed(Failure::new(ErrorKind::Panic, "a panic")),
+        Ok(Err(payload)) => {
+            let text = payload.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| payload.downcast_ref::<&str>().copied());
+            let message = format!("a panic: {}", text.unwrap_or("without a message"));
+            Reply::Failed(Failure::new(ErrorKind::Panic, message))
+        }
         Err(_) => Reply::Hangs,
     }
 }

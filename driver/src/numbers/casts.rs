@@ -147,9 +147,9 @@ fn uncast(value: &mut Expr, literals: &mut [Expr], schema: &DFSchema) -> bool {
     true
 }
 
-/// What a held cast to a finer unit casts, and from what to what.
-fn finer_unit(expr: &Expr, schema: &DFSchema) -> Option<(Expr, DataType, DataType)> {
 /// The operand of a held cast to a finer unit, with the types before and after the cast.
+fn finer_unit(expr: &Expr, schema: &DFSchema) -> Option<(Expr, DataType, DataType)> {
+    let cast = held::inside(expr)?;
     // Not a TRY_CAST, which makes null of what the finer unit doesn't reach.
     let Expr::Cast(Cast { expr: inner, .. }) = cast else { return None };
     let (from, to) = (inner.get_type(schema).ok()?, cast.get_type(schema).ok()?);
