@@ -56,6 +56,7 @@ pub fn trials() -> Vec<Trial> {
         trial("a_join_that_ends_early_leaves_no_partition_waiting", join_that_ends_early),
         trial("filters_of_joins_stay_off_columns_of_the_same_name", namesakes),
         trial("min_and_max_leave_the_rows_of_other_aggregates", min_and_max),
+        trial("values_of_footers_are_nullable_where_columns_are", footer_values),
         trial("a_declared_type_drops_no_digit", declared_types),
     ]
 }
@@ -555,6 +556,30 @@ async fn min_and_max() -> Outcome {
             is(&session, "select min(a), max(b + 1) from t", &[&["0", "80"]]).await?;
             is(&session, "select min(a), max(f) from t", &[&["0", "79.0"]]).await?;
         }
+    }
+    Ok(())
+}
+
+/// The minimum that footers have is a constant, which is never null; what reads it was planned over a
+/// column that may be.
+async fn footer_values() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    for part in 0..2 {
+        let rows = format!("select {part} a, 'b' s");
+        write_file(folder.path(), part, SessionContext::new().sql(&rows).await?).await?;
+    }
+    for master in BACKENDS {
+        let session = open(master).await?;
+        external(&session, "t", "parquet", folder.path()).await?;
+        let distinct = "(select distinct min(s) from t)";
+        let query = format!("select count(*) from t where s in {distinct} and s < any {distinct}");
+        is(&session, &query, &[&["0"]]).await?;
+        let query = "select m, count(*) from (select min(s) m from t union all select s from t) \
+                     group by rollup(m) order by m";
+        is(&session, query, &[&["b", "3"], &["NULL", "3"]]).await?;
+        let query = "select x.m, t.a from (select distinct min(s) m, max(a) n from t) x \
+                     right join t on x.n = t.a order by t.a";
+        is(&session, query, &[&["NULL", "0"], &["b", "1"]]).await?;
     }
     Ok(())
 }

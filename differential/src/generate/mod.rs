@@ -8,12 +8,15 @@ mod predicates;
 mod queries;
 mod selects;
 mod sources;
+mod stacked;
 mod subqueries;
 mod windows;
 
 use crate::dice::Dice;
 use crate::table::TableSet;
-use crate::tree::{Body, Direction, Errors, Expr, From, OrderColumn, Query, Select, Statement};
+use crate::tree::{
+    Body, Direction, Errors, Expr, From, JoinKind, JoinOn, OrderColumn, Query, Select, Statement,
+};
 use crate::types::{Kind, Type};
 use crate::value::Value;
 use sources::Source;
@@ -125,7 +128,7 @@ impl<'a> Generator<'a> {
         let key = Expr::Column(id, of);
         let ascending =
             Direction { descending: false, nulls_first: self.dice.pick(&[None, Some(false)]) };
-        let mut query = match self.dice.below(3) {
+        let mut query = match self.dice.below(4) {
             0 => {
                 let count = 1 + self.dice.below(2);
                 self.group_by(&source, vec![key], count, 0)
@@ -136,6 +139,24 @@ impl<'a> Generator<'a> {
                 let mut select = Select::of(items, Some(source.from.clone()));
                 select.filter = self.filter(&source, 0);
                 select.query()
+            }
+            2 => {
+                let other = self.small_input();
+                let kind = self.dice.pick(&[
+                    JoinKind::Inner,
+                    JoinKind::Left,
+                    JoinKind::Right,
+                    JoinKind::Full,
+                    JoinKind::LeftAnti,
+                ]);
+                let partner =
+                    self.column(&other, key.of_type().kind()).unwrap_or_else(|| key.clone());
+                let on = Expr::compare("=", key.clone(), partner);
+                let joined = self.join(source, other, kind, JoinOn::On(on));
+                let mut items = vec![key];
+                items.extend((0..joined.columns.len().min(16)).map(|at| joined.at(at)));
+                items.retain(|item| item.of_type().kind() != Kind::List);
+                Select::of(items, Some(joined.from)).query()
             }
             _ => {
                 let mut items = vec![key.clone()];
@@ -156,10 +177,13 @@ impl<'a> Generator<'a> {
     /// Unnested lists and correlated queries in FROM.
     fn lateral(&mut self) -> Query {
         let source = if self.dice.percent(50) { self.unnested() } else { self.lateral_join() };
-        if self.dice.percent(65) {
-            self.select_from(&source, 0)
-        } else {
-            self.grouped_from(&source, 0)
+        match self.dice.below(20) {
+            0..12 => self.select_from(&source, 0),
+            12..16 => {
+                let (key, count) = (source.at(0), 1 + self.dice.below(2));
+                self.group_by(&source, vec![key], count, 0)
+            }
+            _ => self.grouped_from(&source, 0),
         }
     }
 

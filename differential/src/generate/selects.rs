@@ -38,7 +38,7 @@ impl Generator<'_> {
     }
 
     pub(super) fn grouped(&mut self, depth: usize) -> Query {
-        let source = self.source(depth);
+        let source = if self.dice.percent(12) { self.input() } else { self.source(depth) };
         self.grouped_from(&source, depth)
     }
 

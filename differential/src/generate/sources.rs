@@ -64,15 +64,19 @@ impl Generator<'_> {
             50..65 => self.derived(depth - 1),
             65..70 => self.using(),
             _ => {
-                let left = self.table();
+                let left = self.input();
                 let right =
-                    if self.dice.percent(25) { self.derived(depth - 1) } else { self.table() };
+                    if self.dice.percent(20) { self.derived(depth - 1) } else { self.input() };
                 let joined = self.joined(left, right);
-                if self.dice.percent(25) {
-                    let third = self.small_table();
-                    return self.joined(joined, third);
+                if !self.dice.percent(30) {
+                    return joined;
                 }
-                joined
+                let third = self.small_input();
+                if self.dice.percent(50) {
+                    self.joined(joined, third)
+                } else {
+                    self.joined(third, joined)
+                }
             }
         }
     }
@@ -257,6 +261,7 @@ impl Generator<'_> {
             .collect();
         let Some(list) = (!lists.is_empty()).then(|| self.dice.pick(&lists)) else { return table };
         let Type::List(of) = list.of_type() else { return table };
+        let (table, list) = self.around_list(table, list);
         let relation = self.new_relation();
         let elements = Source::new(From::Unnest { list, relation }, relation, &[*of]);
         self.join(table, elements, JoinKind::Cross, JoinOn::Nothing)

@@ -10,26 +10,32 @@ const NUMBER: Type = Type::Int { bits: 64, signed: false };
 
 impl Generator<'_> {
     pub(super) fn windowed(&mut self, depth: usize) -> Query {
-        let source = if self.dice.percent(75) {
-            self.table()
+        let source = if self.dice.percent(60) {
+            self.input()
         } else {
-            let (left, right) = (self.table(), self.small_table());
-            let on = crate::tree::JoinOn::On(self.condition(&left, &right));
-            self.join(left, right, crate::tree::JoinKind::Inner, on)
+            let (left, right) = (self.input(), self.small_input());
+            self.joined(left, right)
         };
+        // Without an identity no order of its rows is total.
+        let source = if source.ids.is_empty() { self.table() } else { source };
+        self.windowed_over(&source, depth)
+    }
+
+    /// Window functions over a relation, behind the columns that tell its rows apart.
+    pub(super) fn windowed_over(&mut self, source: &Source, depth: usize) -> Query {
         let mut items: Vec<Expr> = source.ids.iter().map(|id| source.expr_of(*id)).collect();
         for _ in 0..1 + self.dice.below(3) {
             let partition = self.dice.percent(65).then(|| {
                 let kind = self.kind();
-                self.expr(&source, kind, 0)
+                self.expr(source, kind, 0)
             });
-            let window = self.window_by(&source, partition);
+            let window = self.window_by(source, partition);
             items.push(window);
         }
         let mut select = Select::of(items, Some(source.from.clone()));
-        select.filter = self.filter(&source, depth);
+        select.filter = self.filter(source, depth);
         if self.dice.percent(12) {
-            let rank = self.window_by(&source, None);
+            let rank = self.window_by(source, None);
             select.qualify = Some(Expr::IsNull(Box::new(rank), self.dice.percent(80)));
         }
         select.query()

@@ -73,7 +73,7 @@ pub(crate) enum Stop {
 pub(crate) type Evaluated<T> = Result<T, Stop>;
 
 /// Expressions and pairs of rows that one statement may cost.
-const FUEL: u64 = 3_000_000;
+const FUEL: u64 = 30_000_000;
 /// Iterations of a recursive query.
 const ITERATIONS_MAX: usize = 200;
 

@@ -17,6 +17,7 @@ mod cut;
 mod frames;
 mod held_limits;
 mod namesakes;
+mod nullability;
 mod one_sided;
 mod order;
 mod own_statistics;

@@ -21,6 +21,8 @@ use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, Partitioning};
 use gnist_operators::tree::with_children;
 
+use super::nullability;
+
 type Plan = Arc<dyn ExecutionPlan>;
 
 /// Rewrites every join of the plan that separate tasks would answer wrongly.
@@ -31,6 +33,9 @@ pub(super) fn for_tasks(plan: Plan) -> Result<Plan> {
     plan.transform_up(|node| {
         if let Some(join) = node.downcast_ref::<HashJoinExec>() {
             return rewrite_hash_join(join, &node);
+        }
+        if let Some(made) = nullability::of_input(&node)? {
+            return Ok(Transformed::yes(made));
         }
         if let Some(join) = node.downcast_ref::<NestedLoopJoinExec>()
             && emits_unmatched_build_rows(*join.join_type())

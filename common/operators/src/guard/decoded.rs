@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::joins::HashJoinExec;
@@ -90,7 +90,7 @@ impl Operator {
             return of_original("the operator itself");
         }
         if self.schema != original.schema() {
-            return of_original("schema");
+            return of_original(&schema_difference(&self.schema, &original.schema()));
         }
         if !self.flow.is_of(original.properties()) {
             return of_original("partitioning or order");
@@ -117,6 +117,22 @@ impl Operator {
         };
         size_of::<Self>() + self.name.len() + self.flow.bytes() + fields
     }
+}
+
+/// The part of a schema that two schemas differ in first.
+fn schema_difference(decoded: &Schema, original: &Schema) -> String {
+    let pairs = decoded.fields().iter().zip(original.fields());
+    let mut parts = pairs.filter_map(|(decoded, original)| {
+        let part = match () {
+            () if decoded.name() != original.name() => "name",
+            () if decoded.data_type() != original.data_type() => "type",
+            () if decoded.is_nullable() != original.is_nullable() => "nullability",
+            () if decoded != original => "metadata",
+            () => return None,
+        };
+        Some(format!("{part} of column {}", original.name()))
+    });
+    parts.next().unwrap_or_else(|| "schema".to_owned())
 }
 
 /// The operator to be shown: alone, or with all that is below it if it takes no stand-ins.
