@@ -36,8 +36,8 @@ use crate::jobs::{Jobs, reads_the_session};
 use crate::numbers::with_number_rules;
 use crate::planner::{
     CooperativeJoins, JoinsApart, SoftLimits, WholeFrames, partitions_for, with_held_limits,
-    with_namesakes, with_one_sided, with_own_statistics, with_promised_inputs,
-    with_scan_statistics, with_whole_arrays,
+    with_kept_projections, with_namesakes, with_one_sided, with_own_statistics,
+    with_promised_inputs, with_scan_statistics, with_whole_arrays,
 };
 use crate::result::ResultStream;
 use crate::settings::{self, OwnSettings};
@@ -100,6 +100,9 @@ impl Session {
             .set_bool("datafusion.execution.skip_physical_aggregate_schema_check", true)
             // Pushes a limit into a grouping below a window, and past a column of another name.
             .set_bool("datafusion.optimizer.enable_topk_aggregation", false)
+            // Computes a field of a struct below the struct: of `random()` another one, and of a key under a
+            // name that the join doesn't find.
+            .set_bool("datafusion.optimizer.enable_leaf_expression_pushdown", false)
             // Leaves out rows that `max(b + 1)` beside `min(a)` needs.
             .set_bool("datafusion.optimizer.enable_aggregate_dynamic_filter_pushdown", false)
             // Forgets that a window above another one looks further ahead than either.
@@ -131,7 +134,8 @@ impl Session {
         let rules = with_number_rules(sql::install(SessionStateBuilder::new()));
         let rules =
             with_own_statistics(with_whole_arrays(with_scan_statistics(with_one_sided(rules))));
-        let mut state = with_held_limits(with_namesakes(with_promised_inputs(rules)))
+        let rules = with_kept_projections(with_promised_inputs(rules));
+        let mut state = with_held_limits(with_namesakes(rules))
             .with_config(config)
             .with_runtime_env(runtime)
             .with_default_features()

@@ -54,8 +54,8 @@ impl OptimizerRule for LazyLogic {
     }
 }
 
-/// Most nodes have nothing that can fail, and are as they are.
-fn has_failing(node: &LogicalPlan) -> Result<bool> {
+/// Returns true if an expression of a node can fail. Most nodes have none, and are as they are.
+pub(super) fn has_failing(node: &LogicalPlan) -> Result<bool> {
     let schema = input_schema(node)?;
     let mut found = false;
     node.apply_expressions(|expr| {
@@ -148,7 +148,8 @@ fn is_lazy(expr: &Expr) -> bool {
     }
 }
 
-fn fails(expr: &Expr, schema: &DFSchema) -> bool {
+/// Returns true if an expression refuses some values of its columns.
+pub(crate) fn fails(expr: &Expr, schema: &DFSchema) -> bool {
     let found = expr.exists(|expr| {
         Ok(match expr {
             Expr::ScalarFunction(call) => can_fail(&call.func),

@@ -3,6 +3,7 @@
 //! ```text
 //! checked     (analyzer)           arithmetic, sums and averages that overflow are errors
 //! casts       (analyzer, optimizer) what a cast loses is lost before a comparison, not behind it
+//! filtered    (analyzer)           arguments are evaluated for the rows of their FILTER
 //! floats      (analyzer, optimizer) what compares floats sees one NaN and one zero
 //! lazy        (optimizer)          the right side of AND and OR is evaluated where it is asked for
 //! ```
@@ -13,8 +14,11 @@
 
 mod casts;
 mod checked;
+mod filtered;
 mod floats;
 mod lazy;
+
+pub(crate) use lazy::fails;
 
 use std::sync::Arc;
 
@@ -35,6 +39,7 @@ pub(crate) fn with_number_rules(mut builder: SessionStateBuilder) -> SessionStat
     builder
         .with_analyzer_rule(Arc::new(checked::CheckedNumbers))
         .with_analyzer_rule(Arc::new(casts::HeldCasts))
+        .with_analyzer_rule(Arc::new(filtered::FilteredArguments))
         .with_analyzer_rule(Arc::new(floats::NormalConstants))
         .with_analyzer_rule(Arc::new(floats::NormalFloats))
         .with_optimizer_rule(Arc::new(floats::NormalFloats))

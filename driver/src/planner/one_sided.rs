@@ -3,10 +3,12 @@
 //! - **Constants.** A filter or a literal makes a column constant below an outer join, which gives null for it
 //!   where the other side has no partner. DataFusion takes it for constant above the join too, and drops it
 //!   from sorts and window partitions.
-//! - **Order.** A hash join comes in the order of its probe side. DataFusion takes the rows of equal probe keys
-//!   for sorted by the order of the build side, which begins anew for each row of the probe side.
+//! - **Order.** A hash join comes in the order of its probe side, a merge join in that of one of its sides.
+//!   DataFusion takes the rows of equal keys for sorted by the order of the other side, which begins anew for
+//!   each row of the first one.
 //!
-//! Here such a column goes through a call below the join, of which nothing is known.
+//! Here such a column goes through a call below the join, of which nothing is known; for a merge join, below
+//! which DataFusion also moves sorts by both sides, above it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -46,14 +48,15 @@ impl PhysicalOptimizerRule for OneSided {
         _: &ConfigOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         plan.transform_up(|node| {
-            let known = known_too_well(&node);
-            if known.iter().all(BTreeSet::is_empty) {
+            let (known, merged) = (known_too_well(&node), merged(&node));
+            if known.iter().all(BTreeSet::is_empty) && merged.is_empty() {
                 return Ok(Transformed::no(node));
             }
             let children = node.children().into_iter().zip(&known);
             let children = children.map(|(child, columns)| freed(child, columns));
             let children = children.collect::<Result<_>>()?;
-            Ok(Transformed::yes(replace_children_if_necessary(node, children)?))
+            let join = replace_children_if_necessary(node, children)?;
+            Ok(Transformed::yes(freed(&join, &merged)?))
         })
         .data()
     }
@@ -80,6 +83,24 @@ fn known_too_well(join: &Arc<dyn ExecutionPlan>) -> Vec<BTreeSet<usize>> {
         known[0].extend(sort_columns(left));
     }
     known
+}
+
+/// The columns of a merge join that come from the side whose order it does not keep. Its keys are equal
+/// to those of the other side.
+fn merged(join: &Arc<dyn ExecutionPlan>) -> BTreeSet<usize> {
+    let Some(join) = join.downcast_ref::<SortMergeJoinExec>() else { return BTreeSet::new() };
+    let columns = join.left().schema().fields().len();
+    let (side, keys): (_, BTreeSet<usize>) = match join.join_type() {
+        JoinType::Inner | JoinType::Left => (
+            columns..join.schema().fields().len(),
+            join.on().iter().filter_map(|(_, key)| Some(place(key)? + columns)).collect(),
+        ),
+        JoinType::Right => {
+            (0..columns, join.on().iter().filter_map(|(key, _)| place(key)).collect())
+        }
+        _ => return BTreeSet::new(),
+    };
+    side.filter(|column| !keys.contains(column)).collect()
 }
 
 fn join_type(join: &Arc<dyn ExecutionPlan>) -> Option<JoinType> {

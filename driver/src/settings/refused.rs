@@ -125,6 +125,13 @@ pub(super) static REFUSED: &[Refused] = &[
         help: Some("dynamic filters of joins and of `LIMIT` have settings of their own"),
     },
     Refused {
+        keys: &["datafusion.optimizer.enable_leaf_expression_pushdown"],
+        only_on_clusters: false,
+        is_wrong: true,
+        reason: "DataFusion's rule makes a struct of drawn values twice, and loses keys of joins",
+        help: None,
+    },
+    Refused {
         keys: &["datafusion.execution.enable_file_stream_work_stealing"],
         only_on_clusters: true,
         is_wrong: false,

@@ -22,6 +22,7 @@ mod dependencies;
 mod dialect;
 mod empty_sets;
 mod grouping;
+mod guarded_keys;
 mod implicit_keys;
 mod in_lists;
 mod interval_frames;
@@ -30,6 +31,7 @@ mod item_names;
 mod joined_keys;
 mod key_names;
 mod keys;
+mod left_out;
 mod names;
 mod nested_queries;
 mod null_keys;
@@ -79,11 +81,12 @@ fn function_rewrites() -> Vec<Arc<dyn FunctionRewrite + Send + Sync>> {
 fn rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     vec![
         Arc::new(joined_keys::JoinedKeys),
-        Arc::new(subqueries::Subqueries),
+        // Before subqueries become joins: of other forms, and with operands that are drawn there.
         Arc::new(copies::CountedCopies),
+        Arc::new(volatile::VolatileOnce),
+        Arc::new(subqueries::Subqueries),
         Arc::new(empty_sets::EmptySets),
         Arc::new(truth_tests::TruthTests),
-        Arc::new(volatile::VolatileOnce),
         Arc::new(in_lists::InLists),
         Arc::new(patterns::Patterns),
         Arc::new(years::Years),
@@ -105,10 +108,11 @@ fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
         rules.extend(before.map(|(_, rule)| Arc::clone(rule)));
         rules.push(match rule.name() {
             "push_down_filter" => Arc::new(pushed_filters::PushedFilters::default()),
+            "extract_equijoin_predicate" => Arc::new(guarded_keys::GuardedKeys { inner: rule }),
             name if dependencies::RULES.contains(&name) => {
-                Arc::new(dependencies::WithoutKeys { inner: rule })
+                left_out::careful(Arc::new(dependencies::WithoutKeys { inner: rule }))
             }
-            _ => rule,
+            _ => left_out::careful(rule),
         });
     }
     rules.push(Arc::new(sort_keys::KeysOnce));

@@ -115,7 +115,8 @@ const WRITTEN_OUT: [&str; 4] = ["coalesce", "nvl", "ifnull", "nvl2"];
 
 fn is_written_out(expr: &Expr) -> bool {
     match expr {
-        Expr::Between(_) | Expr::Case(_) => true,
+        // An operand of a subquery meets its rows in a join, or in two.
+        Expr::Between(_) | Expr::Case(_) | Expr::InSubquery(_) | Expr::SetComparison(_) => true,
         Expr::ScalarFunction(call) => WRITTEN_OUT.contains(&call.name()),
         _ => false,
     }

@@ -56,13 +56,14 @@ impl OptimizerRule for WindowKeys {
     }
 }
 
-/// The keys that are computed, of calls with several keys. A single one is always found.
+/// The keys that are computed, of calls with several keys. A single one is always found, unless it has
+/// the value of a subquery in it, of which DataFusion does not know that it is equal to itself.
 fn computed(window: &Window) -> Vec<Expr> {
     let mut computed = Vec::new();
     for call in &window.window_expr {
         let Expr::WindowFunction(call) = call.clone().unalias() else { continue };
         let keys = call.params.partition_by;
-        if keys.len() < 2 {
+        if keys.len() < 2 && !keys.iter().any(has_subquery) {
             continue;
         }
         for key in keys {
@@ -72,6 +73,11 @@ fn computed(window: &Window) -> Vec<Expr> {
         }
     }
     computed
+}
+
+fn has_subquery(key: &Expr) -> bool {
+    let is_subquery = |expr: &Expr| Ok(matches!(expr, Expr::ScalarSubquery(_)));
+    key.exists(is_subquery).expect("looking fails nowhere")
 }
 
 fn over_columns(window: Window, keys: &[Expr]) -> Result<LogicalPlan> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, ExprSchema as _, Result};
+use datafusion::common::{Column, ExprSchema as _, Result, not_impl_err};
 use datafusion::logical_expr::expr::{Exists, InSubquery};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{
@@ -15,7 +15,9 @@ use super::domain::called;
 use super::exists::join;
 use super::quantified::{Quantified, Reading, VALUE, may_be_null};
 use super::references;
-use super::shape::{has_one_row_at_least, has_one_row_at_most, is_simple, is_simple_scalar};
+use super::shape::{
+    has_one_row_at_least, has_one_row_at_most, is_grouped, is_simple, is_simple_scalar,
+};
 use super::{Rewriter, holds_subquery};
 
 /// Where a subquery stands.
@@ -217,8 +219,8 @@ impl Rewriter {
         self.rewritten(expr, input, place)
     }
 
-    /// A scalar subquery without references is a value of its own; one that may have several rows
-    /// is refused by DataFusion's check.
+    /// A scalar subquery without references is a value of its own. Of one that may have several rows,
+    /// DataFusion knows which groups are one: those by what the references equal.
     fn scalar_expr(
         &self,
         subquery: Subquery,
@@ -231,8 +233,14 @@ impl Rewriter {
         }
         let stays =
             place.takes_scalars && refers_only_to(&subquery, input)? && is_simple_scalar(plan)?;
-        if stays || !has_one_row_at_most(plan) {
+        if stays || is_grouped(plan) {
             return Ok(Expr::ScalarSubquery(subquery));
+        }
+        if !has_one_row_at_most(plan) {
+            return not_impl_err!(
+                "a subquery that depends on the rows around it and may have several rows is not \
+                 supported yet: aggregate its rows, or take one with LIMIT 1"
+            );
         }
         self.scalar(plan, input)
     }

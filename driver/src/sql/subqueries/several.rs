@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use datafusion::common::{Column, Result};
+use datafusion::common::{Column, Result, TableReference};
 use datafusion::functions::core::expr_fn::coalesce;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{
@@ -104,7 +104,9 @@ impl Rewriter {
         let (left, left_keys) = side(&join.left, left_in)?;
         let (right, right_keys) = side(&join.right, right_in)?;
         let (right, right_keys) = match join.join_type {
-            JoinType::LeftMark if right_in => under_one_name(right, right_keys, &join.right)?,
+            JoinType::LeftMark if right_in => {
+                under_one_name(right, right_keys, &join.right, &self.relation("outer"))?
+            }
             _ => (right, right_keys),
         };
         let keys = if left_in { &left_keys } else { &right_keys };
@@ -166,14 +168,19 @@ impl Rewriter {
 }
 
 /// The right side of a mark join with its keys under the name of its relation: the mark is called
-/// after the one relation that there is.
-fn under_one_name(plan: LogicalPlan, keys: Vec<Column>, original: &LogicalPlan) -> Result<ForAll> {
+/// after the one relation that there is. `own` is a name that no other keys have.
+fn under_one_name(
+    plan: LogicalPlan,
+    keys: Vec<Column>,
+    original: &LogicalPlan,
+    own: &TableReference,
+) -> Result<ForAll> {
     let relation = original.schema().iter().find_map(|(relation, _)| relation.cloned());
     let others = plan.schema().columns().into_iter().filter(|column| !keys.contains(column));
     let mut columns: Vec<Expr> = others.map(Expr::Column).collect();
     let mut renamed = Vec::with_capacity(keys.len());
     for (at, key) in keys.into_iter().enumerate() {
-        let column = Column::new(relation.clone(), format!("__outer_c{at}"));
+        let column = Column::new(relation.clone(), format!("{own}_c{at}"));
         columns.push(called(Expr::Column(key), column.relation.as_ref(), &column.name));
         renamed.push(column);
     }

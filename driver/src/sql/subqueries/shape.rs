@@ -1,11 +1,12 @@
 //! The shapes of subqueries that DataFusion decorrelates rightly.
 
-use datafusion::common::Result;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::{JoinType, Result};
 use datafusion::logical_expr::expr::{AggregateFunction, Alias, Cast};
 use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{
-    Aggregate, BinaryExpr, Distinct, Expr, Filter, LogicalPlan, Operator, Projection,
+    Aggregate, BinaryExpr, Distinct, Expr, FetchType, Filter, Join, LogicalPlan, Operator,
+    Projection,
 };
 
 use super::holds_subquery;
@@ -50,15 +51,53 @@ pub(super) fn is_simple_scalar(plan: &LogicalPlan) -> Result<bool> {
     }
 }
 
-/// Returns true if a plan has one row at most, whatever its tables hold.
+/// Returns true if a plan has one row at most, whatever its tables hold. DataFusion's `max_rows`
+/// takes a `SELECT` without `FROM` for no row, a full join for the rows of one side, and grouping sets
+/// for one.
 pub(super) fn has_one_row_at_most(plan: &LogicalPlan) -> bool {
     match plan {
+        LogicalPlan::EmptyRelation(_) => true,
+        LogicalPlan::Values(values) => values.values.len() <= 1,
         LogicalPlan::Projection(projection) => has_one_row_at_most(&projection.input),
         LogicalPlan::SubqueryAlias(alias) => has_one_row_at_most(&alias.input),
         LogicalPlan::Filter(filter) => has_one_row_at_most(&filter.input),
+        LogicalPlan::Window(window) => has_one_row_at_most(&window.input),
+        LogicalPlan::Distinct(distinct) => has_one_row_at_most(distinct.input()),
         LogicalPlan::Sort(sort) => sort.fetch == Some(1) || has_one_row_at_most(&sort.input),
-        LogicalPlan::Aggregate(aggregate) if aggregate.group_expr.is_empty() => true,
-        other => other.max_rows().is_some_and(|rows| rows <= 1),
+        LogicalPlan::Limit(limit) => {
+            matches!(limit.get_fetch_type(), Ok(FetchType::Literal(Some(0 | 1))))
+                || has_one_row_at_most(&limit.input)
+        }
+        LogicalPlan::Aggregate(Aggregate { group_expr, input, .. }) => {
+            let is_set = |expr: &Expr| matches!(expr, Expr::GroupingSet(_));
+            group_expr.is_empty() || !group_expr.iter().any(is_set) && has_one_row_at_most(input)
+        }
+        LogicalPlan::Join(join) => has_one_pair_at_most(join),
+        _ => false,
+    }
+}
+
+/// Returns true if a plan has groups by keys of one set.
+pub(super) fn is_grouped(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Projection(projection) => is_grouped(&projection.input),
+        LogicalPlan::SubqueryAlias(alias) => is_grouped(&alias.input),
+        LogicalPlan::Filter(filter) => is_grouped(&filter.input),
+        LogicalPlan::Aggregate(Aggregate { group_expr, input, .. }) => {
+            let is_set = |expr: &Expr| matches!(expr, Expr::GroupingSet(_));
+            !group_expr.is_empty() && !group_expr.iter().any(is_set) && !has_one_row_at_most(input)
+        }
+        _ => false,
+    }
+}
+
+fn has_one_pair_at_most(join: &Join) -> bool {
+    let (left, right) = (has_one_row_at_most(&join.left), has_one_row_at_most(&join.right));
+    match join.join_type {
+        JoinType::Inner | JoinType::Left | JoinType::Right => left && right,
+        JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark => left,
+        JoinType::RightSemi | JoinType::RightAnti | JoinType::RightMark => right,
+        JoinType::Full => false,
     }
 }
 

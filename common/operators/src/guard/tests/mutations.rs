@@ -32,7 +32,7 @@ pub(super) const QUERIES: &[(&str, &str, &str)] = &[
     (
         "select i from t union all select v from t",
         "select i from t union all select i from t",
-        "Union.schema",
+        "Union.nullability of column i",
     ),
     (
         "with recursive r(n) as (select 1 union all select n + 1 from r where n < 3) select * from r",
