@@ -47,17 +47,16 @@ pub(super) fn of_query(query: &Query) -> ControlFlow<Refused> {
     if query.order_by.as_ref().is_some_and(fills) {
         return refused("`WITH FILL`", "join with `generate_series`");
     }
-    if query.limit_clause.as_ref().is_some_and(|limit| holds_subquery(limit, true)) {
+    if query.limit_clause.as_ref().is_some_and(|limit| holds_subquery(limit)) {
         return refused(
             "a subquery in `LIMIT` or `OFFSET`",
             "filter by `row_number()`, or write the number",
         );
     }
     match query.body.as_ref() {
-        SetExpr::Values(values) if holds_subquery(values, false) => refused(
-            "`EXISTS`, `IN`, `ANY` or `ALL` of a query in `VALUES`",
-            "write `SELECT ... UNION ALL SELECT ...`",
-        ),
+        SetExpr::Values(values) if holds_subquery(values) => {
+            refused("a subquery in `VALUES`", "write `SELECT ... UNION ALL SELECT ...`")
+        }
         _ => ControlFlow::Continue(()),
     }
 }
@@ -125,27 +124,19 @@ pub(super) fn of_table(table: &TableFactor) -> ControlFlow<Refused> {
     }
 }
 
-/// Returns true if a part of a statement holds a subquery; of scalar ones only if they count.
-fn holds_subquery(part: &impl Visit, scalar: bool) -> bool {
-    part.visit(&mut Subqueries { scalar }).is_break()
+/// Returns true if a part of a statement holds a subquery.
+fn holds_subquery(part: &impl Visit) -> bool {
+    part.visit(&mut Subqueries).is_break()
 }
 
-struct Subqueries {
-    scalar: bool,
-}
+struct Subqueries;
 
 impl Visitor for Subqueries {
     type Break = ();
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-        let is_found = match expr {
-            Expr::Subquery(_) => self.scalar,
-            Expr::Exists { .. } | Expr::InSubquery { .. } => true,
-            Expr::AnyOp { right, .. } | Expr::AllOp { right, .. } => {
-                matches!(**right, Expr::Subquery(_))
-            }
-            _ => false,
-        };
+        let is_found =
+            matches!(expr, Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. });
         if is_found { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 }

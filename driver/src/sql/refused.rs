@@ -29,11 +29,6 @@ fn check(expr: &Expr, node: &LogicalPlan) -> Result<()> {
                 "this subquery in {clause}, which depends on its rows, is not supported yet"
             )
         }
-        Expr::ScalarSubquery(_) if matches!(node, LogicalPlan::Values(_)) => {
-            not_impl_err!(
-                "this subquery in {clause} is not supported yet: select it, with UNION ALL"
-            )
-        }
         Expr::OuterReferenceColumn(_, Column { relation, name, .. }) => {
             let table = relation.as_ref().map(|table| format!("{table}.")).unwrap_or_default();
             not_impl_err!(

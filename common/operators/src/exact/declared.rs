@@ -3,11 +3,12 @@
 //! DataFusion casts what a file has to what is declared, and drops digits as it does: 1.25 is 1 in a declared
 //! `INT`. It then moves the cast to the literal of a filter and skips row groups that have no 1.00. Here
 //! the declared type must have room for the digits of the file's, and a cast between timestamps stays where
-//! it is unless the literal has no digits beyond the file's unit.
+//! it is unless the literal has no digits beyond the file's unit. A column whose name the file spells in other
+//! letters is an error: it would be null.
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{DataType, Field, SchemaRef};
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::Result;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
@@ -49,10 +50,10 @@ struct Declared {
 impl PhysicalExprAdapter for Declared {
     fn rewrite(&self, expr: Arc<dyn PhysicalExpr>) -> Result<Arc<dyn PhysicalExpr>> {
         for column in collect_columns(&expr) {
-            let declared = self.declared.field_with_name(column.name());
-            let found = self.found.field_with_name(column.name());
-            if let (Ok(declared), Ok(found)) = (declared, found) {
-                check(declared, found)?;
+            let Ok(declared) = self.declared.field_with_name(column.name()) else { continue };
+            match self.found.field_with_name(column.name()) {
+                Ok(found) => check(declared, found)?,
+                Err(_) => check_spelling(declared.name(), &self.found)?,
             }
         }
         let adapted = self.inner.rewrite(expr)?;
@@ -72,6 +73,17 @@ fn check(declared: &Field, found: &Field) -> Result<()> {
     );
     let help = "declare the column as it is in the file, and cast it in the query";
     Err(external(Failure::new(ErrorKind::User, message).with_help(help)))
+}
+
+/// A column that no file has is null, as in Spark. One that a file spells otherwise is a mistake.
+fn check_spelling(declared: &str, found: &Schema) -> Result<()> {
+    let mut names = found.fields().iter().map(|field| field.name());
+    let Some(other) = names.find(|name| name.eq_ignore_ascii_case(declared)) else {
+        return Ok(());
+    };
+    let message = format!("column `{declared}` is declared, and the file has `{other}`");
+    let help = format!("declare it as the file spells it, in quotes: \"{other}\"");
+    Err(external(Failure::new(ErrorKind::User, message).with_help(&help)))
 }
 
 impl Declared {
