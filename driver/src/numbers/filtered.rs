@@ -2,7 +2,7 @@
 //!
 //! DataFusion computes an argument that stands twice in a query once, below the aggregates, and for all
 //! rows: `sum(10 / a) filter (where a <> 0), max(10 / a) filter (where a <> 0)` would divide by zero.
-//! An argument that can fail becomes `case when a <> 0 then 10 / a end`, which it leaves where it is.
+//! An argument, or a key of its order, that can fail becomes `case when a <> 0 then 10 / a end`, which it leaves where it is.
 
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
@@ -37,19 +37,21 @@ impl AnalyzerRule for FilteredArguments {
 }
 
 fn rewrite(mut expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
-    let (arguments, filter) = match &mut expr {
+    // The order of a window is that of all its rows.
+    let (arguments, keys, filter) = match &mut expr {
         Expr::AggregateFunction(AggregateFunction { params, .. }) => {
-            (&mut params.args, &params.filter)
+            (&mut params.args, params.order_by.as_mut_slice(), &params.filter)
         }
         Expr::WindowFunction(window) => {
             let WindowFunction { params, .. } = window.as_mut();
-            (&mut params.args, &params.filter)
+            (&mut params.args, [].as_mut_slice(), &params.filter)
         }
         _ => return Ok(Transformed::no(expr)),
     };
     let Some(filter) = filter else { return Ok(Transformed::no(expr)) };
     let mut is_new = false;
-    for argument in arguments.iter_mut().filter(|argument| fails(argument, schema)) {
+    let arguments = arguments.iter_mut().chain(keys.iter_mut().map(|key| &mut key.expr));
+    for argument in arguments.filter(|argument| fails(argument, schema)) {
         *argument = when(filter.as_ref().clone(), std::mem::take(argument)).end()?;
         is_new = true;
     }

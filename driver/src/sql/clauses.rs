@@ -166,6 +166,7 @@ mod tests {
             ("select a from t limit (select 1)", "a subquery in `LIMIT`"),
             ("select a from t offset (select 1)", "a subquery in `LIMIT` or `OFFSET`"),
             ("values (exists (select 1))", "in `VALUES`"),
+            ("values ((select 1), 2)", "in `VALUES`"),
             ("select * from (values (1 = any (select 1))) t", "in `VALUES`"),
             ("select * from t pivot (sum(v) for id in (1, 2))", "`PIVOT`"),
             ("select (select a from t prewhere a > 1)", "`PREWHERE`"),
@@ -181,7 +182,7 @@ mod tests {
         for text in [
             "select * from t for update",
             "select * from t with (nolock)",
-            "values ((select 1), 2 in (1, 2))",
+            "values (1, 2 in (1, 2))",
             "select a from t group by rollup (a) limit 1 + 1",
         ] {
             parse(text).expect(text);

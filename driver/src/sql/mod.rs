@@ -16,6 +16,7 @@ mod arrays;
 mod called;
 mod chains;
 mod clauses;
+mod computed_keys;
 mod copies;
 mod date_times;
 mod dependencies;
@@ -52,7 +53,6 @@ mod tables;
 mod truth_tests;
 mod volatile;
 mod wildcards;
-mod window_keys;
 mod windows;
 mod years;
 mod zones;
@@ -116,7 +116,7 @@ fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
         });
     }
     rules.push(Arc::new(sort_keys::KeysOnce));
-    rules.push(Arc::new(window_keys::WindowKeys));
+    rules.push(Arc::new(computed_keys::ComputedKeys));
     rules
 }
 

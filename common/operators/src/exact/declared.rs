@@ -34,6 +34,7 @@ impl PhysicalExprAdapterFactory for DeclaredTypes {
         declared: SchemaRef,
         found: SchemaRef,
     ) -> Result<Arc<dyn PhysicalExprAdapter>> {
+        declared.fields().iter().try_for_each(|field| check_spelling(field.name(), &found))?;
         let factory = DefaultPhysicalExprAdapterFactory;
         let inner = factory.create(Arc::clone(&declared), Arc::clone(&found))?;
         Ok(Arc::new(Declared { declared, found, inner }))
@@ -50,10 +51,10 @@ struct Declared {
 impl PhysicalExprAdapter for Declared {
     fn rewrite(&self, expr: Arc<dyn PhysicalExpr>) -> Result<Arc<dyn PhysicalExpr>> {
         for column in collect_columns(&expr) {
-            let Ok(declared) = self.declared.field_with_name(column.name()) else { continue };
-            match self.found.field_with_name(column.name()) {
-                Ok(found) => check(declared, found)?,
-                Err(_) => check_spelling(declared.name(), &self.found)?,
+            let declared = self.declared.field_with_name(column.name());
+            let found = self.found.field_with_name(column.name());
+            if let (Ok(declared), Ok(found)) = (declared, found) {
+                check(declared, found)?;
             }
         }
         let adapted = self.inner.rewrite(expr)?;
@@ -77,6 +78,9 @@ fn check(declared: &Field, found: &Field) -> Result<()> {
 
 /// A column that no file has is null, as in Spark. One that a file spells otherwise is a mistake.
 fn check_spelling(declared: &str, found: &Schema) -> Result<()> {
+    if found.field_with_name(declared).is_ok() {
+        return Ok(());
+    }
     let mut names = found.fields().iter().map(|field| field.name());
     let Some(other) = names.find(|name| name.eq_ignore_ascii_case(declared)) else {
         return Ok(());

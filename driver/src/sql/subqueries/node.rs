@@ -16,7 +16,7 @@ use super::exists::join;
 use super::quantified::{Quantified, Reading, VALUE, may_be_null};
 use super::references;
 use super::shape::{
-    has_one_row_at_least, has_one_row_at_most, is_grouped, is_simple, is_simple_scalar,
+    has_one_row_at_least, has_one_row_at_most, is_one_group, is_simple, is_simple_scalar,
 };
 use super::{Rewriter, holds_subquery};
 
@@ -219,8 +219,7 @@ impl Rewriter {
         self.rewritten(expr, input, place)
     }
 
-    /// A scalar subquery without references is a value of its own. Of one that may have several rows,
-    /// DataFusion knows which groups are one: those by what the references equal.
+    /// A scalar subquery without references is a value of its own.
     fn scalar_expr(
         &self,
         subquery: Subquery,
@@ -233,10 +232,10 @@ impl Rewriter {
         }
         let stays =
             place.takes_scalars && refers_only_to(&subquery, input)? && is_simple_scalar(plan)?;
-        if stays || is_grouped(plan) {
+        if stays {
             return Ok(Expr::ScalarSubquery(subquery));
         }
-        if !has_one_row_at_most(plan) {
+        if !has_one_row_at_most(plan) && !is_one_group(plan)? {
             return not_impl_err!(
                 "a subquery that depends on the rows around it and may have several rows is not \
                  supported yet: aggregate its rows, or take one with LIMIT 1"

@@ -77,18 +77,44 @@ pub(super) fn has_one_row_at_most(plan: &LogicalPlan) -> bool {
     }
 }
 
-/// Returns true if a plan has groups by keys of one set.
-pub(super) fn is_grouped(plan: &LogicalPlan) -> bool {
+/// Returns true if a plan has one group at most for each row around it: its keys are columns that equal
+/// outer values.
+pub(super) fn is_one_group(plan: &LogicalPlan) -> Result<bool> {
     match plan {
-        LogicalPlan::Projection(projection) => is_grouped(&projection.input),
-        LogicalPlan::SubqueryAlias(alias) => is_grouped(&alias.input),
-        LogicalPlan::Filter(filter) => is_grouped(&filter.input),
+        LogicalPlan::Projection(projection) => is_one_group(&projection.input),
+        LogicalPlan::SubqueryAlias(alias) => is_one_group(&alias.input),
+        LogicalPlan::Filter(filter) => is_one_group(&filter.input),
+        LogicalPlan::Sort(sort) => is_one_group(&sort.input),
         LogicalPlan::Aggregate(Aggregate { group_expr, input, .. }) => {
-            let is_set = |expr: &Expr| matches!(expr, Expr::GroupingSet(_));
-            !group_expr.is_empty() && !group_expr.iter().any(is_set) && !has_one_row_at_most(input)
+            let fixed = fixed_columns(input)?;
+            Ok(group_expr.iter().all(|key| fixed.contains(key)))
         }
-        _ => false,
+        LogicalPlan::Distinct(Distinct::All(input)) => {
+            let LogicalPlan::Projection(projection) = input.as_ref() else { return Ok(false) };
+            let fixed = fixed_columns(&projection.input)?;
+            Ok(projection.expr.iter().all(|item| fixed.contains(item)))
+        }
+        _ => Ok(false),
     }
+}
+
+/// The columns that the filters right on top of a plan compare with outer values for equality.
+fn fixed_columns(plan: &LogicalPlan) -> Result<Vec<Expr>> {
+    let mut fixed = Vec::new();
+    let LogicalPlan::Filter(filter) = plan else { return Ok(fixed) };
+    for condition in split_conjunction(&filter.predicate) {
+        let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = condition else {
+            continue;
+        };
+        for (column, value) in [(left, right), (right, left)] {
+            let is_outer = value.column_refs().is_empty() && !of_expr(value)?.is_empty();
+            if matches!(**column, Expr::Column(_)) && is_outer && !value.is_volatile() {
+                fixed.push(column.as_ref().clone());
+            }
+        }
+    }
+    fixed.extend(fixed_columns(&filter.input)?);
+    Ok(fixed)
 }
 
 fn has_one_pair_at_most(join: &Join) -> bool {
