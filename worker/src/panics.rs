@@ -11,6 +11,7 @@ use std::panic::{self, PanicHookInfo};
 use std::sync::{Mutex, Once, PoisonError};
 
 use gnist_common::error::{ErrorKind, Failure};
+use gnist_operators::failure::too_wide;
 
 /// The name of every thread that runs operators.
 pub(crate) const CPU_THREADS: &str = "gnist-cpu";
@@ -77,6 +78,9 @@ fn location_of(is_it: impl Fn(&Note) -> bool) -> Option<String> {
 }
 
 fn failure(message: &str, location: Option<String>) -> Failure {
+    if message.contains("offset overflow") {
+        return too_wide();
+    }
     let place = location.map(|location| format!(", at {location}")).unwrap_or_default();
     Failure::new(ErrorKind::Panic, format!("a task panicked: {message}{place}"))
 }

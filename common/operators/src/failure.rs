@@ -44,6 +44,9 @@ pub fn failure_of(error: &DataFusionError) -> Failure {
     if let Some(failure) = find::<Failure>(error) {
         return failure.clone();
     }
+    if let Some(ArrowError::OffsetOverflowError(_)) = find::<ArrowError>(error) {
+        return too_wide();
+    }
     let kind = kind_of(error);
     let failure = Failure::new(kind, message_of(error));
     match kind {
@@ -53,6 +56,13 @@ pub fn failure_of(error: &DataFusionError) -> Failure {
         ErrorKind::Internal => failure.with_help("this is a bug in Gnist: please report it"),
         _ => failure,
     }
+}
+
+/// The failure of an operator that can't hold the texts or lists of its next batch in one column.
+pub fn too_wide() -> Failure {
+    let message =
+        "a column of a batch of rows has more than 2 GiB of text, or of elements of lists";
+    Failure::new(ErrorKind::User, message).with_help("lower `execution.batch_rows`")
 }
 
 fn kind_of(error: &DataFusionError) -> ErrorKind {
@@ -107,7 +117,8 @@ fn kind_of_store(error: &object_store::Error) -> ErrorKind {
 fn message_of(error: &DataFusionError) -> String {
     let root = error.find_root();
     let text = root.message().into_owned();
-    without_dumps(&if text.is_empty() { root.to_string() } else { text })
+    let text = if text.is_empty() { root.to_string() } else { text };
+    without_dumps(&text)
 }
 
 /// The first error of this type on the chain of causes. `Arc`-shared and external errors are
