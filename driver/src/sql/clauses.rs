@@ -47,7 +47,7 @@ pub(super) fn of_query(query: &Query) -> ControlFlow<Refused> {
     if query.order_by.as_ref().is_some_and(fills) {
         return refused("`WITH FILL`", "join with `generate_series`");
     }
-    if query.limit_clause.as_ref().is_some_and(|limit| holds_subquery(limit)) {
+    if query.limit_clause.as_ref().is_some_and(holds_subquery) {
         return refused(
             "a subquery in `LIMIT` or `OFFSET`",
             "filter by `row_number()`, or write the number",
