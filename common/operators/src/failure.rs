@@ -13,6 +13,9 @@ use gnist_common::task::AttemptEnd;
 use crate::dumps::without_dumps;
 use crate::exchange::FetchError;
 
+/// What Arrow says of a local time in the hour of a change of the clock.
+const NO_LOCAL_TIME: &str = "Cannot cast timezone to different timezone";
+
 /// How an attempt ended whose plan failed with this error.
 pub fn attempt_end_of(error: &DataFusionError) -> AttemptEnd {
     if let Some(fetch) = find::<FetchError>(error) {
@@ -49,6 +52,13 @@ pub fn failure_of(error: &DataFusionError) -> Failure {
     }
     let kind = kind_of(error);
     let failure = Failure::new(kind, message_of(error));
+    if failure.message.contains(NO_LOCAL_TIME) {
+        let message =
+            "a local time that its time zone skips, or has twice, is no TIMESTAMP WITH TIME ZONE";
+        return Failure::new(ErrorKind::User, message).with_help(
+            "`try_cast(x as timestamptz)` gives null for the hour that a change of the clock skips or repeats",
+        );
+    }
     match kind {
         ErrorKind::OutOfMemory => failure
             .with_help("give executors more memory (`--memory`), or use more, smaller partitions"),
