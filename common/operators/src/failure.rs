@@ -13,7 +13,7 @@ use gnist_common::task::AttemptEnd;
 use crate::dumps::without_dumps;
 use crate::exchange::FetchError;
 
-/// What Arrow says of a local time in the hour of a change of the clock.
+/// Arrow's text for a local time in the hour of a change of the clock; the error has no kind of its own.
 const NO_LOCAL_TIME: &str = "Cannot cast timezone to different timezone";
 
 /// How an attempt ended whose plan failed with this error.
@@ -52,7 +52,9 @@ pub fn failure_of(error: &DataFusionError) -> Failure {
     }
     let kind = kind_of(error);
     let failure = Failure::new(kind, message_of(error));
-    if failure.message.contains(NO_LOCAL_TIME) {
+    if let Some(ArrowError::CastError(text)) = find::<ArrowError>(error)
+        && text == NO_LOCAL_TIME
+    {
         let message =
             "a local time that its time zone skips, or has twice, is no TIMESTAMP WITH TIME ZONE";
         return Failure::new(ErrorKind::User, message).with_help(

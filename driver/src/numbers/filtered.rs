@@ -2,7 +2,8 @@
 //!
 //! DataFusion computes an argument that stands twice in a query once, below the aggregates, and for all
 //! rows: `sum(10 / a) filter (where a <> 0), max(10 / a) filter (where a <> 0)` would divide by zero.
-//! An argument, or a key of its order, that can fail becomes `case when a <> 0 then 10 / a end`, which it leaves where it is.
+//! An argument, or a key of its order, that can fail becomes `case when a <> 0 then 10 / a end`, which it
+//! leaves where it is.
 
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};

@@ -74,7 +74,8 @@ fn is_closed(node: &Arc<dyn ExecutionPlan>) -> bool {
     (node.is::<SortExec>() || node.is::<SortPreservingMergeExec>()) && node.fetch().is_some()
 }
 
-/// What is evaluated for some rows alone is a CASE by now.
+/// Returns true for a condition with a part that is evaluated for some rows alone: `AND` and `OR` over
+/// such a part are a `CASE` by now ([`crate::numbers`]).
 fn has_case(condition: &Arc<dyn PhysicalExpr>) -> bool {
     condition.exists(|part| Ok(part.is::<CaseExpr>())).expect("looking fails nowhere")
 }

@@ -53,7 +53,7 @@ impl OptimizerRule for GuardedKeys {
     }
 }
 
-/// Takes the guarded equalities and what stands between them out of a join's filter.
+/// The guarded equalities, taken out of a join's filter.
 fn guarded(plan: &mut LogicalPlan) -> Result<Vec<Expr>> {
     let schema = input_schema(plan)?;
     let LogicalPlan::Join(join) = plan else { return Ok(Vec::new()) };

@@ -1,13 +1,15 @@
 //! The shapes of subqueries that DataFusion decorrelates rightly.
 
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::common::{JoinType, Result};
+use datafusion::common::{DFSchema, JoinType, Result};
 use datafusion::logical_expr::expr::{AggregateFunction, Alias, Cast};
 use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{
-    Aggregate, BinaryExpr, Distinct, Expr, FetchType, Filter, Join, LogicalPlan, Operator,
-    Projection,
+    Aggregate, BinaryExpr, Distinct, Expr, ExprSchemable, FetchType, Filter, Join, LogicalPlan,
+    Operator, Projection,
 };
+
+use gnist_operators::widening::keeps_digits;
 
 use super::holds_subquery;
 use super::references::{of_expr, of_plan};
@@ -106,15 +108,25 @@ fn fixed_columns(plan: &LogicalPlan) -> Result<Vec<Expr>> {
         let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = condition else {
             continue;
         };
-        for (column, value) in [(left, right), (right, left)] {
+        for (side, value) in [(left, right), (right, left)] {
             let is_outer = value.column_refs().is_empty() && !of_expr(value)?.is_empty();
-            if matches!(**column, Expr::Column(_)) && is_outer && !value.is_volatile() {
-                fixed.push(column.as_ref().clone());
+            let column = uncast(side, filter.input.schema())?;
+            if matches!(column, Expr::Column(_)) && is_outer && !value.is_volatile() {
+                fixed.push(column.clone());
             }
         }
     }
     fixed.extend(fixed_columns(&filter.input)?);
     Ok(fixed)
+}
+
+/// The column below a cast that gives different values for different ones.
+fn uncast<'a>(expr: &'a Expr, schema: &DFSchema) -> Result<&'a Expr> {
+    let Expr::Cast(Cast { expr: inner, field }) = expr else { return Ok(expr) };
+    let from = inner.get_type(schema)?;
+    let is_text = from.is_string() && field.data_type().is_string();
+    let is_kept = is_text || !from.is_string() && keeps_digits(&from, field.data_type());
+    Ok(if is_kept { inner.as_ref() } else { expr })
 }
 
 fn has_one_pair_at_most(join: &Join) -> bool {
