@@ -10,8 +10,9 @@ use std::sync::Arc;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{DFSchema, DFSchemaRef, FunctionalDependencies, Result};
 use datafusion::logical_expr::{Distinct, LogicalPlan};
-use datafusion::optimizer::optimizer::ApplyOrder;
-use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
+use datafusion::optimizer::OptimizerConfig;
+
+use super::around::Rule;
 
 /// Names of DataFusion's rules that ask for keys.
 pub(super) const RULES: [&str; 4] = [
@@ -21,36 +22,21 @@ pub(super) const RULES: [&str; 4] = [
     "replace_distinct_aggregate",
 ];
 
-/// A rule that is told of no keys above joins. See the module.
-#[derive(Debug)]
-pub(super) struct WithoutKeys {
-    pub(super) inner: Arc<dyn OptimizerRule + Send + Sync>,
-}
-
-impl OptimizerRule for WithoutKeys {
-    fn name(&self) -> &str {
-        self.inner.name()
-    }
-
-    fn apply_order(&self) -> Option<ApplyOrder> {
-        self.inner.apply_order()
-    }
-
-    fn rewrite(
-        &self,
-        plan: LogicalPlan,
-        config: &dyn OptimizerConfig,
-    ) -> Result<Transformed<LogicalPlan>> {
-        let plan = if self.apply_order().is_some() {
-            // It looks at one node and the schemas of its inputs.
-            plan.map_children(of_input).data()?
-        } else if multiplies(&plan)? {
-            plan.transform_up_with_subqueries(|node| forgetful(node).map(Transformed::no)).data()?
-        } else {
-            plan
-        };
-        self.inner.rewrite(plan, config)
-    }
+/// The rewrite of a rule that is told of no keys above joins. See the module.
+pub(super) fn without_keys(
+    inner: &Rule,
+    plan: LogicalPlan,
+    config: &dyn OptimizerConfig,
+) -> Result<Transformed<LogicalPlan>> {
+    let plan = if inner.apply_order().is_some() {
+        // It looks at one node and the schemas of its inputs.
+        plan.map_children(of_input).data()?
+    } else if multiplies(&plan)? {
+        plan.transform_up_with_subqueries(|node| forgetful(node).map(Transformed::no)).data()?
+    } else {
+        plan
+    };
+    inner.rewrite(plan, config)
 }
 
 /// An input whose schema names no keys.

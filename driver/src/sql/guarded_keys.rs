@@ -10,47 +10,30 @@
 //! An equality that can fail and stands behind a condition that is no equality of both sides stays in
 //! the join's filter, which is evaluated from left to right.
 
-use std::sync::Arc;
-
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{JoinType, Result};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator};
-use datafusion::optimizer::optimizer::ApplyOrder;
-use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
+use datafusion::optimizer::OptimizerConfig;
 
+use super::around::Rule;
 use crate::numbers::{fails, input_schema};
 
-/// The rule that makes keys of equalities, without those that are guarded. See the module.
-#[derive(Debug)]
-pub(super) struct GuardedKeys {
-    pub(super) inner: Arc<dyn OptimizerRule + Send + Sync>,
-}
-
-impl OptimizerRule for GuardedKeys {
-    fn name(&self) -> &str {
-        self.inner.name()
+/// The rewrite of the rule that makes keys of equalities, without those that are guarded. See the module.
+pub(super) fn without_guarded(
+    inner: &Rule,
+    mut plan: LogicalPlan,
+    config: &dyn OptimizerConfig,
+) -> Result<Transformed<LogicalPlan>> {
+    let guarded = guarded(&mut plan)?;
+    let made = inner.rewrite(plan, config)?;
+    if guarded.is_empty() {
+        return Ok(made);
     }
-
-    fn apply_order(&self) -> Option<ApplyOrder> {
-        self.inner.apply_order()
-    }
-
-    fn rewrite(
-        &self,
-        mut plan: LogicalPlan,
-        config: &dyn OptimizerConfig,
-    ) -> Result<Transformed<LogicalPlan>> {
-        let guarded = guarded(&mut plan)?;
-        let made = self.inner.rewrite(plan, config)?;
-        if guarded.is_empty() {
-            return Ok(made);
-        }
-        let is_changed = made.transformed;
-        let LogicalPlan::Join(mut join) = made.data else { return Ok(made) };
-        join.filter = conjunction(join.filter.into_iter().chain(guarded));
-        Ok(Transformed::new_transformed(LogicalPlan::Join(join), is_changed))
-    }
+    let is_changed = made.transformed;
+    let LogicalPlan::Join(mut join) = made.data else { return Ok(made) };
+    join.filter = conjunction(join.filter.into_iter().chain(guarded));
+    Ok(Transformed::new_transformed(LogicalPlan::Join(join), is_changed))
 }
 
 /// The guarded equalities, taken out of a join's filter.

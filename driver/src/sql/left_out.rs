@@ -6,53 +6,33 @@
 //! - **Drawn values above a join.** Below a `DISTINCT` a join becomes a semi join, which has a row where the
 //!   join has many: `random()` is drawn once for them.
 
-use std::sync::Arc;
-
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, Result};
 use datafusion::logical_expr::expr::{AggregateFunction, AggregateFunctionParams};
 use datafusion::logical_expr::{Aggregate, Expr, ExprSchemable, LogicalPlan};
-use datafusion::optimizer::optimizer::ApplyOrder;
-use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
+use datafusion::optimizer::OptimizerConfig;
 
-/// A rule that leaves out what it would make wrong. See the module.
-#[derive(Debug)]
-pub(super) struct LeftOut {
-    inner: Arc<dyn OptimizerRule + Send + Sync>,
-    is_left_out: fn(&LogicalPlan) -> Result<bool>,
-}
+use super::around::{Rewrite, Rule, around};
 
 /// The rule with what it leaves out; the rule itself if it is right on all plans.
-pub(super) fn careful(
-    rule: Arc<dyn OptimizerRule + Send + Sync>,
-) -> Arc<dyn OptimizerRule + Send + Sync> {
-    let is_left_out: fn(&LogicalPlan) -> Result<bool> = match rule.name() {
-        "single_distinct_aggregation_to_group_by" => parts_a_sum,
-        "eliminate_join" => draws,
+pub(super) fn careful(rule: Rule) -> Rule {
+    let rewrite: Rewrite = match rule.name() {
+        "single_distinct_aggregation_to_group_by" => {
+            |rule, plan, config| unless(parts_a_sum(&plan)?, rule, plan, config)
+        }
+        "eliminate_join" => |rule, plan, config| unless(draws(&plan)?, rule, plan, config),
         _ => return rule,
     };
-    Arc::new(LeftOut { inner: rule, is_left_out })
+    around(rule, rewrite)
 }
 
-impl OptimizerRule for LeftOut {
-    fn name(&self) -> &str {
-        self.inner.name()
-    }
-
-    fn apply_order(&self) -> Option<ApplyOrder> {
-        self.inner.apply_order()
-    }
-
-    fn rewrite(
-        &self,
-        plan: LogicalPlan,
-        config: &dyn OptimizerConfig,
-    ) -> Result<Transformed<LogicalPlan>> {
-        if (self.is_left_out)(&plan)? {
-            return Ok(Transformed::no(plan));
-        }
-        self.inner.rewrite(plan, config)
-    }
+fn unless(
+    is_left_out: bool,
+    rule: &Rule,
+    plan: LogicalPlan,
+    config: &dyn OptimizerConfig,
+) -> Result<Transformed<LogicalPlan>> {
+    if is_left_out { Ok(Transformed::no(plan)) } else { rule.rewrite(plan, config) }
 }
 
 fn parts_a_sum(plan: &LogicalPlan) -> Result<bool> {

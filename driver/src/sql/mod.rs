@@ -12,6 +12,7 @@
 //! [`optimizer_rules`], and each rewrite of the text in one line of `rewrites.rs`. Without the line
 //! there is no rule.
 
+mod around;
 mod arrays;
 mod called;
 mod chains;
@@ -108,9 +109,9 @@ fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
         rules.extend(before.map(|(_, rule)| Arc::clone(rule)));
         rules.push(match rule.name() {
             "push_down_filter" => Arc::new(pushed_filters::PushedFilters::default()),
-            "extract_equijoin_predicate" => Arc::new(guarded_keys::GuardedKeys { inner: rule }),
+            "extract_equijoin_predicate" => around::around(rule, guarded_keys::without_guarded),
             name if dependencies::RULES.contains(&name) => {
-                left_out::careful(Arc::new(dependencies::WithoutKeys { inner: rule }))
+                left_out::careful(around::around(rule, dependencies::without_keys))
             }
             _ => left_out::careful(rule),
         });
