@@ -36,8 +36,8 @@ use crate::jobs::{Jobs, reads_the_session};
 use crate::numbers::with_number_rules;
 use crate::planner::{
     CooperativeJoins, JoinsApart, SoftLimits, WholeFrames, partitions_for, with_held_limits,
-    with_kept_projections, with_namesakes, with_one_sided, with_own_statistics,
-    with_promised_inputs, with_scan_statistics, with_whole_arrays,
+    with_kept_projections, with_merged_orders, with_namesakes, with_one_sided, with_own_statistics,
+    with_promised_inputs, with_scan_statistics, with_unique_columns, with_whole_arrays,
 };
 use crate::result::ResultStream;
 use crate::settings::{self, OwnSettings};
@@ -132,9 +132,9 @@ impl Session {
             guard: Guard::default(),
         });
         let rules = with_number_rules(sql::install(SessionStateBuilder::new()));
-        let rules =
-            with_own_statistics(with_whole_arrays(with_scan_statistics(with_one_sided(rules))));
-        let rules = with_kept_projections(with_promised_inputs(rules));
+        let rules = with_scan_statistics(with_unique_columns(with_one_sided(rules)));
+        let rules = with_own_statistics(with_whole_arrays(rules));
+        let rules = with_kept_projections(with_promised_inputs(with_merged_orders(rules)));
         let mut state = with_held_limits(with_namesakes(rules))
             .with_config(config)
             .with_runtime_env(runtime)

@@ -31,6 +31,7 @@ use crate::random::{self, TaskRandom};
 use crate::reader::{StageReaderExec, StageReaderMessage};
 use crate::recursive::{self, RecursiveQueryMessage, WorkTableMessage};
 use crate::sample::{SampleExec, SampleMessage};
+use crate::unclaimed::{UnclaimedExec, UnclaimedMessage};
 use crate::wire::{CarriedExpr, CarriedOperator, filtered, functions};
 
 /// One of our operators on the wire.
@@ -52,6 +53,8 @@ pub(crate) struct OperatorMessage {
     /// The fields of an operator that DataFusion's encoding lost; it travels as the only child.
     #[prost(message, optional, tag = "7")]
     pub(crate) carried: Option<CarriedOperator>,
+    #[prost(message, optional, tag = "8")]
+    pub(crate) unclaimed: Option<UnclaimedMessage>,
 }
 
 /// A union: the number of partitions, and of operators, of each branch.
@@ -126,6 +129,9 @@ impl PhysicalExtensionCodec for GnistCodec {
             }
             OperatorMessage { sample: Some(sample), .. } => {
                 Ok(Arc::new(SampleExec::decode(&sample, inputs, &decode_context, converter)?))
+            }
+            OperatorMessage { unclaimed: Some(rows), .. } => {
+                Ok(Arc::new(UnclaimedExec::decode(&rows, inputs, &decode_context, converter)?))
             }
             _ => internal_err!("an unknown operator"),
         }
@@ -235,6 +241,8 @@ pub(crate) fn operator_message(
         message.work_table = Some(recursive::encode_work_table(table)?);
     } else if let Some(sample) = node.downcast_ref::<SampleExec>() {
         message.sample = Some(sample.encode(codec, converter)?);
+    } else if let Some(rows) = node.downcast_ref::<UnclaimedExec>() {
+        message.unclaimed = Some(rows.encode(codec, converter)?);
     } else {
         return Ok(None);
     }

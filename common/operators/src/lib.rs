@@ -22,6 +22,7 @@
 //! random      random() and uuid(), the same in every attempt
 //! measured    what every operator of a plan does, for EXPLAIN ANALYZE
 //! sample      SampleExec, the rows that split points are chosen from
+//! unclaimed   UnclaimedExec, rows of which less is known
 //! contexts    functions and settings as executors have them
 //! recursive   recursive queries on the wire
 //! block       Arrow batches <-> checksummed bytes
@@ -66,5 +67,6 @@ pub mod size;
 pub mod soft_limit;
 pub mod source;
 pub mod tree;
+pub mod unclaimed;
 pub mod widening;
 pub mod wire;

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::common::{Result, ScalarValue, internal_err};
+use datafusion::common::{Constraints, Result, ScalarValue, internal_err};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{AcrossPartitions, ConstExpr, EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
@@ -74,7 +74,7 @@ pub struct StageReaderExec {
 
 impl StageReaderExec {
     /// A reader of input number `input` of its stage, with `partitioning` and the orderings that
-    /// `equivalence` promises.
+    /// `equivalence` promises. Which columns are unique does not travel, and is forgotten here too.
     pub fn new(
         input: usize,
         mode: ReadMode,
@@ -82,7 +82,7 @@ impl StageReaderExec {
         partitioning: Partitioning,
     ) -> Self {
         let properties = PlanProperties::new(
-            equivalence,
+            equivalence.with_constraints(Constraints::default()),
             partitioning,
             EmissionType::Incremental,
             Boundedness::Bounded,

@@ -16,6 +16,7 @@ mod cooperative;
 mod cut;
 mod frames;
 mod held_limits;
+mod merged_orders;
 mod namesakes;
 mod nullability;
 mod one_sided;
@@ -33,6 +34,7 @@ mod soft_limits;
 mod sort;
 
 mod sources;
+mod unique;
 
 use std::sync::Arc;
 
@@ -54,6 +56,7 @@ pub(crate) use arrays::with_whole_arrays;
 pub(crate) use cooperative::CooperativeJoins;
 pub(crate) use frames::WholeFrames;
 pub(crate) use held_limits::with_held_limits;
+pub(crate) use merged_orders::with_merged_orders;
 pub(crate) use namesakes::with_namesakes;
 pub(crate) use one_sided::with_one_sided;
 pub(crate) use own_statistics::with_own_statistics;
@@ -65,6 +68,7 @@ use row_order::RowOrder;
 pub(crate) use scan_statistics::with_scan_statistics;
 pub(crate) use soft_limits::SoftLimits;
 pub(crate) use sort::RangeSort;
+pub(crate) use unique::with_unique_columns;
 
 pub(crate) use sources::refuse_unknown;
 

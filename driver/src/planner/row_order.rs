@@ -40,6 +40,7 @@ use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, InputOrd
 use gnist_common::graph::Repeatability;
 use gnist_operators::reader::StageReaderExec;
 use gnist_operators::sample::SampleExec;
+use gnist_operators::unclaimed::UnclaimedExec;
 
 use super::repeatability::rounds;
 
@@ -117,6 +118,7 @@ fn keeps_order(plan: &Arc<dyn ExecutionPlan>) -> bool {
     plan.is::<ProjectionExec>()
         || plan.is::<FilterExec>()
         || plan.is::<CooperativeExec>()
+        || plan.is::<UnclaimedExec>()
         || plan.is::<LocalLimitExec>()
         || plan.is::<GlobalLimitExec>()
         || plan.is::<UnnestExec>()

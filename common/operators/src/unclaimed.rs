@@ -1,0 +1,205 @@
+//! Rows of which less is known.
+//!
+//! DataFusion drops a sort where rows are known to be in its order already. It knows too much:
+//!
+//! - Which columns have no value twice: the keys of a `GROUP BY`. Rows in the order of such a column count as
+//!   sorted by any keys after it. A projection keeps the claim by the places of the columns, whatever it
+//!   puts into these places.
+//! - What several sorted inputs become: a merge by one order claims every order that its inputs have.
+//!
+//! The driver puts this operator where such a claim is false.
+
+use std::fmt;
+use std::sync::Arc;
+
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{TreeNodeIterator, TreeNodeRecursion};
+use datafusion::common::{Constraints, Result, Statistics, internal_err};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::{LexOrdering, PhysicalExpr};
+use datafusion::physical_plan::execution_plan::CardinalityEffect;
+use datafusion::physical_plan::filter_pushdown::{
+    ChildPushdownResult, FilterDescription, FilterPushdownPhase, FilterPushdownPropagation,
+};
+use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::statistics::{ChildStats, StatisticsArgs};
+use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
+use datafusion_proto::physical_plan::from_proto::parse_physical_sort_exprs;
+use datafusion_proto::physical_plan::to_proto::serialize_physical_sort_exprs;
+use datafusion_proto::physical_plan::{
+    PhysicalExtensionCodec, PhysicalPlanDecodeContext, PhysicalProtoConverterExtension,
+};
+use datafusion_proto::protobuf;
+use prost::Message;
+
+/// The rows of its input, without the claim that a column has no value twice.
+#[derive(Debug)]
+pub struct UnclaimedExec {
+    input: Arc<dyn ExecutionPlan>,
+    /// The only order that it claims, of those of its input. All of them if absent.
+    ordering: Option<LexOrdering>,
+    properties: Arc<PlanProperties>,
+}
+
+impl UnclaimedExec {
+    /// The rows of `input`, in all orders that these have.
+    pub fn in_any_order(input: Arc<dyn ExecutionPlan>) -> Self {
+        Self::new(input, None)
+    }
+
+    /// The rows of `input`, which are in this order, and in no other one that is known.
+    pub fn in_order(input: Arc<dyn ExecutionPlan>, ordering: LexOrdering) -> Self {
+        Self::new(input, Some(ordering))
+    }
+
+    fn new(input: Arc<dyn ExecutionPlan>, ordering: Option<LexOrdering>) -> Self {
+        let mut known = input.properties().eq_properties.clone();
+        known.set_constraints(Constraints::default());
+        if let Some(ordering) = &ordering {
+            known.clear_orderings();
+            known.add_ordering(ordering.iter().cloned());
+        }
+        let properties = PlanProperties::clone(input.properties()).with_eq_properties(known);
+        Self { input, ordering, properties: Arc::new(properties) }
+    }
+}
+
+/// An [`UnclaimedExec`] on the wire; its input travels as its child.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct UnclaimedMessage {
+    /// The keys of the only order that it claims.
+    #[prost(message, repeated, tag = "1")]
+    keys: Vec<protobuf::PhysicalSortExprNode>,
+}
+
+impl UnclaimedExec {
+    pub(crate) fn encode(
+        &self,
+        codec: &dyn PhysicalExtensionCodec,
+        converter: &dyn PhysicalProtoConverterExtension,
+    ) -> Result<UnclaimedMessage> {
+        let keys = self.ordering.iter().flatten().cloned();
+        Ok(UnclaimedMessage { keys: serialize_physical_sort_exprs(keys, codec, converter)? })
+    }
+
+    pub(crate) fn decode(
+        message: &UnclaimedMessage,
+        inputs: &[Arc<dyn ExecutionPlan>],
+        context: &PhysicalPlanDecodeContext<'_>,
+        converter: &dyn PhysicalProtoConverterExtension,
+    ) -> Result<Self> {
+        let [input] = inputs else {
+            return internal_err!("rows of which less is known have one input");
+        };
+        let schema = input.schema();
+        let keys = parse_physical_sort_exprs(&message.keys, context, &schema, converter)?;
+        Ok(Self::new(Arc::clone(input), LexOrdering::new(keys)))
+    }
+}
+
+impl DisplayAs for UnclaimedExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "UnclaimedExec")?;
+        match &self.ordering {
+            Some(ordering) => write!(f, ": [{ordering}]"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl ExecutionPlan for UnclaimedExec {
+    fn name(&self) -> &'static str {
+        "UnclaimedExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.input]
+    }
+
+    fn maintains_input_order(&self) -> Vec<bool> {
+        vec![true]
+    }
+
+    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
+        vec![false]
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let [input] = children.as_slice() else {
+            return internal_err!("rows of which less is known have one input");
+        };
+        Ok(Arc::new(Self::new(Arc::clone(input), self.ordering.clone())))
+    }
+
+    fn execute(
+        &self,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
+        self.input.execute(partition, context)
+    }
+
+    fn apply_expressions(
+        &self,
+        visit: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        self.ordering.iter().flatten().apply_until_stop(|key| visit(&key.expr))
+    }
+
+    fn child_stats_requests(&self, partition: Option<usize>) -> Vec<ChildStats> {
+        vec![ChildStats::At(partition)]
+    }
+
+    fn statistics_from_inputs(
+        &self,
+        inputs: &[Arc<Statistics>],
+        _: &StatisticsArgs,
+    ) -> Result<Arc<Statistics>> {
+        Ok(Arc::clone(&inputs[0]))
+    }
+
+    fn supports_limit_pushdown(&self) -> bool {
+        true
+    }
+
+    fn cardinality_effect(&self) -> CardinalityEffect {
+        CardinalityEffect::Equal
+    }
+
+    fn try_swapping_with_projection(
+        &self,
+        projection: &ProjectionExec,
+    ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        if self.ordering.is_some() {
+            return Ok(None);
+        }
+        let exprs = projection.expr().to_vec();
+        let below = ProjectionExec::try_new(exprs, Arc::clone(&self.input))?;
+        Ok(Some(Arc::new(Self::in_any_order(Arc::new(below)))))
+    }
+
+    fn gather_filters_for_pushdown(
+        &self,
+        _: FilterPushdownPhase,
+        parent_filters: Vec<Arc<dyn PhysicalExpr>>,
+        _: &ConfigOptions,
+    ) -> Result<FilterDescription> {
+        FilterDescription::from_children(parent_filters, &self.children())
+    }
+
+    fn handle_child_pushdown_result(
+        &self,
+        _: FilterPushdownPhase,
+        child_pushdown_result: ChildPushdownResult,
+        _: &ConfigOptions,
+    ) -> Result<FilterPushdownPropagation<Arc<dyn ExecutionPlan>>> {
+        Ok(FilterPushdownPropagation::if_all(child_pushdown_result))
+    }
+}
