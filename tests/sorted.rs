@@ -33,6 +33,9 @@ pub fn trials() -> Vec<Trial> {
         Trial::test("sorted::each_of_two_declared_orders_survives_every_exchange", || {
             block_on(two_orders())
         }),
+        Trial::test("sorted::a_merge_keeps_the_order_it_merges_by_and_no_other_one", || {
+            block_on(merged_by_one())
+        }),
         Trial::test("sorted::a_window_over_a_constant_key_gathers_a_table", || {
             block_on(constant_key())
         }),
@@ -98,6 +101,36 @@ async fn two_orders() -> Outcome {
         is(&session, master, by_d, (0..KEYS).map(|k| vec![-k, 2]).collect()).await?;
         let both = "select k, d, count(*) from t group by k, d order by d desc limit 3";
         is(&session, master, both, (0..3).map(|k| vec![k, -k, 2]).collect()).await?;
+    }
+    Ok(())
+}
+
+/// Two files, each in the order of both columns, and together in that of neither.
+async fn merged_by_one() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    for (file, lines) in ["1,5\n3,6\n5,7\n7,8\n", "2,1\n4,2\n6,3\n8,4\n"].iter().enumerate() {
+        std::fs::write(folder.path().join(format!("{file}.csv")), format!("a,b\n{lines}"))?;
+    }
+    let by_a = || [5, 1, 6, 2, 7, 3, 8, 4].into_iter().zip(1..).map(|(b, a)| vec![a, b]);
+    let by_b = || [2, 4, 6, 8, 1, 3, 5, 7].into_iter().zip(1..).map(|(a, b)| vec![a, b]);
+    let with_rank = |row: Vec<i64>| [row.clone(), vec![row[1]]].concat();
+    for master in ["local[1]"].into_iter().chain(BACKENDS) {
+        let session = builder(master).connect().await?;
+        let table = format!(
+            "create external table t (a bigint not null, b bigint not null) stored as csv \
+             with order (a) with order (b) location '{}/' options ('format.has_header' 'true')",
+            folder.path().display()
+        );
+        rows(&session, &table).await?;
+        let nested = "select * from (select * from t order by a limit 100) order by b";
+        is(&session, master, nested, by_b().collect()).await?;
+        let limited = format!("{nested} limit 3");
+        is(&session, master, &limited, by_b().take(3).collect()).await?;
+        let ranked = "select a, b, row_number() over (order by b) from";
+        let below = format!("{ranked} (select * from t order by a limit 100) order by b");
+        is(&session, master, &below, by_b().map(with_rank).collect()).await?;
+        let above = format!("{ranked} t order by a");
+        is(&session, master, &above, by_a().map(with_rank).collect()).await?;
     }
     Ok(())
 }

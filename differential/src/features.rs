@@ -74,13 +74,16 @@ pub(crate) fn storage_features(table: &Table) -> Features {
         }
         Storage::Parquet { sorting_columns, .. } => {
             add("parquet".to_owned());
-            if *sorting_columns && table.sorted_by.is_some() {
+            if *sorting_columns && !table.sorted_by.is_empty() {
                 add("parquet:sorting-columns".to_owned());
             }
         }
     }
-    if table.sorted_by.is_some() {
+    if !table.sorted_by.is_empty() {
         add("table:declared-order".to_owned());
+    }
+    if table.sorted_by.len() > 1 {
+        add("table:declared-orders".to_owned());
     }
     found
 }

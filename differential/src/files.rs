@@ -55,14 +55,15 @@ pub fn render(table: &Table, folder: &str) -> Option<Rendered> {
             format!("c{at} {}{}", column.of, if column.nullable { "" } else { " not null" })
         })
         .collect();
-    let order = table.sorted_by.map(|column| format!(" with order (c{column} asc nulls last)"));
+    let orders = table.sorted_by.iter();
+    let orders = orders.map(|column| format!(" with order (c{column} asc nulls last)"));
     // The footer of a Parquet file may say it instead.
     let by_footer = matches!(table.storage, Storage::Parquet { sorting_columns: true, .. });
     let create = format!(
         "create external table {} ({}) stored as {format}{} location '{folder}/' options ({})",
         table.name,
         columns.join(", "),
-        order.filter(|_| !by_footer).unwrap_or_default(),
+        if by_footer { String::new() } else { orders.collect() },
         options.join(", "),
     );
     Some(Rendered { files, compression, create: create.replace(" options ()", "") })
@@ -146,7 +147,7 @@ mod tests {
         };
         let rows = vec![vec![Value::Int(1), Value::text("a~b")], vec![Value::Int(2), Value::Null]];
         let name = "t".to_owned();
-        let table = Table { name, columns, rows, storage, sorted_by: Some(0), is_edge: false };
+        let table = Table { name, columns, rows, storage, sorted_by: vec![0], is_edge: false };
         let rendered = render(&table, "/d").expect("files");
         assert_eq!(rendered.files, [("0.csv.gz".into(), "c0;c1$1;~a~~b~$2;$".into())]);
         assert!(rendered.create.contains("with order (c0 asc nulls last)"), "{}", rendered.create);

@@ -64,10 +64,8 @@ fn create(table: &Table, columns: &BTreeSet<usize>) -> String {
         format!("({})", values.collect::<Vec<_>>().join(", "))
     };
     let rows: Vec<String> = table.rows.iter().map(row).collect();
-    let sorted = match table.sorted_by {
-        Some(column) => format!("# declared to be sorted by c{column}\n"),
-        None => String::new(),
-    };
+    let sorted = table.sorted_by.iter().map(|at| format!("# declared to be sorted by c{at}\n"));
+    let sorted: String = sorted.collect();
     format!(
         "{sorted}statement ok\ncreate table {name} ({}) as values {}\n\n",
         names.join(", "),

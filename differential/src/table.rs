@@ -25,8 +25,9 @@ pub struct Table {
     pub rows: Vec<Row>,
     /// How they are stored.
     pub storage: Storage,
-    /// The column by which the rows are declared to be sorted: ascending, nulls last.
-    pub sorted_by: Option<usize>,
+    /// The columns by each of which the rows of every partition or file are declared to be sorted:
+    /// ascending, nulls last. All rows of the table are in the order of the first one.
+    pub sorted_by: Vec<usize>,
     /// True if it holds edge values, with which arithmetic overflows.
     pub is_edge: bool,
 }

@@ -94,14 +94,44 @@ fn table(
         })
         .collect();
     let mut made: Vec<Row> = (0..rows).map(|id| values.row(dice, id, &columns)).collect();
-    let sorted_by = (!is_edge && dice.percent(50)).then(|| dice.pick(&[0, 0, 1, 2, 3, 4]));
-    if let Some(column) = sorted_by {
+    let mut sorted_by = Vec::new();
+    if !is_edge && dice.percent(50) {
+        let column = dice.pick(&[0, 0, 1, 2, 3, 4]);
         made.sort_by(|left, right| left[column].compare(&right[column]));
+        sorted_by.push(column);
     } else if dice.percent(50) {
         made.reverse();
     }
     let storage = cut(dice, storage, rows);
-    Table { name: name.to_owned(), columns, rows: made, storage, sorted_by, is_edge }
+    let mut table =
+        Table { name: name.to_owned(), columns, rows: made, storage, sorted_by, is_edge };
+    if !table.sorted_by.is_empty() && dice.percent(30) {
+        also_sort(&mut table, dice.pick(&[1, 2, 3, 4]));
+    }
+    table
+}
+
+/// Sorts the values of one more column in each partition or file, where they stand: the rows of two that are
+/// merged by the first order are not in this one.
+fn also_sort(table: &mut Table, column: usize) {
+    if table.sorted_by.contains(&column) {
+        return;
+    }
+    let counts = match &table.storage {
+        Storage::Memory(partitions) => partitions.iter().map(|it| it.iter().sum()).collect(),
+        _ => table.files().to_vec(),
+    };
+    let mut first = 0;
+    for count in counts {
+        let rows = &mut table.rows[first..first + count];
+        let mut values: Vec<Value> = rows.iter().map(|row| row[column].clone()).collect();
+        values.sort_by(Value::compare);
+        for (row, value) in rows.iter_mut().zip(values) {
+            row[column] = value;
+        }
+        first += count;
+    }
+    table.sorted_by.push(column);
 }
 
 /// How the values of a table are chosen.

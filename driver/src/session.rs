@@ -134,8 +134,8 @@ impl Session {
         let rules = with_number_rules(sql::install(SessionStateBuilder::new()));
         let rules = with_scan_statistics(with_unique_columns(with_one_sided(rules)));
         let rules = with_own_statistics(with_whole_arrays(rules));
-        let rules = with_kept_projections(with_promised_inputs(with_merged_orders(rules)));
-        let mut state = with_held_limits(with_namesakes(rules))
+        let rules = with_kept_projections(with_promised_inputs(rules));
+        let mut state = with_merged_orders(with_held_limits(with_namesakes(rules)))
             .with_config(config)
             .with_runtime_env(runtime)
             .with_default_features()

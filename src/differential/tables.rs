@@ -100,10 +100,8 @@ fn in_memory(table: &Table) -> Result<MemTable> {
         made.push(partition);
     }
     let memory = MemTable::try_new(schema, made)?;
-    Ok(match table.sorted_by {
-        Some(column) => memory.with_sort_order(vec![vec![sort_key(column)]]),
-        None => memory,
-    })
+    let orders = table.sorted_by.iter().map(|column| vec![sort_key(*column)]);
+    Ok(memory.with_sort_order(orders.collect()))
 }
 
 fn sort_key(column: usize) -> SortExpr {
@@ -114,10 +112,10 @@ fn write_parquet(table: &Table, folder: &Path) -> Result<()> {
     let Storage::Parquet { files, group_rows, sorting_columns } = &table.storage else {
         return Ok(());
     };
-    let sorted_by = table.sorted_by.filter(|_| *sorting_columns);
+    let sorted_by = table.sorted_by.first().filter(|_| *sorting_columns);
     let column = |column| i32::try_from(column).unwrap_or_default();
     let sorting = sorted_by.map(|by| {
-        vec![SortingColumn { column_idx: column(by), descending: false, nulls_first: false }]
+        vec![SortingColumn { column_idx: column(*by), descending: false, nulls_first: false }]
     });
     let properties = WriterProperties::builder()
         .set_max_row_group_row_count(Some(*group_rows))

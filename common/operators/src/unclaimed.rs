@@ -43,24 +43,33 @@ pub struct UnclaimedExec {
 
 impl UnclaimedExec {
     /// The rows of `input`, in all orders that these have.
-    pub fn in_any_order(input: Arc<dyn ExecutionPlan>) -> Self {
+    ///
+    /// # Errors
+    /// None that is known.
+    pub fn in_any_order(input: Arc<dyn ExecutionPlan>) -> Result<Self> {
         Self::new(input, None)
     }
 
-    /// The rows of `input`, which are in this order, and in no other one that is known.
-    pub fn in_order(input: Arc<dyn ExecutionPlan>, ordering: LexOrdering) -> Self {
+    /// The rows of `input`: in this order, if these are, and in no other one that is known.
+    ///
+    /// # Errors
+    /// When the keys can't be compared with what is known of the rows.
+    pub fn in_order(input: Arc<dyn ExecutionPlan>, ordering: LexOrdering) -> Result<Self> {
         Self::new(input, Some(ordering))
     }
 
-    fn new(input: Arc<dyn ExecutionPlan>, ordering: Option<LexOrdering>) -> Self {
+    fn new(input: Arc<dyn ExecutionPlan>, ordering: Option<LexOrdering>) -> Result<Self> {
         let mut known = input.properties().eq_properties.clone();
         known.set_constraints(Constraints::default());
         if let Some(ordering) = &ordering {
+            let has_it = known.ordering_satisfy(ordering.iter().cloned())?;
             known.clear_orderings();
-            known.add_ordering(ordering.iter().cloned());
+            if has_it {
+                known.add_ordering(ordering.iter().cloned());
+            }
         }
         let properties = PlanProperties::clone(input.properties()).with_eq_properties(known);
-        Self { input, ordering, properties: Arc::new(properties) }
+        Ok(Self { input, ordering, properties: Arc::new(properties) })
     }
 }
 
@@ -93,7 +102,7 @@ impl UnclaimedExec {
         };
         let schema = input.schema();
         let keys = parse_physical_sort_exprs(&message.keys, context, &schema, converter)?;
-        Ok(Self::new(Arc::clone(input), LexOrdering::new(keys)))
+        Self::new(Arc::clone(input), LexOrdering::new(keys))
     }
 }
 
@@ -120,8 +129,9 @@ impl ExecutionPlan for UnclaimedExec {
         vec![&self.input]
     }
 
+    /// Where one order is claimed, none of another kind is to be looked for below.
     fn maintains_input_order(&self) -> Vec<bool> {
-        vec![true]
+        vec![self.ordering.is_none()]
     }
 
     fn benefits_from_input_partitioning(&self) -> Vec<bool> {
@@ -135,7 +145,7 @@ impl ExecutionPlan for UnclaimedExec {
         let [input] = children.as_slice() else {
             return internal_err!("rows of which less is known have one input");
         };
-        Ok(Arc::new(Self::new(Arc::clone(input), self.ordering.clone())))
+        Ok(Arc::new(Self::new(Arc::clone(input), self.ordering.clone())?))
     }
 
     fn execute(
@@ -182,7 +192,7 @@ impl ExecutionPlan for UnclaimedExec {
         }
         let exprs = projection.expr().to_vec();
         let below = ProjectionExec::try_new(exprs, Arc::clone(&self.input))?;
-        Ok(Some(Arc::new(Self::in_any_order(Arc::new(below)))))
+        Ok(Some(Arc::new(Self::in_any_order(Arc::new(below))?)))
     }
 
     fn gather_filters_for_pushdown(

@@ -21,6 +21,9 @@ use crate::types::{Kind, Type};
 use crate::value::Value;
 use sources::Source;
 
+/// A limit that leaves out no row.
+const ALL_ROWS: u64 = 100_000;
+
 /// Makes statements over a table set.
 pub struct Generator<'a> {
     dice: &'a mut Dice,
@@ -95,6 +98,10 @@ impl<'a> Generator<'a> {
         let directed = |column| OrderColumn { column, direction: self.direction() };
         query.order = columns.into_iter().map(directed).collect();
         if !is_total {
+            // A limit that leaves out no row: which rows there are would be a matter of chance.
+            if self.dice.percent(30) {
+                query.limit = Some(ALL_ROWS);
+            }
             return query;
         }
         if self.dice.percent(55) {
@@ -113,21 +120,46 @@ impl<'a> Generator<'a> {
         }
     }
 
+    /// A query in the order of one key over a query in the order of another one, each of which the table
+    /// declares.
+    fn by_two_orders(&mut self, source: &Source, keys: [Expr; 2], ascending: Direction) -> Query {
+        let ids = source.ids.iter().map(|id| source.expr_of(*id));
+        let items = keys.into_iter().chain(ids).collect();
+        let first = self.dice.below(2);
+        let mut below = Select::of(items, Some(source.from.clone())).query();
+        below.order = vec![OrderColumn { column: first, direction: ascending }];
+        below.limit = Some(ALL_ROWS);
+        let below = self.derived_of(below, false);
+        let mut items: Vec<Expr> = (0..below.columns.len()).map(|at| below.at(at)).collect();
+        if self.dice.percent(50) {
+            items.push(self.rank_in(below.at(1 - first), ascending));
+        }
+        let mut query = Select::of(items, Some(below.from)).query();
+        if self.dice.percent(70) {
+            query.order = vec![OrderColumn { column: 1 - first, direction: ascending }];
+        }
+        query
+    }
+
     /// A statement that can use the declared order of a table.
     fn sorted(&mut self) -> Query {
         let sorted: Vec<usize> = (0..self.tables.tables.len())
-            .filter(|table| self.tables.tables[*table].sorted_by.is_some())
+            .filter(|table| !self.tables.tables[*table].sorted_by.is_empty())
             .collect();
         if sorted.is_empty() {
             return self.grouped(1);
         }
         let table = self.dice.pick(&sorted);
         let source = self.source_of(table);
-        let key = self.tables.tables[table].sorted_by.expect("it is sorted");
-        let (id, of) = source.columns[key].clone();
-        let key = Expr::Column(id, of);
+        let orders = self.tables.tables[table].sorted_by.clone();
+        let key = source.at(orders[0]);
         let ascending =
             Direction { descending: false, nulls_first: self.dice.pick(&[None, Some(false)]) };
+        if let Some(other) = orders.get(1)
+            && self.dice.percent(50)
+        {
+            return self.by_two_orders(&source, [key, source.at(*other)], ascending);
+        }
         let mut query = match self.dice.below(4) {
             0 => {
                 let count = 1 + self.dice.below(2);

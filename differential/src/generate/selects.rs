@@ -1,7 +1,7 @@
 //! SELECTs: plain, grouped, distinct.
 
 use super::{Generator, Source, canonical};
-use crate::tree::{Call, Expr, Group, GroupingSets, Query, Select};
+use crate::tree::{Body, Call, Expr, Group, GroupingSets, Query, Select};
 use crate::types::{Kind, Type};
 
 impl Generator<'_> {
@@ -52,7 +52,15 @@ impl Generator<'_> {
             })
             .collect();
         let aggregates = self.dice.below(3) + usize::from(keys.is_empty());
-        self.group_by(source, keys, aggregates, depth)
+        let mut query = self.group_by(source, keys, aggregates, depth);
+        // What a plan knows of the keys, by their places, is not true of what stands there then.
+        if let Body::Select(select) = &mut query.body
+            && self.dice.percent(40)
+        {
+            let first = self.dice.below(select.items.len());
+            select.items.rotate_left(first);
+        }
+        query
     }
 
     /// Groups by these keys; without keys and without GROUP BY, all rows are one group.

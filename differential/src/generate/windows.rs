@@ -54,7 +54,12 @@ impl Generator<'_> {
 
     /// The rank of a row by a value.
     pub(super) fn rank_by(&mut self, value: Expr) -> Expr {
-        let order = vec![(value, self.direction())];
+        let direction = self.direction();
+        self.rank_in(value, direction)
+    }
+
+    pub(super) fn rank_in(&mut self, value: Expr, direction: Direction) -> Expr {
+        let order = vec![(value, direction)];
         let function = self.dice.pick(&["rank", "dense_rank"]);
         Expr::Window(Box::new(window(function, Vec::new(), order, NUMBER)))
     }

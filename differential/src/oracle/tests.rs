@@ -19,7 +19,7 @@ fn table(name: &str, columns: usize, rows: &[&[Option<i128>]]) -> Table {
         columns: vec![Column { of: Type::I64, nullable: true }; columns],
         rows: rows.iter().map(|row| row.iter().map(value).collect()).collect(),
         storage: Storage::Memory(vec![vec![rows.len()]]),
-        sorted_by: None,
+        sorted_by: Vec::new(),
         is_edge: false,
     }
 }

@@ -30,8 +30,8 @@ pub fn plainer_tables(tables: &TableSet, statement: &Statement) -> Vec<TableSet>
             let storage = Storage::Memory(vec![vec![table.rows.len()]]);
             with(Table { storage, ..table.clone() });
         }
-        if table.sorted_by.is_some() {
-            with(Table { sorted_by: None, ..table.clone() });
+        if let Some((_, others)) = table.sorted_by.split_last() {
+            with(Table { sorted_by: others.to_vec(), ..table.clone() });
         }
     }
     if tables.zone_minutes != 0 {

@@ -12,9 +12,10 @@
 //! ```
 //!
 //! It also sorts the inputs of such a merge by more keys, where something above needs them, and merges by
-//! the few. So once it has dropped sorts, each merge gets inputs that claim nothing but the order it merges by
-//! ([`UnclaimedExec`]), and what is no longer promised is sorted. If nothing is missing, the plan stays as
-//! it was.
+//! the few. So once the rule has run, each merge gets inputs that claim nothing but the order it merges by
+//! ([`UnclaimedExec`]). If every operator still has the order it needs, the plan stays as it was. If not, the
+//! rule runs once more on tables that claim one order each, for it drops a sort together with its limit, and
+//! what is missing then is sorted.
 
 use std::sync::Arc;
 
@@ -38,42 +39,74 @@ type Plan = Arc<dyn ExecutionPlan>;
 /// DataFusion's rule that drops sorts.
 const DROPS_SORTS: &str = "EnsureRequirements";
 
-/// Adds the rule to a session's: after the one that drops sorts, while what the result needs is still in the plan.
+/// Keeps sorts above merges, in a session's rules: around the rule that drops sorts.
 pub(crate) fn with_merged_orders(mut builder: SessionStateBuilder) -> SessionStateBuilder {
-    let rules = &mut builder.physical_optimizers().get_or_insert_default().rules;
-    let drops = rules.iter().position(|rule| rule.name() == DROPS_SORTS);
-    rules.insert(drops.map_or(rules.len(), |at| at + 1), Arc::new(MergedOrders));
+    for rule in &mut builder.physical_optimizers().get_or_insert_default().rules {
+        if rule.name() == DROPS_SORTS {
+            *rule = Arc::new(MergedOrders { inner: Arc::clone(rule) });
+        }
+    }
     builder
 }
 
+/// The rule, and what it does too much taken back.
 #[derive(Debug)]
-struct MergedOrders;
+struct MergedOrders {
+    inner: Arc<dyn PhysicalOptimizerRule + Send + Sync>,
+}
 
 impl PhysicalOptimizerRule for MergedOrders {
-    fn name(&self) -> &'static str {
-        "merged_orders"
+    fn name(&self) -> &str {
+        self.inner.name()
     }
 
-    fn optimize(&self, plan: Plan, _: &ConfigOptions) -> Result<Plan> {
-        let honest = Arc::clone(&plan).transform_up(claiming_one_order)?;
-        if !honest.transformed || lacks_no_order(&honest.data)? {
-            return Ok(plan);
+    fn optimize(&self, plan: Plan, config: &ConfigOptions) -> Result<Plan> {
+        let made = self.inner.optimize(Arc::clone(&plan), config)?;
+        if has_its_orders(&made)? {
+            return Ok(made);
         }
-        sorted_where_required(honest.data)
+        let of_one_order = plan.transform_up(in_one_order)?;
+        let made = if of_one_order.transformed {
+            self.inner.optimize(of_one_order.data, config)?
+        } else {
+            made
+        };
+        sorted_where_required(honest(made)?.data)
     }
 
     fn schema_check(&self) -> bool {
-        true
+        self.inner.schema_check()
     }
+}
+
+/// Returns true if every operator has the order it needs, whatever merges claim.
+fn has_its_orders(plan: &Plan) -> Result<bool> {
+    let honest = honest(Arc::clone(plan))?;
+    Ok(!honest.transformed || lacks_no_order(&honest.data)?)
+}
+
+/// The plan whose merges claim the order they merge by.
+fn honest(plan: Plan) -> Result<Transformed<Plan>> {
+    plan.transform_up(claiming_one_order)
+}
+
+/// The table that claims one order, if it claims more.
+fn in_one_order(table: Plan) -> Result<Transformed<Plan>> {
+    let orders = table.equivalence_properties().oeq_class();
+    if !table.children().is_empty() || orders.len() < 2 {
+        return Ok(Transformed::no(table));
+    }
+    let first = orders.iter().next().cloned().expect("there are two");
+    Ok(Transformed::yes(Arc::new(UnclaimedExec::in_order(table, first)?)))
 }
 
 /// The merge over inputs that claim one order, if they claim more.
 fn claiming_one_order(merge: Plan) -> Result<Transformed<Plan>> {
     let Some(ordering) = merged_by(&merge) else { return Ok(Transformed::no(merge)) };
-    let inputs = merge.children().into_iter();
-    let inputs = inputs
-        .map(|it| Arc::new(UnclaimedExec::in_order(Arc::clone(it), ordering.clone())) as Plan);
-    let inputs = inputs.collect();
+    let of_one_order = |input: &Plan| -> Result<Plan> {
+        Ok(Arc::new(UnclaimedExec::in_order(Arc::clone(input), ordering.clone())?))
+    };
+    let inputs = merge.children().into_iter().map(of_one_order).collect::<Result<_>>()?;
     let honest = replace_children_if_necessary(Arc::clone(&merge), inputs)?;
     for claimed in merge.equivalence_properties().oeq_class().iter() {
         if !honest.equivalence_properties().ordering_satisfy(claimed.iter().cloned())? {

@@ -68,7 +68,7 @@ fn without_false_claims(plan: Plan, is_for_order: bool) -> Result<Plan> {
     let children =
         children.map(|child| without_false_claims(child, is_for_order)).collect::<Result<_>>()?;
     let plan = replace_children_if_necessary(plan, children)?;
-    Ok(if is_false { Arc::new(UnclaimedExec::in_any_order(plan)) } else { plan })
+    Ok(if is_false { Arc::new(UnclaimedExec::in_any_order(plan)?) } else { plan })
 }
 
 fn needs_long_order(plan: &Plan) -> bool {
