@@ -21,7 +21,6 @@ use datafusion::physical_plan::execution_plan::CardinalityEffect;
 use datafusion::physical_plan::filter_pushdown::{
     ChildPushdownResult, FilterDescription, FilterPushdownPhase, FilterPushdownPropagation,
 };
-use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::statistics::{ChildStats, StatisticsArgs};
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
 use datafusion_proto::physical_plan::from_proto::parse_physical_sort_exprs;
@@ -181,18 +180,6 @@ impl ExecutionPlan for UnclaimedExec {
 
     fn cardinality_effect(&self) -> CardinalityEffect {
         CardinalityEffect::Equal
-    }
-
-    fn try_swapping_with_projection(
-        &self,
-        projection: &ProjectionExec,
-    ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
-        if self.ordering.is_some() {
-            return Ok(None);
-        }
-        let exprs = projection.expr().to_vec();
-        let below = ProjectionExec::try_new(exprs, Arc::clone(&self.input))?;
-        Ok(Some(Arc::new(Self::in_any_order(Arc::new(below))?)))
     }
 
     fn gather_filters_for_pushdown(

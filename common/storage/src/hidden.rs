@@ -18,7 +18,7 @@ use datafusion::object_store::{
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, TryStreamExt as _};
 
-use crate::shrunk::checked;
+use crate::shrunk::{checked, end_of, explained};
 
 /// Returns true if a file or folder of this name is not data.
 pub(crate) fn is_hidden(name: &str) -> bool {
@@ -73,13 +73,24 @@ impl ObjectStore for DataFiles {
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         // A whole file is read to its end, wherever that is.
-        let is_ranged = options.range.is_some();
-        let result = self.0.get_opts(location, options).await?;
-        Ok(if is_ranged { checked(result, location) } else { result })
+        let range = options.range.clone();
+        match (range, self.0.get_opts(location, options).await) {
+            (Some(_), Ok(result)) => Ok(checked(result, location)),
+            (Some(range), Err(error)) => {
+                Err(explained(self.0.as_ref(), location, end_of(&range), error).await)
+            }
+            (None, result) => result,
+        }
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        self.0.get_ranges(location, ranges).await
+        match self.0.get_ranges(location, ranges).await {
+            Ok(read) => Ok(read),
+            Err(error) => {
+                let end = ranges.iter().map(|range| range.end).max().unwrap_or(0);
+                Err(explained(self.0.as_ref(), location, end, error).await)
+            }
+        }
     }
 
     fn delete_stream(

@@ -2,13 +2,16 @@
 //!
 //! `object_store` reads a range of a local file in pieces until it has all of it. At the end of a file
 //! that has become shorter it gets empty pieces, for ever, and whoever waits for rows never lets
-//! go of the thread. Here the first empty piece is an error.
+//! go of the thread. Here the first empty piece is an error. Of a range that begins behind the new end,
+//! the error of `object_store` names no file.
 
 use std::error::Error;
 use std::fmt;
 
 use datafusion::object_store::path::Path;
-use datafusion::object_store::{self, GetResult, GetResultPayload};
+use datafusion::object_store::{
+    self, GetRange, GetResult, GetResultPayload, ObjectStore, ObjectStoreExt as _,
+};
 use futures::{StreamExt as _, TryStreamExt as _};
 
 /// A result whose bytes end with an error where the file ends before them.
@@ -30,6 +33,28 @@ pub(crate) fn checked(result: GetResult, location: &Path) -> GetResult {
         std::future::ready(piece)
     });
     GetResult { payload: GetResultPayload::Stream(pieces.boxed()), meta, range, attributes }
+}
+
+/// How many bytes a file needs to have for a range of it.
+pub(crate) fn end_of(range: &GetRange) -> u64 {
+    match range {
+        GetRange::Bounded(range) => range.end,
+        GetRange::Offset(begin) => begin + 1,
+        GetRange::Suffix(bytes) => *bytes,
+    }
+}
+
+/// Why bytes up to `end` were not read: the file is shorter than that, or the `error`.
+pub(crate) async fn explained(
+    store: &dyn ObjectStore,
+    location: &Path,
+    end: u64,
+    error: object_store::Error,
+) -> object_store::Error {
+    match store.head(location).await {
+        Ok(now) if now.size < end => shorter(location),
+        _ => error,
+    }
 }
 
 fn shorter(location: &Path) -> object_store::Error {
@@ -60,8 +85,8 @@ impl Error for Shorter {}
 mod tests {
     use std::sync::Arc;
 
+    use datafusion::object_store::GetOptions;
     use datafusion::object_store::local::LocalFileSystem;
-    use datafusion::object_store::{GetOptions, GetRange, ObjectStore as _};
 
     use super::*;
     use crate::hidden::DataFiles;
@@ -85,5 +110,14 @@ mod tests {
         let rest: Result<Vec<_>, _> = pieces.try_collect().await;
         let error = rest.expect_err("cut").to_string();
         assert!(error.contains("a.csv` became shorter while it was read"), "{error}");
+
+        // Ranges that begin behind the new end, or go beyond it.
+        for range in [GetRange::Bounded(50..90), GetRange::Offset(20)] {
+            let options = GetOptions { range: Some(range), ..GetOptions::default() };
+            let error = store.get_opts(&location, options).await.expect_err("cut").to_string();
+            assert!(error.contains("a.csv` became shorter"), "{error}");
+        }
+        let error = store.get_ranges(&location, &[0..10, 15..90]).await.expect_err("cut");
+        assert!(error.to_string().contains("a.csv` became shorter"), "{error}");
     }
 }

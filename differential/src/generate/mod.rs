@@ -49,6 +49,7 @@ impl<'a> Generator<'a> {
             10..17 => self.with(),
             17..21 => self.recursive(),
             21..25 => self.zoned(),
+            25..28 => self.by_window(),
             _ => self.query(2),
         };
         let percent = if query.order.is_empty() { 45 } else { 0 };

@@ -2,7 +2,7 @@
 
 use super::aggregates::sum_type;
 use super::{Generator, Source};
-use crate::tree::{Bound, Direction, Expr, Frame, FrameUnit, Query, Select, Window};
+use crate::tree::{Bound, Direction, Expr, Frame, FrameUnit, OrderColumn, Query, Select, Window};
 use crate::types::{Kind, Type};
 
 /// The type of a row's number or rank.
@@ -39,6 +39,25 @@ impl Generator<'_> {
             select.qualify = Some(Expr::IsNull(Box::new(rank), self.dice.percent(80)));
         }
         select.query()
+    }
+
+    /// Rows in the order of an aggregate over a window of them: one that seems to grow with the rows may not.
+    pub(super) fn by_window(&mut self) -> Query {
+        let source = self.table();
+        let id = source.at(0);
+        let mut window = self.window_aggregate(&source);
+        if window.arguments.is_empty() || self.dice.percent(30) {
+            window.function = self.dice.pick(&["min", "max"]);
+            (window.arguments, window.of) = (vec![id.clone()], id.of_type());
+        }
+        window.order = vec![(id.clone(), self.direction())];
+        window.frame = self.dice.percent(70).then(|| self.frame(FrameUnit::Rows));
+        let items = vec![Expr::Window(Box::new(window)), id];
+        let mut query = Select::of(items, Some(source.from)).query();
+        let directed = |column| OrderColumn { column, direction: self.direction() };
+        query.order = [0, 1].into_iter().map(directed).collect();
+        query.limit = self.dice.percent(50).then(|| 1 + self.dice.below(10) as u64);
+        query
     }
 
     pub(super) fn window_by(&mut self, source: &Source, partition: Option<Expr>) -> Expr {

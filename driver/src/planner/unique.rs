@@ -13,13 +13,14 @@
 //!       Aggregate: group by k         column 0 is unique
 //! ```
 //!
-//! Above such an operator, and below one that needs an order of several keys, nothing is known to be
-//! unique ([`UnclaimedExec`]).
+//! Below such an operator, where the claim is true, it ends ([`UnclaimedExec`]), if something in the plan needs an
+//! order of several keys.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{Constraint, Result};
 use datafusion::execution::SessionStateBuilder;
 use datafusion::physical_expr::PhysicalExpr;
@@ -52,7 +53,10 @@ impl PhysicalOptimizerRule for UniqueColumns {
     }
 
     fn optimize(&self, plan: Plan, _: &ConfigOptions) -> Result<Plan> {
-        without_false_claims(plan, false)
+        if !plan.exists(|node| Ok(needs_long_order(node)))? {
+            return Ok(plan);
+        }
+        plan.transform_up(without_false_claims).data()
     }
 
     fn schema_check(&self) -> bool {
@@ -60,15 +64,15 @@ impl PhysicalOptimizerRule for UniqueColumns {
     }
 }
 
-/// The plan, below an operator that needs an order of several keys or not.
-fn without_false_claims(plan: Plan, is_for_order: bool) -> Result<Plan> {
-    let is_false = is_for_order && claims_falsely(&plan);
-    let is_for_order = (is_for_order && !is_false) || needs_long_order(&plan);
-    let children = plan.children().into_iter().cloned();
-    let children =
-        children.map(|child| without_false_claims(child, is_for_order)).collect::<Result<_>>()?;
-    let plan = replace_children_if_necessary(plan, children)?;
-    Ok(if is_false { Arc::new(UnclaimedExec::in_any_order(plan)?) } else { plan })
+/// The operator over inputs without claims, if it makes false ones of them.
+fn without_false_claims(plan: Plan) -> Result<Transformed<Plan>> {
+    if !claims_falsely(&plan) {
+        return Ok(Transformed::no(plan));
+    }
+    let inputs = plan.children().into_iter().cloned();
+    let inputs = inputs.map(|input| Ok(Arc::new(UnclaimedExec::in_any_order(input)?) as Plan));
+    let inputs = inputs.collect::<Result<_>>()?;
+    Ok(Transformed::yes(replace_children_if_necessary(plan, inputs)?))
 }
 
 fn needs_long_order(plan: &Plan) -> bool {

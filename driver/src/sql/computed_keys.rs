@@ -21,6 +21,8 @@ use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 
 /// The table that the keys are columns of.
 const KEYS: &str = "__keys";
+/// What their names begin with, before a number.
+const KEY: &str = "key_";
 
 /// The rule. See the module.
 #[derive(Debug)]
@@ -53,6 +55,7 @@ impl OptimizerRule for ComputedKeys {
         if keys.computed.is_empty() {
             return Ok(Transformed::no(plan));
         }
+        keys.first = keys_of(plan.inputs()[0]);
         let columns: Vec<Expr> = plan.schema().columns().into_iter().map(Expr::Column).collect();
         let over_keys = match plan {
             LogicalPlan::Window(window) => keys.window(window)?,
@@ -68,6 +71,8 @@ impl OptimizerRule for ComputedKeys {
 #[derive(Default)]
 struct Keys {
     computed: Vec<Expr>,
+    /// The number of the first one: those before it are columns of the input.
+    first: usize,
 }
 
 impl Keys {
@@ -112,7 +117,7 @@ impl Keys {
     fn below(&self, input: Arc<LogicalPlan>) -> Result<Arc<LogicalPlan>> {
         let all = input.schema().columns().into_iter().map(Expr::Column);
         let keys = self.computed.iter().enumerate();
-        let keys = keys.map(|(at, key)| key.clone().alias_qualified(Some(KEYS), name(at)));
+        let keys = keys.map(|(at, key)| key.clone().alias_qualified(Some(KEYS), self.name(at)));
         let columns = all.chain(keys).collect();
         Ok(Arc::new(LogicalPlan::Projection(Projection::try_new(columns, input)?)))
     }
@@ -120,11 +125,21 @@ impl Keys {
     /// Puts a computed key's column in its place.
     fn replace(&self, key: &mut Expr) {
         if let Some(at) = self.computed.iter().position(|computed| computed == key) {
-            *key = Expr::Column(Column::new(Some(TableReference::bare(KEYS)), name(at)));
+            *key = Expr::Column(Column::new(Some(TableReference::bare(KEYS)), self.name(at)));
         }
+    }
+
+    fn name(&self, at: usize) -> String {
+        format!("{KEY}{}", self.first + at)
     }
 }
 
-fn name(at: usize) -> String {
-    format!("key_{at}")
+/// How many keys the columns of a plan may be, by their numbers: those of a window further in, whose own
+/// projection DataFusion has joined with another one.
+fn keys_of(plan: &LogicalPlan) -> usize {
+    let keys = plan.schema().iter().filter_map(|(table, field)| {
+        let number = field.name().strip_prefix(KEY)?;
+        table.filter(|table| table.table() == KEYS).and_then(|_| number.parse::<usize>().ok())
+    });
+    keys.map(|number| number + 1).max().unwrap_or(0)
 }
