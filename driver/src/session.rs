@@ -37,7 +37,8 @@ use crate::numbers::with_number_rules;
 use crate::planner::{
     CooperativeJoins, JoinsApart, SoftLimits, WholeFrames, partitions_for, with_held_limits,
     with_kept_projections, with_merged_orders, with_namesakes, with_one_sided, with_own_statistics,
-    with_promised_inputs, with_scan_statistics, with_unique_columns, with_whole_arrays,
+    with_promised_inputs, with_scan_statistics, with_unique_columns, with_unnest_names,
+    with_whole_arrays,
 };
 use crate::result::ResultStream;
 use crate::settings::{self, OwnSettings};
@@ -105,6 +106,8 @@ impl Session {
             .set_bool("datafusion.optimizer.enable_leaf_expression_pushdown", false)
             // Leaves out rows that `max(b + 1)` beside `min(a)` needs.
             .set_bool("datafusion.optimizer.enable_aggregate_dynamic_filter_pushdown", false)
+            // Finds a key of a grouping by its name, and makes two columns of one.
+            .set_bool("datafusion.optimizer.top_down_join_key_reordering", false)
             // Forgets that a window above another one looks further ahead than either.
             .set_bool("datafusion.optimizer.enable_window_limits", false)
             .with_option_extension(OwnSettings::new(
@@ -133,9 +136,10 @@ impl Session {
         });
         let rules = with_number_rules(sql::install(SessionStateBuilder::new()));
         let rules = with_scan_statistics(with_unique_columns(with_one_sided(rules)));
+        let rules = with_unnest_names(rules);
         let rules = with_own_statistics(with_whole_arrays(rules));
         let rules = with_kept_projections(with_promised_inputs(rules));
-        let mut state = with_merged_orders(with_held_limits(with_namesakes(rules)))
+        let mut state = with_held_limits(with_merged_orders(with_namesakes(rules)))
             .with_config(config)
             .with_runtime_env(runtime)
             .with_default_features()

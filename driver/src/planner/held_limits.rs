@@ -12,8 +12,19 @@
 //!     Sort: v, fetch=5
 //! ```
 //!
-//! While that rule runs, each limit is an operator that requires the order its rows have and lets no
-//! other one through ([`HeldLimit`]). It never executes.
+//! The limit of a sort it moves below windows, filters, joins and aggregates that need all rows, or it drops it
+//! with the sort:
+//!
+//! ```text
+//! select a, row_number() over (partition by a order by k), count(*) over () from t order by a, k limit 3
+//!
+//! Sort: a, k, fetch=3                      Window: count(*) over ()                   counts 3 rows
+//!   Window: count(*) over ()         ──▶     SortPreservingMerge: a, k, fetch=3
+//!     Window: row_number() …                   Window: row_number() …
+//! ```
+//!
+//! While that rule runs, each limit, also that of a sort, is an operator that requires the order its rows have
+//! and lets no other one through ([`HeldLimit`]). It never executes.
 
 use std::sync::Arc;
 
@@ -36,11 +47,23 @@ use super::around::Around;
 pub(crate) fn with_held_limits(builder: SessionStateBuilder) -> SessionStateBuilder {
     let around = Around {
         rules: &["EnsureRequirements"],
-        is_changed: |node| node.is::<GlobalLimitExec>(),
-        change: |node| node.downcast_ref::<GlobalLimitExec>().map_or(Ok(Arc::clone(&node)), held),
+        is_changed: |node| node.is::<GlobalLimitExec>() || limit_of(node).is_some(),
+        change: |node| match (node.downcast_ref::<GlobalLimitExec>(), limit_of(&node)) {
+            (Some(limit), _) => held(limit),
+            (None, Some(limit)) => Ok(Arc::new(HeldLimit::new(&limit))),
+            (None, None) => Ok(node),
+        },
         restore: |node| Some(Arc::new(node.downcast_ref::<HeldLimit>()?.limit())),
     };
     around.install(builder)
+}
+
+/// The limit that a sort of all rows has, over the sort without it.
+fn limit_of(node: &Arc<dyn ExecutionPlan>) -> Option<GlobalLimitExec> {
+    let sort = node.downcast_ref::<SortExec>().filter(|sort| !sort.preserve_partitioning())?;
+    let mut limit = GlobalLimitExec::new(Arc::new(sort.with_fetch(None)), 0, Some(sort.fetch()?));
+    limit.set_required_ordering(Some(sort.expr().clone()));
+    Some(limit)
 }
 
 /// The limit, held, below projections: they may drop the columns that its rows are sorted by.

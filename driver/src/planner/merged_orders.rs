@@ -13,9 +13,8 @@
 //!
 //! It also sorts the inputs of such a merge by more keys, where something above needs them, and merges by
 //! the few. So once the rule has run, each merge gets inputs that claim nothing but the order it merges by
-//! ([`UnclaimedExec`]). If every operator still has the order it needs, the plan stays as it was. If not, the
-//! rule runs once more on tables that claim one order each, for it drops a sort together with its limit, and
-//! what is missing then is sorted.
+//! ([`UnclaimedExec`]), and what is no longer promised is sorted. If nothing is missing, the plan stays as
+//! it was.
 
 use std::sync::Arc;
 
@@ -39,7 +38,8 @@ type Plan = Arc<dyn ExecutionPlan>;
 /// DataFusion's rule that drops sorts.
 const DROPS_SORTS: &str = "EnsureRequirements";
 
-/// Keeps sorts above merges, in a session's rules: around the rule that drops sorts.
+/// Keeps sorts above merges, in a session's rules: around the rule that drops sorts, while limits say which
+/// order they need.
 pub(crate) fn with_merged_orders(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     for rule in &mut builder.physical_optimizers().get_or_insert_default().rules {
         if rule.name() == DROPS_SORTS {
@@ -61,43 +61,17 @@ impl PhysicalOptimizerRule for MergedOrders {
     }
 
     fn optimize(&self, plan: Plan, config: &ConfigOptions) -> Result<Plan> {
-        let made = self.inner.optimize(Arc::clone(&plan), config)?;
-        if has_its_orders(&made)? {
+        let made = self.inner.optimize(plan, config)?;
+        let honest = Arc::clone(&made).transform_up(claiming_one_order)?;
+        if !honest.transformed || lacks_no_order(&honest.data)? {
             return Ok(made);
         }
-        let of_one_order = plan.transform_up(in_one_order)?;
-        let made = if of_one_order.transformed {
-            self.inner.optimize(of_one_order.data, config)?
-        } else {
-            made
-        };
-        sorted_where_required(honest(made)?.data)
+        sorted_where_required(honest.data)
     }
 
     fn schema_check(&self) -> bool {
         self.inner.schema_check()
     }
-}
-
-/// Returns true if every operator has the order it needs, whatever merges claim.
-fn has_its_orders(plan: &Plan) -> Result<bool> {
-    let honest = honest(Arc::clone(plan))?;
-    Ok(!honest.transformed || lacks_no_order(&honest.data)?)
-}
-
-/// The plan whose merges claim the order they merge by.
-fn honest(plan: Plan) -> Result<Transformed<Plan>> {
-    plan.transform_up(claiming_one_order)
-}
-
-/// The table that claims one order, if it claims more.
-fn in_one_order(table: Plan) -> Result<Transformed<Plan>> {
-    let orders = table.equivalence_properties().oeq_class();
-    if !table.children().is_empty() || orders.len() < 2 {
-        return Ok(Transformed::no(table));
-    }
-    let first = orders.iter().next().cloned().expect("there are two");
-    Ok(Transformed::yes(Arc::new(UnclaimedExec::in_order(table, first)?)))
 }
 
 /// The merge over inputs that claim one order, if they claim more.

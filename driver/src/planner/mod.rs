@@ -35,6 +35,7 @@ mod sort;
 
 mod sources;
 mod unique;
+mod unnest_names;
 
 use std::sync::Arc;
 
@@ -69,6 +70,7 @@ pub(crate) use scan_statistics::with_scan_statistics;
 pub(crate) use soft_limits::SoftLimits;
 pub(crate) use sort::RangeSort;
 pub(crate) use unique::with_unique_columns;
+pub(crate) use unnest_names::with_unnest_names;
 
 pub(crate) use sources::refuse_unknown;
 

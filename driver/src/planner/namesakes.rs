@@ -1,4 +1,4 @@
-//! Filters that stay above columns of one name.
+//! Filters that stay above columns of one name, and above limits.
 //!
 //! DataFusion moves filters down a physical plan and finds their columns again by name. Above a
 //! join of tables that share a name it finds the other table's column, and the filter drops other
@@ -9,8 +9,10 @@
 //! ```
 //!
 //! While its rules run, no filter enters an operator with two columns of one name, nor the other side
-//! of a semi join that has a column named like a key; filters inside of them move on. What stops them
-//! is a limit that lets everything through, which is taken out again.
+//! of a semi join that has a column named like a key; filters inside of them move on. Nor does one enter an operator
+//! that ends at a number of rows, such as a scan with a limit: others would come instead of those that it filters
+//! out. Nor does an order, by which DataFusion turns a scan round. What stops them is a limit that lets everything
+//! through, which is taken out again.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,26 +20,31 @@ use std::sync::Arc;
 use datafusion::common::{JoinType, Result};
 use datafusion::execution::SessionStateBuilder;
 use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::joins::HashJoinExec;
 use datafusion::physical_plan::limit::LocalLimitExec;
+use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::{ExecutionPlan, replace_children_if_necessary};
 
 use super::around::Around;
 
 /// Stops filters around DataFusion's rules that move them, in a session's rules: those of the query, and
-/// those that joins make as they run.
+/// those that joins make as they run. Stops orders of sorts that move to scans as well.
 pub(crate) fn with_namesakes(builder: SessionStateBuilder) -> SessionStateBuilder {
     let around = Around {
         rules: &["FilterPushdown", "FilterPushdown(Post)"],
-        is_changed: |node| has_namesakes(node) || mistaken(node).is_some(),
+        is_changed: |node| has_namesakes(node) || mistaken(node).is_some() || is_limited(node),
         change: stopped,
-        restore: |node| {
-            let limit = node.downcast_ref::<LocalLimitExec>();
-            let stop = limit.filter(|limit| limit.fetch() == usize::MAX)?;
-            Some(Arc::clone(stop.input()))
-        },
+        restore: without_stop,
     };
-    around.install(builder)
+    let orders = Around {
+        rules: &["PushdownSort"],
+        is_changed: is_limited,
+        change: |node| Ok(stop(node)),
+        restore: without_stop,
+    };
+    orders.install(around.install(builder))
 }
 
 fn stopped(mut node: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
@@ -46,11 +53,26 @@ fn stopped(mut node: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
         sides[side] = stop(Arc::clone(&sides[side]));
         node = replace_children_if_necessary(node, sides)?;
     }
-    Ok(if has_namesakes(&node) { stop(node) } else { node })
+    Ok(if has_namesakes(&node) || is_limited(&node) { stop(node) } else { node })
 }
 
 fn stop(node: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
     Arc::new(LocalLimitExec::new(node, usize::MAX))
+}
+
+fn without_stop(node: &Arc<dyn ExecutionPlan>) -> Option<Arc<dyn ExecutionPlan>> {
+    let limit = node.downcast_ref::<LocalLimitExec>();
+    let stop = limit.filter(|limit| limit.fetch() == usize::MAX)?;
+    Some(Arc::clone(stop.input()))
+}
+
+/// Returns true for an operator with a limit of its own, but for a sort, which lets no filter through itself.
+fn is_limited(node: &Arc<dyn ExecutionPlan>) -> bool {
+    let fetch = node.fetch();
+    let is_of_input = node.children().first().is_some_and(|input| {
+        (node.is::<ProjectionExec>() || node.is::<CooperativeExec>()) && input.fetch() == fetch
+    });
+    fetch.is_some() && !is_of_input && !node.is::<SortExec>()
 }
 
 /// The side of a semi join in which a filter of the other side's key would find another column.

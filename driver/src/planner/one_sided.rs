@@ -129,7 +129,7 @@ fn place(expr: &Arc<dyn PhysicalExpr>) -> Option<usize> {
 }
 
 /// The input with these columns in calls; the input itself if there are none.
-fn freed(
+pub(super) fn freed(
     input: &Arc<dyn ExecutionPlan>,
     freed: &BTreeSet<usize>,
 ) -> Result<Arc<dyn ExecutionPlan>> {

@@ -132,6 +132,13 @@ pub(super) static REFUSED: &[Refused] = &[
         help: None,
     },
     Refused {
+        keys: &["datafusion.optimizer.top_down_join_key_reordering"],
+        only_on_clusters: false,
+        is_wrong: true,
+        reason: "DataFusion's rule takes one key of a grouping for another one of its name",
+        help: None,
+    },
+    Refused {
         keys: &["datafusion.execution.enable_file_stream_work_stealing"],
         only_on_clusters: true,
         is_wrong: false,

@@ -2,7 +2,8 @@
 //!
 //! DataFusion turns the order of an aggregate round where its input is sorted the other way, and has the
 //! result turned round again. With `DISTINCT` nobody does that: the values are sorted by the order that
-//! was turned round. Here the input is sorted instead. All the rest is DataFusion's.
+//! was turned round. Here the input is sorted instead. An aggregate that can't be turned round is told that its
+//! input is sorted all the same, so these sort their values themselves. All the rest is DataFusion's.
 
 use std::sync::Arc;
 
@@ -66,9 +67,9 @@ impl AggregateUDFImpl for Unreversed {
 
     fn with_beneficial_ordering(
         self: Arc<Self>,
-        is_sorted: bool,
+        _: bool,
     ) -> Result<Option<Arc<dyn AggregateUDFImpl>>> {
-        let inner = self.inner.as_ref().clone().with_beneficial_ordering(is_sorted)?;
+        let inner = self.inner.as_ref().clone().with_beneficial_ordering(false)?;
         Ok(inner.map(|inner| Arc::new(Self { inner: Arc::new(inner) }) as _))
     }
 
