@@ -50,6 +50,7 @@ impl<'a> Generator<'a> {
             17..21 => self.recursive(),
             21..25 => self.zoned(),
             25..28 => self.by_window(),
+            28..33 => self.by_keys_of_windows(),
             _ => self.query(2),
         };
         let percent = if query.order.is_empty() { 45 } else { 0 };
@@ -142,6 +143,35 @@ impl<'a> Generator<'a> {
         query
     }
 
+    /// A query over the first rows of a table that is declared to be sorted by its first column.
+    fn over_first_rows(&mut self, source: &Source, ascending: Direction) -> Query {
+        let mut items = vec![source.at(0)];
+        items.extend((0..2).map(|_| self.column_of_any_kind(source)));
+        let mut below = Select::of(items, Some(source.from.clone()));
+        below.filter = self.filter(source, 0);
+        let mut below = below.query();
+        below.order = vec![OrderColumn { column: 0, direction: ascending }];
+        below.limit = Some(1 + self.dice.below(8) as u64);
+        let mut below = self.derived_of(below, false);
+        below.ids = vec![below.columns[0].0];
+        if self.dice.percent(50) {
+            let query = self.select_from(&below, 0);
+            return self.ordered(query);
+        }
+        let other = self.small_input();
+        let kind = self.dice.pick(&[
+            JoinKind::Inner,
+            JoinKind::Right,
+            JoinKind::LeftSemi,
+            JoinKind::LeftAnti,
+        ]);
+        let key = below.at(self.dice.below(2));
+        let partner = self.column(&other, key.of_type().kind()).unwrap_or_else(|| other.at(0));
+        let on = Expr::compare("=", key, partner);
+        let joined = self.join(below, other, kind, JoinOn::On(on));
+        self.select_from(&joined, 0)
+    }
+
     /// A statement that can use the declared order of a table.
     fn sorted(&mut self) -> Query {
         let sorted: Vec<usize> = (0..self.tables.tables.len())
@@ -160,6 +190,9 @@ impl<'a> Generator<'a> {
             && self.dice.percent(50)
         {
             return self.by_two_orders(&source, [key, source.at(*other)], ascending);
+        }
+        if orders[0] == 0 && self.dice.percent(30) {
+            return self.over_first_rows(&source, ascending);
         }
         let mut query = match self.dice.below(4) {
             0 => {

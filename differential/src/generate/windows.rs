@@ -60,6 +60,47 @@ impl Generator<'_> {
         query
     }
 
+    /// The first rows in the order of a window's keys, beside windows that need all rows.
+    pub(super) fn by_keys_of_windows(&mut self) -> Query {
+        let source = self.table();
+        let (id, key) = (source.at(0), self.column_of_any_kind(&source));
+        let direction = self.direction();
+        let mut items = vec![key.clone(), id.clone()];
+        for _ in 0..1 + self.dice.below(3) {
+            let mut window = match self.dice.below(3) {
+                0 => self.ranking(&source),
+                1 => self.shift(&source),
+                _ => self.window_aggregate(&source),
+            };
+            if window.is_aggregate && self.dice.percent(50) {
+                (window.order, window.frame) = (Vec::new(), None);
+            } else {
+                window.order = vec![(id.clone(), direction)];
+            }
+            if self.dice.percent(70) {
+                window.partition = vec![key.clone()];
+            }
+            items.push(Expr::Window(Box::new(window)));
+        }
+        let mut query = Select::of(items, Some(source.from)).query();
+        if self.dice.percent(40) {
+            let below = self.derived_of(query, false);
+            let items = (0..below.columns.len()).map(|at| below.at(at)).collect();
+            let mut select = Select::of(items, Some(below.from.clone()));
+            select.filter = self.filter(&below, 0);
+            query = select.query();
+        }
+        if key.of_type().kind() == Kind::List {
+            return query;
+        }
+        let plain = Direction { descending: false, nulls_first: None };
+        let first = if self.dice.percent(70) { plain } else { self.direction() };
+        query.order =
+            vec![OrderColumn { column: 0, direction: first }, OrderColumn { column: 1, direction }];
+        query.limit = Some(1 + self.dice.below(6) as u64);
+        query
+    }
+
     pub(super) fn window_by(&mut self, source: &Source, partition: Option<Expr>) -> Expr {
         let mut window = match self.dice.below(10) {
             0..3 => self.ranking(source),
