@@ -36,6 +36,9 @@ pub fn trials() -> Vec<Trial> {
         Trial::test("sorted::a_merge_keeps_the_order_it_merges_by_and_no_other_one", || {
             block_on(merged_by_one())
         }),
+        Trial::test("sorted::groups_behind_a_merge_are_one_each", || {
+            block_on(groups_behind_a_merge())
+        }),
         Trial::test("sorted::a_window_over_a_constant_key_gathers_a_table", || {
             block_on(constant_key())
         }),
@@ -131,6 +134,29 @@ async fn merged_by_one() -> Outcome {
         is(&session, master, &below, by_b().map(with_rank).collect()).await?;
         let above = format!("{ranked} t order by a");
         is(&session, master, &above, by_a().map(with_rank).collect()).await?;
+    }
+    Ok(())
+}
+
+/// Groups by the order that a merge does not keep.
+async fn groups_behind_a_merge() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    for file in 0..2 {
+        let row = |i: i64| format!("{},{}\n", 2 * i + file, (i + 300 * file) / 2);
+        let lines: String = (0..1000).map(row).collect();
+        std::fs::write(folder.path().join(format!("{file}.csv")), format!("a,b\n{lines}"))?;
+    }
+    for master in ["local[1]"].into_iter().chain(BACKENDS) {
+        let session = builder(master).connect().await?;
+        let table = format!(
+            "create external table t (a bigint not null, b bigint not null) stored as csv \
+             with order (a) with order (b) location '{}/' options ('format.has_header' 'true')",
+            folder.path().display()
+        );
+        rows(&session, &table).await?;
+        let groups = "select count(*), count(distinct b) from (select b, count(*) from \
+             (select * from t order by a limit 1900) group by b)";
+        is(&session, master, groups, vec![vec![625, 625]]).await?;
     }
     Ok(())
 }

@@ -7,6 +7,8 @@ use datafusion::logical_expr::{
     Analyze, DdlStatement, Explain, LogicalPlan, Statement as PlanStatement,
 };
 
+use gnist_common::error::Failure;
+
 use crate::error::{SessionError, not_yet};
 
 /// How a statement is executed.
@@ -45,6 +47,16 @@ pub(crate) fn classify(plan: LogicalPlan) -> Result<Statement, SessionError> {
             refuse_options(&analyze)?;
             Statement::ExplainAnalyze(analyze)
         }
+        LogicalPlan::Ddl(DdlStatement::CreateMemoryTable(table))
+            if !table.constraints.is_empty() =>
+        {
+            return Err(no_keys().into());
+        }
+        LogicalPlan::Ddl(DdlStatement::CreateExternalTable(table))
+            if !table.constraints.is_empty() =>
+        {
+            return Err(no_keys().into());
+        }
         LogicalPlan::Ddl(statement @ DdlStatement::CreateMemoryTable(_)) => {
             Statement::CreateTable(statement)
         }
@@ -70,6 +82,11 @@ pub(crate) fn classify(plan: LogicalPlan) -> Result<Statement, SessionError> {
         }
         query => Statement::Query(query),
     })
+}
+
+/// Nobody checks the keys of a table, and DataFusion would leave out a `DISTINCT` by them.
+fn no_keys() -> Failure {
+    not_yet("`PRIMARY KEY` and `UNIQUE` of a table").with_help("leave them out")
 }
 
 /// Refuses to explain what is no query.

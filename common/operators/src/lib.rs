@@ -21,6 +21,7 @@
 //! canonical   messages as bytes that depend on nothing but the message
 //! random      random() and uuid(), the same in every attempt
 //! measured    what every operator of a plan does, for EXPLAIN ANALYZE
+//! once        inputs that are read once
 //! sample      SampleExec, the rows that split points are chosen from
 //! unclaimed   UnclaimedExec, rows of which less is known
 //! contexts    functions and settings as executors have them
@@ -56,6 +57,7 @@ mod instance;
 mod leaves;
 pub mod measured;
 mod measured_pool;
+mod once;
 pub mod placement;
 mod prepared;
 pub mod program;

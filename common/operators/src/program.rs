@@ -43,6 +43,7 @@ use crate::codec::GnistCodec;
 use crate::decoder::Decoder;
 use crate::encoder::Encoder;
 use crate::measured::measured;
+use crate::once::left_sides_once;
 use crate::placement::{Placement, Ranges};
 use crate::random::TaskRandom;
 use crate::source::{Bound, Piece, PlaceMessage, Scanned, Sources};
@@ -224,6 +225,7 @@ impl Program {
                 } else {
                     Arc::clone(plan)
                 };
+                let plan = left_sides_once(plan)?;
                 Ok(Some(Instance { plan, placement: Placement::Single }))
             }
             Self::Template(PlanTemplate { message, depth }) => on_stack_for(*depth, || {
@@ -241,7 +243,8 @@ fn instantiate(
 ) -> Result<Instance> {
     let codec = GnistCodec::of_task(context, TaskRandom::new(bindings.seed, task));
     let decoder = Decoder::new(bindings, sources, Some(task.partition));
-    decode_message(message, &codec, &decoder, context)
+    let Instance { plan, placement } = decode_message(message, &codec, &decoder, context)?;
+    Ok(Instance { plan: left_sides_once(plan)?, placement })
 }
 
 /// All of a program's plan as the driver planned it, values still holes, to be compared.

@@ -5,7 +5,9 @@
 //! - Which columns have no value twice: the keys of a `GROUP BY`. Rows in the order of such a column count as
 //!   sorted by any keys after it. A projection keeps the claim by the places of the columns, whatever it
 //!   puts into these places.
-//! - What several sorted inputs become: a merge by one order claims every order that its inputs have.
+//! - What several sorted inputs become: a merge by one order claims every order that its inputs have, and a hash
+//!   join puts the order of its build side behind that of the other one.
+//! - Several orders that a table is declared to have: they are taken apart and put together to others.
 //!
 //! The driver puts this operator where such a claim is false.
 
@@ -16,7 +18,7 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{TreeNodeIterator, TreeNodeRecursion};
 use datafusion::common::{Constraints, Result, Statistics, internal_err};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_expr::{LexOrdering, PhysicalExpr};
+use datafusion::physical_expr::{LexOrdering, PhysicalExpr, PhysicalSortExpr};
 use datafusion::physical_plan::execution_plan::CardinalityEffect;
 use datafusion::physical_plan::filter_pushdown::{
     ChildPushdownResult, FilterDescription, FilterPushdownPhase, FilterPushdownPropagation,
@@ -35,8 +37,9 @@ use prost::Message;
 #[derive(Debug)]
 pub struct UnclaimedExec {
     input: Arc<dyn ExecutionPlan>,
-    /// The only order that it claims, of those of its input. All of them if absent.
-    ordering: Option<LexOrdering>,
+    /// The keys of the only order that it claims, of those of its input: none, if there are no keys. All orders
+    /// if absent.
+    keys: Option<Vec<PhysicalSortExpr>>,
     properties: Arc<PlanProperties>,
 }
 
@@ -54,21 +57,29 @@ impl UnclaimedExec {
     /// # Errors
     /// When the keys can't be compared with what is known of the rows.
     pub fn in_order(input: Arc<dyn ExecutionPlan>, ordering: LexOrdering) -> Result<Self> {
-        Self::new(input, Some(ordering))
+        Self::new(input, Some(ordering.into()))
     }
 
-    fn new(input: Arc<dyn ExecutionPlan>, ordering: Option<LexOrdering>) -> Result<Self> {
+    /// The rows of `input`, in no order that is known.
+    ///
+    /// # Errors
+    /// None that is known.
+    pub fn in_no_order(input: Arc<dyn ExecutionPlan>) -> Result<Self> {
+        Self::new(input, Some(Vec::new()))
+    }
+
+    fn new(input: Arc<dyn ExecutionPlan>, keys: Option<Vec<PhysicalSortExpr>>) -> Result<Self> {
         let mut known = input.properties().eq_properties.clone();
         known.set_constraints(Constraints::default());
-        if let Some(ordering) = &ordering {
-            let has_it = known.ordering_satisfy(ordering.iter().cloned())?;
+        if let Some(keys) = &keys {
+            let has_it = known.ordering_satisfy(keys.iter().cloned())?;
             known.clear_orderings();
             if has_it {
-                known.add_ordering(ordering.iter().cloned());
+                known.add_ordering(keys.iter().cloned());
             }
         }
         let properties = PlanProperties::clone(input.properties()).with_eq_properties(known);
-        Ok(Self { input, ordering, properties: Arc::new(properties) })
+        Ok(Self { input, keys, properties: Arc::new(properties) })
     }
 }
 
@@ -78,6 +89,9 @@ pub(crate) struct UnclaimedMessage {
     /// The keys of the only order that it claims.
     #[prost(message, repeated, tag = "1")]
     keys: Vec<protobuf::PhysicalSortExprNode>,
+    /// True if it claims all orders of its input.
+    #[prost(bool, tag = "2")]
+    keeps_orders: bool,
 }
 
 impl UnclaimedExec {
@@ -86,8 +100,9 @@ impl UnclaimedExec {
         codec: &dyn PhysicalExtensionCodec,
         converter: &dyn PhysicalProtoConverterExtension,
     ) -> Result<UnclaimedMessage> {
-        let keys = self.ordering.iter().flatten().cloned();
-        Ok(UnclaimedMessage { keys: serialize_physical_sort_exprs(keys, codec, converter)? })
+        let keys = self.keys.iter().flatten().cloned();
+        let keys = serialize_physical_sort_exprs(keys, codec, converter)?;
+        Ok(UnclaimedMessage { keys, keeps_orders: self.keys.is_none() })
     }
 
     pub(crate) fn decode(
@@ -101,17 +116,16 @@ impl UnclaimedExec {
         };
         let schema = input.schema();
         let keys = parse_physical_sort_exprs(&message.keys, context, &schema, converter)?;
-        Self::new(Arc::clone(input), LexOrdering::new(keys))
+        Self::new(Arc::clone(input), (!message.keeps_orders).then_some(keys))
     }
 }
 
 impl DisplayAs for UnclaimedExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "UnclaimedExec")?;
-        match &self.ordering {
-            Some(ordering) => write!(f, ": [{ordering}]"),
-            None => Ok(()),
-        }
+        let Some(keys) = &self.keys else { return Ok(()) };
+        let keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
+        write!(f, ": [{}]", keys.join(", "))
     }
 }
 
@@ -130,7 +144,7 @@ impl ExecutionPlan for UnclaimedExec {
 
     /// Where one order is claimed, none of another kind is to be looked for below.
     fn maintains_input_order(&self) -> Vec<bool> {
-        vec![self.ordering.is_none()]
+        vec![self.keys.is_none()]
     }
 
     fn benefits_from_input_partitioning(&self) -> Vec<bool> {
@@ -144,7 +158,7 @@ impl ExecutionPlan for UnclaimedExec {
         let [input] = children.as_slice() else {
             return internal_err!("rows of which less is known have one input");
         };
-        Ok(Arc::new(Self::new(Arc::clone(input), self.ordering.clone())?))
+        Ok(Arc::new(Self::new(Arc::clone(input), self.keys.clone())?))
     }
 
     fn execute(
@@ -159,7 +173,7 @@ impl ExecutionPlan for UnclaimedExec {
         &self,
         visit: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
     ) -> Result<TreeNodeRecursion> {
-        self.ordering.iter().flatten().apply_until_stop(|key| visit(&key.expr))
+        self.keys.iter().flatten().apply_until_stop(|key| visit(&key.expr))
     }
 
     fn child_stats_requests(&self, partition: Option<usize>) -> Vec<ChildStats> {

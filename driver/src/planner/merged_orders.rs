@@ -1,4 +1,4 @@
-//! Orders that a merge does not keep.
+//! Orders that an operator does not keep.
 //!
 //! Several sorted inputs that are merged by one order have that order afterwards, and no other one that each
 //! of them had. DataFusion takes the rows for sorted by all of them, and drops a sort above:
@@ -12,26 +12,31 @@
 //! ```
 //!
 //! It also sorts the inputs of such a merge by more keys, where something above needs them, and merges by
-//! the few. So once the rule has run, each merge gets inputs that claim nothing but the order it merges by
-//! ([`UnclaimedExec`]), and what is no longer promised is sorted. If nothing is missing, the plan stays as
-//! it was.
+//! the few. Of a hash join it puts the order of the build side behind that of the other one, as if no row of the
+//! latter had an equal; and it keeps an order in groups that may be written to disk and come back in another one.
+//!
+//! So once the rule has run, the inputs of such operators claim nothing but the order that is kept
+//! ([`UnclaimedExec`]), and what is no longer promised is sorted. A table claims one order: of several, DataFusion
+//! takes parts and puts them together to others.
 
 use std::sync::Arc;
 
 use datafusion::common::Result;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::execution::SessionStateBuilder;
 use datafusion::physical_expr::LexOrdering;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_plan::aggregates::AggregateExec;
+use datafusion::physical_plan::joins::HashJoinExec;
 use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 use datafusion::physical_plan::{
-    ExecutionPlan, ExecutionPlanProperties, replace_children_if_necessary,
+    ExecutionPlan, ExecutionPlanProperties, InputOrderMode, replace_children_if_necessary,
 };
 use gnist_operators::unclaimed::UnclaimedExec;
 
-use super::order::{lacks_no_order, sorted_where_required};
+use super::order::sorted_where_required;
 
 type Plan = Arc<dyn ExecutionPlan>;
 
@@ -61,12 +66,10 @@ impl PhysicalOptimizerRule for MergedOrders {
     }
 
     fn optimize(&self, plan: Plan, config: &ConfigOptions) -> Result<Plan> {
+        let plan = plan.transform_up(in_one_order).data()?;
         let made = self.inner.optimize(plan, config)?;
-        let honest = Arc::clone(&made).transform_up(claiming_one_order)?;
-        if !honest.transformed || lacks_no_order(&honest.data)? {
-            return Ok(made);
-        }
-        sorted_where_required(honest.data)
+        let honest = made.transform_up(claiming_what_is_kept)?;
+        if honest.transformed { sorted_where_required(honest.data) } else { Ok(honest.data) }
     }
 
     fn schema_check(&self) -> bool {
@@ -74,20 +77,57 @@ impl PhysicalOptimizerRule for MergedOrders {
     }
 }
 
-/// The merge over inputs that claim one order, if they claim more.
-fn claiming_one_order(merge: Plan) -> Result<Transformed<Plan>> {
-    let Some(ordering) = merged_by(&merge) else { return Ok(Transformed::no(merge)) };
-    let of_one_order = |input: &Plan| -> Result<Plan> {
-        Ok(Arc::new(UnclaimedExec::in_order(Arc::clone(input), ordering.clone())?))
-    };
-    let inputs = merge.children().into_iter().map(of_one_order).collect::<Result<_>>()?;
-    let honest = replace_children_if_necessary(Arc::clone(&merge), inputs)?;
-    for claimed in merge.equivalence_properties().oeq_class().iter() {
+/// The table that claims one order, if it claims more.
+fn in_one_order(table: Plan) -> Result<Transformed<Plan>> {
+    let orders = table.equivalence_properties().oeq_class();
+    if !table.children().is_empty() || orders.len() < 2 {
+        return Ok(Transformed::no(table));
+    }
+    let first = orders.iter().next().cloned().expect("there are two");
+    Ok(Transformed::yes(Arc::new(UnclaimedExec::in_order(table, first)?)))
+}
+
+/// The operator over inputs that claim the orders it keeps, if it claims more.
+fn claiming_what_is_kept(plan: Plan) -> Result<Transformed<Plan>> {
+    let kept = kept(&plan);
+    if kept.iter().all(|kept| matches!(kept, Kept::All)) {
+        return Ok(Transformed::no(plan));
+    }
+    let inputs = plan.children().into_iter().cloned().zip(kept);
+    let inputs = inputs.map(|(input, kept)| -> Result<Plan> {
+        Ok(match kept {
+            Kept::All => input,
+            Kept::One(ordering) => Arc::new(UnclaimedExec::in_order(input, ordering)?),
+            Kept::None => Arc::new(UnclaimedExec::in_no_order(input)?),
+        })
+    });
+    let inputs = inputs.collect::<Result<_>>()?;
+    let honest = replace_children_if_necessary(Arc::clone(&plan), inputs)?;
+    for claimed in plan.equivalence_properties().oeq_class().iter() {
         if !honest.equivalence_properties().ordering_satisfy(claimed.iter().cloned())? {
             return Ok(Transformed::yes(honest));
         }
     }
-    Ok(Transformed::no(merge))
+    Ok(Transformed::no(plan))
+}
+
+/// What an operator keeps of the orders of an input.
+enum Kept {
+    All,
+    One(LexOrdering),
+    None,
+}
+
+/// What an operator keeps of each input; nothing for one that keeps all.
+fn kept(plan: &Plan) -> Vec<Kept> {
+    if plan.is::<HashJoinExec>() {
+        return vec![Kept::None, Kept::All];
+    }
+    if let Some(aggregate) = plan.downcast_ref::<AggregateExec>() {
+        let is_hashed = *aggregate.input_order_mode() == InputOrderMode::Linear;
+        return if is_hashed { vec![Kept::None] } else { Vec::new() };
+    }
+    merged_by(plan).map(Kept::One).into_iter().collect()
 }
 
 /// The order by which an operator merges several inputs.

@@ -19,6 +19,7 @@ use datafusion::common::{JoinType, Result};
 use datafusion::execution::SessionStateBuilder;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::joins::{HashJoinExec, NestedLoopJoinExec, SortMergeJoinExec};
 use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
@@ -113,9 +114,16 @@ fn join_type(join: &Arc<dyn ExecutionPlan>) -> Option<JoinType> {
     join.downcast_ref::<SortMergeJoinExec>().map(SortMergeJoinExec::join_type)
 }
 
+/// The columns that a constant or an equality speaks of which need not hold for a row of nulls: `upper(n) = 'X'`,
+/// `a = concat(b)`. Two columns that are equal are equal then too.
 fn constants(input: &Arc<dyn ExecutionPlan>) -> BTreeSet<usize> {
-    let constants = input.equivalence_properties().constants();
-    constants.iter().filter_map(|constant| place(&constant.expr)).collect()
+    let known = input.equivalence_properties();
+    let classes = known.eq_group().iter().filter(|class| {
+        let mut exprs = class.iter();
+        exprs.any(|expr| place(expr).is_none() || known.is_expr_constant(expr).is_some())
+    });
+    let columns = classes.flat_map(|class| class.iter().flat_map(collect_columns));
+    columns.map(|column| column.index()).collect()
 }
 
 /// The columns that are first in an order of the input.

@@ -69,21 +69,6 @@ pub(super) fn sorted_by(plan: Plan, ordering: &LexOrdering) -> Result<Plan> {
     Ok(Arc::new(SortExec::new(ordering.clone(), plan).with_preserve_partitioning(true)))
 }
 
-/// Returns true if every input of the plan promises the order that its operator requires.
-pub(super) fn lacks_no_order(plan: &Plan) -> Result<bool> {
-    let lacks = |node: &Plan| {
-        let children = node.children().into_iter().zip(node.required_input_ordering());
-        for (child, required) in children {
-            let Some(required) = required else { continue };
-            if !promises(child, &required.into_single())? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    };
-    Ok(!plan.exists(lacks)?)
-}
-
 /// The plan, every input sorted again that does not promise the order its operator requires.
 pub(super) fn sorted_where_required(plan: Plan) -> Result<Plan> {
     plan.transform_up(|node| {
@@ -110,13 +95,9 @@ pub(super) fn sorted_where_required(plan: Plan) -> Result<Plan> {
 }
 
 fn sorted_as(child: &Plan, required: &LexRequirement) -> Result<Plan> {
-    if promises(child, required)? {
+    if child.equivalence_properties().ordering_satisfy_requirement(required.clone())? {
         return Ok(Arc::clone(child));
     }
     let ordering = LexOrdering::from(required.clone());
     Ok(Arc::new(SortExec::new(ordering, Arc::clone(child)).with_preserve_partitioning(true)))
-}
-
-fn promises(plan: &Plan, required: &LexRequirement) -> Result<bool> {
-    plan.equivalence_properties().ordering_satisfy_requirement(required.clone())
 }

@@ -1,7 +1,7 @@
 //! Projections that stay where they are.
 //!
 //! DataFusion moves what a projection computes down a plan, and parts of a join's condition into new
-//! projections below the join. Three times it goes too far:
+//! projections below the join. Four times it goes too far:
 //!
 //! - **Filters that hand on some columns of their input.** It takes the columns of the projection above
 //!   for those of the input, and compares another column, or finds none of that name:
@@ -12,10 +12,11 @@
 //!   Before the rule runs, such a filter hands on all of its input, below a projection. The rule joins
 //!   the two again.
 //! - **Sorts with a limit.** `10 / a` over the first three rows would be computed for all.
+//! - **Merge joins with a condition beside their keys.** The condition keeps the numbers that its columns had.
 //! - **Conditions of joins without keys.** Of `case when x = 0 then false else 10 / x > y end` it computes
 //!   `10 / x` before the join, for every `x`.
 //!
-//! While the rule runs, the last two are in a [`Closed`] operator, which it doesn't know.
+//! While the rule runs, the last three are in a [`Closed`] operator, which it doesn't know.
 
 use std::sync::Arc;
 
@@ -25,7 +26,7 @@ use datafusion::execution::{SendableRecordBatchStream, SessionStateBuilder, Task
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{CaseExpr, Column};
 use datafusion::physical_plan::filter::{FilterExec, FilterExecBuilder};
-use datafusion::physical_plan::joins::NestedLoopJoinExec;
+use datafusion::physical_plan::joins::{NestedLoopJoinExec, SortMergeJoinExec};
 use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
@@ -70,6 +71,9 @@ fn taken_apart(node: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
 fn is_closed(node: &Arc<dyn ExecutionPlan>) -> bool {
     if let Some(join) = node.downcast_ref::<NestedLoopJoinExec>() {
         return join.filter().is_some_and(|filter| has_case(filter.expression()));
+    }
+    if let Some(join) = node.downcast_ref::<SortMergeJoinExec>() {
+        return join.filter().is_some();
     }
     (node.is::<SortExec>() || node.is::<SortPreservingMergeExec>()) && node.fetch().is_some()
 }

@@ -205,6 +205,7 @@ mod tests {
             ("datafusion.execution.enable_file_stream_work_stealing", true, "own files"),
             ("datafusion.optimizer.enable_topk_aggregation", false, "leaves out rows"),
             ("datafusion.optimizer.enable_leaf_expression_pushdown", false, "a struct"),
+            ("datafusion.optimizer.enable_piecewise_merge_join", false, "full joins"),
             ("datafusion.optimizer.top_down_join_key_reordering", true, "of its name"),
             ("scheduler.lease", true, "--conf scheduler.lease=VALUE"),
             ("datafusion.execution.batchsize", false, "datafusion.execution.batch_size"),

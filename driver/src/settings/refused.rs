@@ -132,6 +132,13 @@ pub(super) static REFUSED: &[Refused] = &[
         help: None,
     },
     Refused {
+        keys: &["datafusion.optimizer.enable_piecewise_merge_join"],
+        only_on_clusters: false,
+        is_wrong: true,
+        reason: "DataFusion's join by ranges loses rows of full joins",
+        help: None,
+    },
+    Refused {
         keys: &["datafusion.optimizer.top_down_join_key_reordering"],
         only_on_clusters: false,
         is_wrong: true,

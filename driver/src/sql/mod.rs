@@ -15,6 +15,7 @@
 mod around;
 mod arrays;
 mod called;
+mod cast_keys;
 mod chains;
 mod clauses;
 mod computed_keys;

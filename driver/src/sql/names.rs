@@ -54,22 +54,22 @@ pub(super) fn distinct_names(select: &mut Select) {
 }
 
 /// An expression as it is written, and as DataFusion would call it, more or less.
-struct Named {
-    text: String,
+pub(super) struct Named {
+    pub(super) text: String,
     name: String,
 }
 
 impl Named {
-    fn of(expr: &Expr) -> Self {
+    pub(super) fn of(expr: &Expr) -> Self {
         Self { text: expr.to_string(), name: called_without_tables(expr) }
     }
 
-    fn has_cast(&self) -> bool {
+    pub(super) fn has_cast(&self) -> bool {
         self.text.len() > self.name.len()
             && (self.text.contains("CAST(") || self.text.contains("::"))
     }
 
-    fn clashes_with(&self, other: &Self) -> bool {
+    pub(super) fn clashes_with(&self, other: &Self) -> bool {
         self.name == other.name && self.text != other.text
     }
 }
@@ -216,18 +216,24 @@ fn wrap(arguments: &mut FunctionArguments, times: usize) {
         FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr),
         _ => None,
     });
-    let Some(first) = first else { return };
+    if let Some(first) = first {
+        coalesced(first, times);
+    }
+}
+
+/// Puts an expression through this many calls of `coalesce`.
+pub(super) fn coalesced(expr: &mut Expr, times: usize) {
     for _ in 0..times {
         let parser = Parser::new(&GnistDialect).try_with_sql("coalesce(null)");
         let mut call =
             parser.and_then(|mut parser| parser.parse_expr()).expect("the text is an expression");
-        let inner = first.clone();
+        let inner = expr.clone();
         if let Expr::Function(call) = &mut call
             && let FunctionArguments::List(list) = &mut call.args
         {
             list.args = vec![FunctionArg::Unnamed(FunctionArgExpr::Expr(inner))];
         }
-        *first = call;
+        *expr = call;
     }
 }
 

@@ -14,7 +14,7 @@ use datafusion::sql::sqlparser::ast::{
 use super::clauses::{self, Refused};
 use super::parse::{DEPTH_MAX, too_deep};
 use super::{
-    arrays, chains, grouping, implicit_keys, item_names, key_names, keys, names, places,
+    arrays, cast_keys, chains, grouping, implicit_keys, item_names, key_names, keys, names, places,
     quantified_arrays, refused_exprs, rows, similar, tables, windows,
 };
 
@@ -23,14 +23,19 @@ const EXPRESSIONS: [fn(&mut Expr); 3] =
     [rows::row_in_subquery, quantified_arrays::any_by_all, arrays::as_call];
 
 /// Rewrites of a query of one `SELECT`, `ORDER BY` included.
-const QUERIES: [fn(&mut Query); 3] =
-    [key_names::written_out_in_order, places::written_out, names::distinct_names_in_order];
+const QUERIES: [fn(&mut Query); 4] = [
+    key_names::written_out_in_order,
+    places::written_out,
+    names::distinct_names_in_order,
+    cast_keys::distinct_keys_in_order,
+];
 
 /// Rewrites of a `SELECT`.
-const SELECTS: [fn(&mut Select); 7] = [
+const SELECTS: [fn(&mut Select); 8] = [
     key_names::written_out,
     keys::nested_joins,
     names::distinct_names,
+    cast_keys::distinct_keys,
     item_names::numbered,
     grouping::nested_sets,
     grouping::empty_groups,

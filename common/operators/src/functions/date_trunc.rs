@@ -89,7 +89,11 @@ impl ScalarUDFImpl for DateTrunc {
         })
     }
 
+    /// None in a time zone: where clocks went back over midnight, a day came twice.
     fn output_ordering(&self, args: &[ExprProperties]) -> Result<SortProperties> {
+        if matches!(args[1].range.data_type(), DataType::Timestamp(_, Some(_))) {
+            return Ok(SortProperties::Unordered);
+        }
         self.inner.output_ordering(args)
     }
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::ArrayRef;
 use datafusion::arrow::datatypes::{DataType, FieldRef};
-use datafusion::common::{Result, ScalarValue};
+use datafusion::common::{Result, ScalarValue, plan_err};
 use datafusion::functions_window::lead_lag::{lag_udwf, lead_udwf};
 use datafusion::logical_expr::function::{
     ExpressionArgs, PartitionEvaluatorArgs, WindowFunctionSimplification, WindowUDFFieldArgs,
@@ -58,6 +58,10 @@ impl WindowUDFImpl for Shift {
         &self,
         args: PartitionEvaluatorArgs,
     ) -> Result<Box<dyn PartitionEvaluator>> {
+        let offset = args.input_exprs().get(1).and_then(|it| it.downcast_ref::<Literal>());
+        if offset.is_some_and(|offset| offset.value().is_null()) {
+            return plan_err!("the offset of `{}` is null", self.name());
+        }
         let ignores_nulls = args.ignore_nulls();
         let inner = self.inner.partition_evaluator_factory(args)?;
         Ok(if ignores_nulls { Box::new(WholePartition { inner }) } else { inner })
