@@ -36,7 +36,7 @@ use crate::jobs::{Jobs, reads_the_session};
 use crate::numbers::with_number_rules;
 use crate::planner::{
     CooperativeJoins, JoinsApart, SoftLimits, WholeFrames, partitions_for, with_held_limits,
-    with_kept_projections, with_merged_orders, with_namesakes, with_one_sided, with_own_statistics,
+    with_kept_orders, with_kept_projections, with_namesakes, with_one_sided, with_own_statistics,
     with_promised_inputs, with_scan_statistics, with_unique_columns, with_unnest_names,
     with_whole_arrays,
 };
@@ -139,7 +139,7 @@ impl Session {
         let rules = with_unnest_names(rules);
         let rules = with_own_statistics(with_whole_arrays(rules));
         let rules = with_kept_projections(with_promised_inputs(rules));
-        let mut state = with_held_limits(with_merged_orders(with_namesakes(rules)))
+        let mut state = with_held_limits(with_kept_orders(with_namesakes(rules)))
             .with_config(config)
             .with_runtime_env(runtime)
             .with_default_features()

@@ -51,6 +51,7 @@ impl<'a> Generator<'a> {
             21..25 => self.zoned(),
             25..28 => self.by_window(),
             28..33 => self.by_keys_of_windows(),
+            33..36 => self.by_sorted_sides(),
             _ => self.query(2),
         };
         let percent = if query.order.is_empty() { 45 } else { 0 };

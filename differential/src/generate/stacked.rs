@@ -2,7 +2,9 @@
 //! orders below joins. What a plan knows of the lower one may not hold above it.
 
 use super::{Generator, Source};
-use crate::tree::{Body, Expr, GroupingSets, Query, Select};
+use crate::tree::{
+    Body, Direction, Expr, GroupingSets, JoinKind, JoinOn, OrderColumn, Query, Select,
+};
 use crate::types::Kind;
 
 impl Generator<'_> {
@@ -73,6 +75,38 @@ impl Generator<'_> {
         select.distinct = true;
         select.filter = self.filter(below, 0);
         (select.query(), 0)
+    }
+
+    /// A join of two relations that windows have sorted, in the order of both.
+    pub(super) fn by_sorted_sides(&mut self) -> Query {
+        let (left, right) = (self.sorted_by_window(), self.sorted_by_window());
+        let kind =
+            self.dice.pick(&[JoinKind::Inner, JoinKind::Left, JoinKind::Right, JoinKind::Full]);
+        let on = Expr::compare("=", left.at(1), right.at(1));
+        let keys = [left.at(0), right.at(0)];
+        let joined = self.join(left, right, kind, JoinOn::On(on));
+        let mut items = keys.to_vec();
+        items.extend((0..joined.columns.len()).map(|at| joined.at(at)));
+        items.retain(|item| item.of_type().kind() != Kind::List);
+        if self.dice.percent(30) {
+            let query = self.group_by(&joined, keys.to_vec(), 1, 0);
+            return self.ordered(query);
+        }
+        let mut query = Select::of(items, Some(joined.from)).query();
+        let ascending = Direction { descending: false, nulls_first: None };
+        query.order = (0..2).map(|column| OrderColumn { column, direction: ascending }).collect();
+        query
+    }
+
+    /// A key, a number of few values and a window in the order of the key.
+    fn sorted_by_window(&mut self) -> Source {
+        let table = self.small_table();
+        let key = self.column(&table, Kind::Int).unwrap_or_else(|| table.at(0));
+        let few = self.column(&table, Kind::Int).unwrap_or_else(|| table.at(0));
+        let ascending = Direction { descending: false, nulls_first: None };
+        let rank = self.rank_in(key.clone(), ascending);
+        let query = Select::of(vec![key, few, rank], Some(table.from)).query();
+        self.derived_of(query, false)
     }
 
     /// The table, or groups or distinct rows of it that keep the list.

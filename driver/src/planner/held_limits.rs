@@ -23,8 +23,9 @@
 //!     Window: row_number() …                   Window: row_number() …
 //! ```
 //!
-//! While that rule runs, each limit, also that of a sort, is an operator that requires the order its rows have
-//! and lets no other one through ([`HeldLimit`]). It never executes.
+//! While that rule runs, each limit is an operator that requires the order its rows have and lets no other one
+//! through ([`HeldLimit`]). It never executes. A sort with a limit is one that lets no order through either
+//! ([`HeldSort`]), or such a limit alone if its rows are sorted already.
 
 use std::sync::Arc;
 
@@ -37,33 +38,45 @@ use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, Distribution, ExecutionPlan, InputDistributionRequirements,
-    PlanProperties, replace_children_if_necessary,
+    DisplayAs, DisplayFormatType, Distribution, ExecutionPlan, ExecutionPlanProperties,
+    InputDistributionRequirements, PlanProperties, replace_children_if_necessary,
 };
 
 use super::around::Around;
+use super::held_sorts::HeldSort;
 
 /// Holds limits around DataFusion's rule that moves sorts, in a session's rules.
 pub(crate) fn with_held_limits(builder: SessionStateBuilder) -> SessionStateBuilder {
     let around = Around {
         rules: &["EnsureRequirements"],
-        is_changed: |node| node.is::<GlobalLimitExec>() || limit_of(node).is_some(),
-        change: |node| match (node.downcast_ref::<GlobalLimitExec>(), limit_of(&node)) {
+        is_changed: |node| node.is::<GlobalLimitExec>() || sort_with_limit(node).is_some(),
+        change: |node| match (node.downcast_ref::<GlobalLimitExec>(), sort_with_limit(&node)) {
             (Some(limit), _) => held(limit),
-            (None, Some(limit)) => Ok(Arc::new(HeldLimit::new(&limit))),
+            (None, Some(sort)) => held_sort(sort),
             (None, None) => Ok(node),
         },
-        restore: |node| Some(Arc::new(node.downcast_ref::<HeldLimit>()?.limit())),
+        restore: |node| match (node.downcast_ref::<HeldLimit>(), node.downcast_ref::<HeldSort>()) {
+            (Some(limit), _) => Some(Arc::new(limit.limit())),
+            (None, sort) => Some(sort?.sort()),
+        },
     };
     around.install(builder)
 }
 
-/// The limit that a sort of all rows has, over the sort without it.
-fn limit_of(node: &Arc<dyn ExecutionPlan>) -> Option<GlobalLimitExec> {
-    let sort = node.downcast_ref::<SortExec>().filter(|sort| !sort.preserve_partitioning())?;
-    let mut limit = GlobalLimitExec::new(Arc::new(sort.with_fetch(None)), 0, Some(sort.fetch()?));
-    limit.set_required_ordering(Some(sort.expr().clone()));
-    Some(limit)
+/// A sort of all rows with a limit.
+fn sort_with_limit(node: &Arc<dyn ExecutionPlan>) -> Option<&SortExec> {
+    let sort = node.downcast_ref::<SortExec>()?;
+    (sort.fetch().is_some() && !sort.preserve_partitioning()).then_some(sort)
+}
+
+fn held_sort(sort: &SortExec) -> Result<Arc<dyn ExecutionPlan>> {
+    let (known, order) = (sort.input().equivalence_properties(), sort.expr());
+    if !known.ordering_satisfy(order.iter().cloned())? {
+        return Ok(Arc::new(HeldSort::new(sort)));
+    }
+    let mut limit = GlobalLimitExec::new(Arc::new(sort.with_fetch(None)), 0, sort.fetch());
+    limit.set_required_ordering(Some(order.clone()));
+    Ok(Arc::new(HeldLimit::new(&limit)))
 }
 
 /// The limit, held, below projections: they may drop the columns that its rows are sorted by.

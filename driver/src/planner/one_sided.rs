@@ -1,14 +1,13 @@
 //! Constants and orders that hold on one side of a join, and not above it.
 //!
-//! - **Constants.** A filter or a literal makes a column constant below an outer join, which gives null for it
-//!   where the other side has no partner. DataFusion takes it for constant above the join too, and drops it
-//!   from sorts and window partitions.
-//! - **Order.** A hash join comes in the order of its probe side, a merge join in that of one of its sides.
-//!   DataFusion takes the rows of equal keys for sorted by the order of the other side, which begins anew for
-//!   each row of the first one.
-//!
-//! Here such a column goes through a call below the join, of which nothing is known; for a merge join, below
-//! which DataFusion also moves sorts by both sides, above it.
+//! - **Constants.** A filter or a literal makes a column constant, or equal to an expression, below an outer
+//!   join, which gives null for it where the other side has no partner. DataFusion takes it for constant
+//!   above the join too, and drops it from sorts and window partitions. Here such a column goes through a call
+//!   below the join, of which nothing is known.
+//! - **Order.** A merge join comes in the order of one of its sides. DataFusion takes the rows of equal keys for
+//!   sorted by the order of the other side, which begins anew for each row of the first one, and moves sorts
+//!   by both sides below the join. Here the other side's columns go through such a call above it. (Of hash joins
+//!   see [`super::kept_orders`].)
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -73,17 +72,12 @@ fn known_too_well(join: &Arc<dyn ExecutionPlan>) -> Vec<BTreeSet<usize>> {
     let (Some(join_type), [left, right]) = (join_type(join), children.as_slice()) else {
         return Vec::new();
     };
-    let mut known = match join_type {
+    match join_type {
         JoinType::Left => vec![BTreeSet::new(), constants(right)],
         JoinType::Right => vec![constants(left), BTreeSet::new()],
         JoinType::Full => vec![constants(left), constants(right)],
         _ => vec![BTreeSet::new(), BTreeSet::new()],
-    };
-    // Without an order on one side there is none to put the other's behind.
-    if join.is::<HashJoinExec>() && right.output_ordering().is_some() {
-        known[0].extend(sort_columns(left));
     }
-    known
 }
 
 /// The columns of a merge join that come from the side whose order it does not keep. Its keys are equal
@@ -124,12 +118,6 @@ fn constants(input: &Arc<dyn ExecutionPlan>) -> BTreeSet<usize> {
     });
     let columns = classes.flat_map(|class| class.iter().flat_map(collect_columns));
     columns.map(|column| column.index()).collect()
-}
-
-/// The columns that are first in an order of the input.
-fn sort_columns(input: &Arc<dyn ExecutionPlan>) -> BTreeSet<usize> {
-    let orders = input.equivalence_properties().oeq_class();
-    orders.iter().filter_map(|order| place(&order.first().expr)).collect()
 }
 
 fn place(expr: &Arc<dyn PhysicalExpr>) -> Option<usize> {

@@ -45,10 +45,10 @@ const DROPS_SORTS: &str = "EnsureRequirements";
 
 /// Keeps sorts above merges, in a session's rules: around the rule that drops sorts, while limits say which
 /// order they need.
-pub(crate) fn with_merged_orders(mut builder: SessionStateBuilder) -> SessionStateBuilder {
+pub(crate) fn with_kept_orders(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     for rule in &mut builder.physical_optimizers().get_or_insert_default().rules {
         if rule.name() == DROPS_SORTS {
-            *rule = Arc::new(MergedOrders { inner: Arc::clone(rule) });
+            *rule = Arc::new(KeptOrders { inner: Arc::clone(rule) });
         }
     }
     builder
@@ -56,11 +56,11 @@ pub(crate) fn with_merged_orders(mut builder: SessionStateBuilder) -> SessionSta
 
 /// The rule, and what it does too much taken back.
 #[derive(Debug)]
-struct MergedOrders {
+struct KeptOrders {
     inner: Arc<dyn PhysicalOptimizerRule + Send + Sync>,
 }
 
-impl PhysicalOptimizerRule for MergedOrders {
+impl PhysicalOptimizerRule for KeptOrders {
     fn name(&self) -> &str {
         self.inner.name()
     }
