@@ -27,7 +27,7 @@ const FILES: i64 = 3;
 pub fn trials() -> Vec<Trial> {
     vec![
         Trial::test("sorted::a_declared_order_survives_every_exchange", || block_on(declared())),
-        Trial::test("sorted::the_sorting_columns_of_parquet_files_survive_every_exchange", || {
+        Trial::test("sorted::the_sorting_columns_of_parquet_files_are_not_relied_on", || {
             block_on(sorting_columns())
         }),
         Trial::test("sorted::each_of_two_declared_orders_survives_every_exchange", || {
@@ -77,7 +77,8 @@ async fn sorting_columns() -> Outcome {
         let location = folder.path().display();
         let table = format!("create external table t stored as parquet location '{location}/'");
         rows(&session, &table).await?;
-        check(&session, master).await?;
+        // What files say of their order holds in each row group: it is not relied on.
+        check_rows(&session, master).await?;
     }
     Ok(())
 }
@@ -236,6 +237,11 @@ async fn check(session: &Session, master: &str) -> Outcome {
             return Err(format!("{master}: no exchange keeps the order\n{plan}").into());
         }
     }
+    check_rows(session, master).await
+}
+
+async fn check_rows(session: &Session, master: &str) -> Outcome {
+    let grouped = "select k, count(*) as n, sum(v) as s from t group by k order by k";
     let all = (0..KEYS).map(|k| vec![k, 2, 2 * (k % 7)]);
     is(session, master, grouped, all.clone().collect()).await?;
     is(session, master, &format!("{grouped} limit 5"), all.clone().take(5).collect()).await?;

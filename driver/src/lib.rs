@@ -8,6 +8,7 @@
 //! numbers      rules that make numbers right: overflow, NaN, statistics of floats
 //! planner      physical plan -> drafts of stages
 //! job          drafts -> submitted stages -> rows (cluster)
+//! prepared     statements with parameters
 //! in_process   one stage, one task, rows handed over (local[N])
 //! connection   one link to the manager, many jobs
 //! content      what was put where executors pull it, and is released again
@@ -36,6 +37,7 @@ mod jobs;
 mod numbers;
 mod partition;
 mod planner;
+mod prepared;
 mod result;
 mod session;
 mod settings;

@@ -40,6 +40,7 @@ use crate::planner::{
     with_promised_inputs, with_scan_statistics, with_unique_columns, with_unnest_names,
     with_whole_arrays,
 };
+use crate::prepared::PreparedStatements;
 use crate::result::ResultStream;
 use crate::settings::{self, OwnSettings};
 use crate::sql;
@@ -76,6 +77,7 @@ pub struct SessionParts {
 pub struct Session {
     context: SessionContext,
     pub(crate) jobs: Arc<Jobs>,
+    prepared: Arc<PreparedStatements>,
 }
 
 impl Session {
@@ -106,6 +108,8 @@ impl Session {
             .set_bool("datafusion.optimizer.enable_leaf_expression_pushdown", false)
             // Leaves out rows that `max(b + 1)` beside `min(a)` needs.
             .set_bool("datafusion.optimizer.enable_aggregate_dynamic_filter_pushdown", false)
+            // Cuts a large CSV file inside of a quoted value.
+            .set_bool("datafusion.catalog.newlines_in_values", true)
             // Finds a key of a grouping by its name, and makes two columns of one.
             .set_bool("datafusion.optimizer.top_down_join_key_reordering", false)
             // Forgets that a window above another one looks further ahead than either.
@@ -154,7 +158,7 @@ impl Session {
         serve_external_tables(&mut state);
         let context = SessionContext::new_with_state(state);
         serve_paths(&context).map_err(|error| failure_of(&error))?;
-        Ok(Self { context, jobs })
+        Ok(Self { context, jobs, prepared: Arc::default() })
     }
 
     /// The application's id.
@@ -308,6 +312,18 @@ impl Session {
             statement::Statement::InDriver(plan) => self.in_driver(plan).await,
             statement::Statement::Set(key, value) => {
                 settings::set(&self.context, &self.jobs, &key, value).await?;
+                Ok(no_rows())
+            }
+            statement::Statement::Prepare(prepare) => {
+                self.prepared.add(prepare)?;
+                Ok(no_rows())
+            }
+            statement::Statement::Execute(execute) => {
+                let plan = self.prepared.with_values(execute, &self.context.state())?;
+                self.execute_plan(plan).await
+            }
+            statement::Statement::Deallocate(name) => {
+                self.prepared.remove(&name)?;
                 Ok(no_rows())
             }
             statement::Statement::CreateTable(statement) => self.create_table(statement).await,

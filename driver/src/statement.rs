@@ -4,9 +4,8 @@
 use datafusion::common::format::ExplainFormat;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::{
-    Analyze, DdlStatement, Explain, LogicalPlan, Statement as PlanStatement,
+    Analyze, DdlStatement, Execute, Explain, LogicalPlan, Prepare, Statement as PlanStatement,
 };
-
 use gnist_common::error::Failure;
 
 use crate::error::{SessionError, not_yet};
@@ -22,6 +21,12 @@ pub(crate) enum Statement {
     Set(String, Option<String>),
     /// Its query as a job, its rows kept in the driver.
     CreateTable(DdlStatement),
+    /// Kept until it is executed.
+    Prepare(Prepare),
+    /// A prepared statement, with values.
+    Execute(Execute),
+    /// A prepared statement, forgotten.
+    Deallocate(String),
     /// The stage graph of the query.
     Explain(Explain),
     /// The query as a job, then its stage graph with what was measured.
@@ -70,6 +75,11 @@ pub(crate) fn classify(plan: LogicalPlan) -> Result<Statement, SessionError> {
         }
         LogicalPlan::Ddl(DdlStatement::CreateFunction(_)) => {
             return Err(not_yet("CREATE FUNCTION").into());
+        }
+        LogicalPlan::Statement(PlanStatement::Prepare(prepare)) => Statement::Prepare(prepare),
+        LogicalPlan::Statement(PlanStatement::Execute(execute)) => Statement::Execute(execute),
+        LogicalPlan::Statement(PlanStatement::Deallocate(statement)) => {
+            Statement::Deallocate(statement.name)
         }
         LogicalPlan::Statement(PlanStatement::SetVariable(set)) => {
             Statement::Set(set.variable, Some(set.value))

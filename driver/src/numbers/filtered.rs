@@ -49,7 +49,10 @@ fn rewrite(mut expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         }
         _ => return Ok(Transformed::no(expr)),
     };
-    let Some(filter) = filter else { return Ok(Transformed::no(expr)) };
+    // A filter that draws would draw again.
+    let Some(filter) = filter.as_ref().filter(|filter| !filter.is_volatile()) else {
+        return Ok(Transformed::no(expr));
+    };
     let mut is_new = false;
     let arguments = arguments.iter_mut().chain(keys.iter_mut().map(|key| &mut key.expr));
     for argument in arguments.filter(|argument| fails(argument, schema)) {

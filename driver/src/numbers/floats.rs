@@ -22,7 +22,7 @@ use datafusion::logical_expr::{
     Expr, ExprSchemable, JoinConstraint, LogicalPlan, Operator, ScalarUDF, SortExpr,
 };
 use datafusion::optimizer::{AnalyzerRule, OptimizerConfig, OptimizerRule};
-use gnist_operators::functions::{normal_float, normal_interval};
+use gnist_operators::functions::{normal_float, normal_interval, normal_nested};
 
 use super::{groups_of, input_schema, map_named, rewritten};
 
@@ -250,6 +250,8 @@ fn normal_form(data_type: &DataType) -> Option<Arc<ScalarUDF>> {
         Some(normal_float::function())
     } else if normal_interval::is_interval(data_type) {
         Some(normal_interval::function())
+    } else if normal_nested::is_nested(data_type) {
+        Some(normal_nested::function())
     } else {
         None
     }
@@ -300,7 +302,9 @@ fn is_call(expr: &Expr) -> bool {
         Expr::Alias(alias) => is_call(&alias.expr),
         Expr::ScalarFunction(call) => {
             let function = &call.func;
-            normal_float::is_normal_float(function) || normal_interval::is_normal_interval(function)
+            normal_float::is_normal_float(function)
+                || normal_interval::is_normal_interval(function)
+                || normal_nested::is_normal_nested(function)
         }
         _ => false,
     }
@@ -316,6 +320,7 @@ fn normal_columns(plan: &LogicalPlan) -> Vec<Column> {
 fn is_normal_constant(value: &ScalarValue) -> bool {
     value.to_array().is_ok_and(|values| {
         let normal = normal_interval::normal(&normal_float::normal(&values));
+        let normal = normal_nested::normal(&normal);
         Arc::ptr_eq(&normal, &values)
     })
 }

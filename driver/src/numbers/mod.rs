@@ -28,14 +28,14 @@ use datafusion::execution::SessionStateBuilder;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Aggregate, Expr, GroupingSet, LogicalPlan};
+use datafusion::optimizer::Optimizer;
 
 /// Adds the rules of this module to a session's.
 pub(crate) fn with_number_rules(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     // Right behind the rule that folds literals: later ones move casts that stand twice elsewhere.
-    if let Some(rules) = builder.optimizer_rules() {
-        let folded = rules.iter().position(|rule| rule.name() == "simplify_expressions");
-        rules.insert(folded.map_or(0, |place| place + 1), Arc::new(casts::ColumnUnits));
-    }
+    let rules = &mut builder.optimizer().get_or_insert_with(Optimizer::new).rules;
+    let folded = rules.iter().position(|rule| rule.name() == "simplify_expressions");
+    rules.insert(folded.map_or(0, |place| place + 1), Arc::new(casts::ColumnUnits));
     builder
         .with_analyzer_rule(Arc::new(checked::CheckedNumbers))
         .with_analyzer_rule(Arc::new(casts::HeldCasts))

@@ -2,12 +2,16 @@
 //!
 //! - Parquet leaves NaN out of minimum and maximum: a column `[1.0, NaN]` has 1.0 for both, and
 //!   DataFusion takes such a column for the constant 1.0, when it reads it too.
+//! - Its writers leave out the minimum and maximum of a row group where they are long texts. To DataFusion the
+//!   largest one that is known is the maximum of the file then.
+//! - What it says of the order of rows (`sorting_columns`) holds in each row group, and DataFusion takes it for the
+//!   order of the whole file.
 //! - It leaves nulls out too. Files `[1, null]` and `[2, 3]`, each sorted with nulls last, are one sorted
 //!   stream to DataFusion, which looks whether the maximum of a file is above the minimum of the next.
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::Schema;
+use datafusion::arrow::datatypes::{DataType, Schema};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
@@ -61,14 +65,43 @@ impl PhysicalOptimizerRule for ScanStatistics {
 fn with_true_statistics(files: &FileScanConfig) -> Option<FileScanConfig> {
     let schema = Arc::clone(files.file_source().table_schema().table_schema());
     let keys = order_keys(files, &schema);
-    if keys.is_empty() && !schema.fields().iter().any(|field| is_float(field.data_type())) {
+    let mut all = files.file_groups.iter().flat_map(FileGroup::iter);
+    let is_said_by_files = all.any(|file| file.ordering.is_some());
+    if keys.is_empty()
+        && !is_said_by_files
+        && !schema.fields().iter().any(|field| is_odd(field.data_type()))
+    {
         return None;
     }
     let groups = files.file_groups.iter().map(|group| true_statistics(group, &schema, &keys));
-    let builder = FileScanConfigBuilder::from(files.clone())
-        .with_statistics(without_floats(&files.statistics(), &schema))
+    let mut builder = FileScanConfigBuilder::from(files.clone())
+        .with_statistics(without_odd(&files.statistics(), &schema))
         .with_file_groups(groups.collect());
+    if is_said_by_files && has_order_of_files(files) {
+        builder = builder.with_output_ordering(Vec::new());
+    }
     Some(builder.build())
+}
+
+/// Returns true if the order of the scan is one that its files say, and not one that was declared: or was declared
+/// to be the same.
+fn has_order_of_files(files: &FileScanConfig) -> bool {
+    let [order] = files.output_ordering.as_slice() else { return false };
+    let mut all = files.file_groups.iter().flat_map(FileGroup::iter);
+    all.all(|file| {
+        let said = file.ordering.as_ref();
+        said.is_some_and(|said| {
+            said.len() >= order.len() && said.iter().zip(order).all(|(one, other)| one == other)
+        })
+    })
+}
+
+/// Returns true for types whose minimum and maximum in a file may be others than the file says.
+fn is_odd(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Dictionary(_, values) => is_odd(values),
+        of => is_float(of) || of.is_string() || of.is_binary(),
+    }
 }
 
 /// Columns by which the files are said to be sorted, as places in the table's schema.
@@ -81,8 +114,9 @@ fn order_keys(files: &FileScanConfig, schema: &Schema) -> Vec<usize> {
 fn true_statistics(group: &FileGroup, schema: &Schema, keys: &[usize]) -> FileGroup {
     let files = group.iter().map(|file| {
         let mut file = file.clone();
+        file.ordering = None;
         file.statistics = file.statistics.map(|known| {
-            let mut known = without_floats(&known, schema);
+            let mut known = without_odd(&known, schema);
             for key in keys {
                 if let Some(column) = known.column_statistics.get_mut(*key)
                     && column.null_count != Precision::Exact(0)
@@ -96,15 +130,15 @@ fn true_statistics(group: &FileGroup, schema: &Schema, keys: &[usize]) -> FileGr
     });
     let forgetful = FileGroup::new(files.collect());
     match group.file_statistics(None) {
-        Some(known) => forgetful.with_statistics(Arc::new(without_floats(known, schema))),
+        Some(known) => forgetful.with_statistics(Arc::new(without_odd(known, schema))),
         None => forgetful,
     }
 }
 
-fn without_floats(known: &Statistics, schema: &Schema) -> Statistics {
+fn without_odd(known: &Statistics, schema: &Schema) -> Statistics {
     let mut forgetful = known.clone();
     for (column, field) in forgetful.column_statistics.iter_mut().zip(schema.fields()) {
-        if is_float(field.data_type()) {
+        if is_odd(field.data_type()) {
             forget_values(column);
         }
     }

@@ -26,6 +26,7 @@ use gnist_operators::placement::{Placement, Ranges};
 use gnist_operators::reader::ReadMode;
 use gnist_operators::sample::SampleExec;
 use gnist_operators::tree::with_children;
+use gnist_operators::unclaimed::UnclaimedExec;
 
 use super::cut::{CutStage, Cutter, Inputs, Plan, reader};
 use super::{DraftOutput, When};
@@ -191,15 +192,23 @@ impl SortedRoot {
     }
 }
 
+/// The merge of a result. None where a key is a struct, a list or a map: split points are compared value by
+/// value, which is another order than that of a sort then.
 fn sorted_root(plan: &Plan) -> Option<SortedRoot> {
     let mut above = Vec::new();
     let mut node = plan;
-    while node.is::<ProjectionExec>() || node.is::<CooperativeExec>() {
+    while node.is::<ProjectionExec>() || node.is::<CooperativeExec>() || node.is::<UnclaimedExec>()
+    {
         above.push(Arc::clone(node));
         node = node.children().first().copied()?;
     }
     let merge = node.downcast_ref::<SortPreservingMergeExec>()?;
     let is_whole = merge.fetch().is_none();
     let is_many = merge.input().output_partitioning().partition_count() > 1;
-    (is_whole && is_many).then(|| SortedRoot { above, merge: Arc::clone(node) })
+    let schema = node.schema();
+    let is_nested = merge.expr().iter().any(|key| match key.expr.data_type(&schema) {
+        Ok(of) => of.is_nested(),
+        Err(_) => true,
+    });
+    (is_whole && is_many && !is_nested).then(|| SortedRoot { above, merge: Arc::clone(node) })
 }

@@ -132,6 +132,13 @@ pub(super) static REFUSED: &[Refused] = &[
         help: None,
     },
     Refused {
+        keys: &["datafusion.execution.parquet.pushdown_filters"],
+        only_on_clusters: false,
+        is_wrong: true,
+        reason: "DataFusion's scans drop a filter over a list or a struct then",
+        help: None,
+    },
+    Refused {
         keys: &["datafusion.optimizer.enable_piecewise_merge_join"],
         only_on_clusters: false,
         is_wrong: true,

@@ -7,7 +7,7 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, GroupByExpr, Ident, Query, Select, SelectItem, SetExpr, Value, VisitMut,
+    Expr, GroupByExpr, Ident, Query, Select, SelectItem, SetExpr, Value, VisitMut, VisitorMut,
     visit_expressions, visit_expressions_mut,
 };
 
@@ -99,13 +99,42 @@ fn keep_names(select: &mut Select, casts: &[String]) {
 }
 
 fn rename(query: &mut impl VisitMut, casts: &[String]) {
+    let mut marked = Marked { casts, found: Vec::new() };
+    let _ = query.visit(&mut marked);
+    let found = marked.found;
     let _ = visit_expressions_mut(query, |expr| {
-        let text = expr.to_string();
-        if let Some(at) = casts.iter().position(|cast| *cast == text) {
-            coalesced(expr, at + 1);
+        if let Expr::Identifier(name) = expr
+            && let Some(at) = name.value.strip_prefix(MARK).and_then(|at| at.parse::<usize>().ok())
+            && let Some((cast, number)) = found.get(at)
+        {
+            *expr = cast.clone();
+            coalesced(expr, number + 1);
         }
         ControlFlow::<()>::Continue(())
     });
+}
+
+/// Begins a name that is none of a column.
+const MARK: char = '\u{1}';
+
+/// Puts a name in the place of each cast, from the outside in: in a cast of a cast, the outer one.
+struct Marked<'a> {
+    casts: &'a [String],
+    /// The casts that were found, and their numbers.
+    found: Vec<(Expr, usize)>,
+}
+
+impl VisitorMut for Marked<'_> {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        let text = expr.to_string();
+        if let Some(number) = self.casts.iter().position(|cast| *cast == text) {
+            let name = Ident::new(format!("{MARK}{}", self.found.len()));
+            self.found.push((std::mem::replace(expr, Expr::Identifier(name)), number));
+        }
+        ControlFlow::Continue(())
+    }
 }
 
 #[cfg(test)]
@@ -119,7 +148,7 @@ mod tests {
             (
                 "SELECT e, CAST(e AS INT) AS c FROM t GROUP BY e, CAST(e AS INT) ORDER BY CAST(e AS INT)",
                 "SELECT e, coalesce(CAST(e AS INT)) AS c FROM t GROUP BY e, coalesce(CAST(e AS INT)) \
-                 ORDER BY coalesce(CAST(e AS INT))",
+                 ORDER BY 2",
             ),
             (
                 "SELECT CAST(e AS INT) FROM t GROUP BY ROLLUP (e, CAST(e AS INT))",
@@ -128,7 +157,7 @@ mod tests {
             ),
             (
                 "SELECT e, CAST(e AS INT) AS c, CAST(e AS DATE) AS d FROM t GROUP BY 1, 2, d",
-                "SELECT e, coalesce(coalesce(CAST(e AS INT))) AS c, coalesce(CAST(e AS DATE)) AS d \
+                "SELECT e, coalesce(CAST(e AS INT), CAST(e AS INT)) AS c, coalesce(CAST(e AS DATE)) AS d \
                  FROM t GROUP BY 1, 2, d",
             ),
             (

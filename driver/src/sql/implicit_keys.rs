@@ -13,7 +13,7 @@ use datafusion::optimizer::AnalyzerRule;
 use datafusion::sql::sqlparser::ast::{Expr as SqlExpr, GroupByExpr, Select, Value};
 
 /// The constant.
-const MARK: &str = "~keys";
+const MARK: &str = "\u{1}keys";
 
 /// The text of a statement without the constant, for tests of other rewrites.
 #[cfg(test)]

@@ -10,10 +10,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
+use datafusion::logical_expr::JoinType;
 use datafusion::sql::sqlparser::ast::{
-    Expr, Ident, Join, JoinConstraint, JoinOperator, ObjectName, Query, ReplaceSelectElement,
-    ReplaceSelectItem, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableFactor,
-    TableWithJoins, VisitMut, VisitorMut,
+    ExcludeSelectItem, Expr, Ident, Join, JoinConstraint, JoinOperator, ObjectName, Query,
+    ReplaceSelectElement, ReplaceSelectItem, Select, SelectItem, SelectItemQualifiedWildcardKind,
+    SetExpr, TableFactor, TableWithJoins, VisitMut, VisitorMut, WildcardAdditionalOptions,
 };
 
 use super::keys::{hidden, merging};
@@ -65,7 +66,19 @@ impl Keys {
                 let name = name_of(&join.relation);
                 names.extend(name.iter().map(normalized));
                 match using(join) {
-                    Some(columns) => own.add(&columns, &names, name, merging(join).is_some()),
+                    Some(columns) => {
+                        // The key of a left or right join is that of the side whose rows it keeps.
+                        let others =
+                            match (merging(join).map(|(join_type, _)| join_type), &names[..]) {
+                                (None, _) => &[],
+                                (Some(JoinType::Left), [.., right]) if name.is_some() => {
+                                    std::slice::from_ref(right)
+                                }
+                                (Some(JoinType::Right), [left @ .., _]) if name.is_some() => left,
+                                (Some(_), all) => all,
+                            };
+                        own.add(&columns, others, name);
+                    }
                     None if own.is_empty() => {}
                     None => {
                         let _ = join.join_operator.visit(&mut Rename::new(own.clone()));
@@ -78,12 +91,13 @@ impl Keys {
         keys
     }
 
-    fn add(&mut self, columns: &[String], tables: &[String], right: Option<Ident>, merges: bool) {
+    /// Adds columns that a join merges, and tables whose own columns may be others.
+    fn add(&mut self, columns: &[String], tables: &[String], right: Option<Ident>) {
         for column in columns {
             if let Some(right) = &right {
                 self.bare.insert(column.clone(), right.clone());
             }
-            for table in tables.iter().filter(|_| merges) {
+            for table in tables {
                 self.explicit.entry(table.clone()).or_default().insert(column.clone());
             }
         }
@@ -152,17 +166,39 @@ fn expand_wildcards(select: &mut Select, keys: &Keys) {
         };
         let table = last_part(name).map(normalized).unwrap_or_default();
         let Some(columns) = keys.explicit.get(&table) else { continue };
-        if options.opt_replace.is_some() || options.opt_exclude.is_some() || name.0.len() > 1 {
-            continue;
-        }
-        let items = columns.iter().map(|column| {
+        let left_out = left_out(options);
+        let items = columns.iter().filter(|column| !left_out.contains(*column)).map(|column| {
             let column = Ident::with_quote('"', column);
             let own = vec![Ident::with_quote('"', hidden(&table)), column.clone()];
             let expr = Expr::CompoundIdentifier(own);
             Box::new(ReplaceSelectElement { expr, column_name: column, as_keyword: true })
         });
-        options.opt_replace = Some(ReplaceSelectItem { items: items.collect() });
+        let replaced =
+            options.opt_replace.get_or_insert_with(|| ReplaceSelectItem { items: vec![] });
+        replaced.items.extend(items);
+        if replaced.items.is_empty() {
+            options.opt_replace = None;
+        }
     }
+}
+
+/// Columns that a wildcard leaves out, or takes from elsewhere.
+fn left_out(options: &WildcardAdditionalOptions) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    match &options.opt_exclude {
+        Some(ExcludeSelectItem::Single(name)) => names.extend(last_part(name).map(normalized)),
+        Some(ExcludeSelectItem::Multiple(all)) => {
+            names.extend(all.iter().filter_map(last_part).map(normalized));
+        }
+        None => {}
+    }
+    if let Some(except) = &options.opt_except {
+        let all = std::iter::once(&except.first_element).chain(&except.additional_elements);
+        names.extend(all.map(normalized));
+    }
+    let replaced = options.opt_replace.iter().flat_map(|replaced| &replaced.items);
+    names.extend(replaced.map(|item| normalized(&item.column_name)));
+    names
 }
 
 /// Renames keys, but for what queries inside have themselves.
@@ -202,13 +238,13 @@ impl VisitorMut for Rename {
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         match expr {
             Expr::CompoundIdentifier(parts) => {
-                if let [table, column] = parts.as_mut_slice() {
+                // There may be a schema in front of the table.
+                if let [.., table, column] = parts.as_slice() {
                     let name = normalized(table);
                     let keys = self.keys.explicit.get(&name);
                     let is_key = keys.is_some_and(|keys| keys.contains(&normalized(column)));
                     if is_key && !self.shadowed.iter().any(|names| names.contains(&name)) {
-                        table.value = hidden(&name);
-                        table.quote_style = Some('"');
+                        *parts = vec![Ident::with_quote('"', hidden(&name)), column.clone()];
                     }
                 }
             }

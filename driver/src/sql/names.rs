@@ -12,12 +12,12 @@
 //! Calls inside have names too: `sum(id)` and `sum(CAST(id AS double))` are two columns of one
 //! aggregate. There the argument goes through `coalesce`, which is the same value and another name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, OrderByKind, Query, Select,
-    SelectItem, SetExpr, Visit, VisitMut, visit_expressions, visit_expressions_mut,
+    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectNamePart, OrderByKind,
+    Query, Select, SelectItem, SetExpr, Visit, VisitMut, visit_expressions, visit_expressions_mut,
 };
 use datafusion::sql::sqlparser::parser::Parser;
 
@@ -151,26 +151,54 @@ fn has_query(expr: &Expr) -> bool {
     found.is_break()
 }
 
-/// The different texts of calls, by the name that they would share.
-type Calls = BTreeMap<String, Vec<String>>;
+/// The different texts of calls, by the name that they would share: those without a cast as the empty text,
+/// which comes first.
+type Calls = BTreeMap<String, BTreeSet<String>>;
 
 /// Calls that would share a name: there is a cast inside one.
 fn clashing_calls(query: &impl Visit) -> Calls {
     let mut calls = Calls::new();
-    let mut casts = false;
     let _ = visit_expressions(query, |expr| {
         if is_renamed(expr) {
             let named = Named::of(expr);
-            casts |= named.has_cast();
-            let texts = calls.entry(named.name).or_default();
-            if !texts.contains(&named.text) {
-                texts.push(named.text);
-            }
+            calls
+                .entry(named.name.to_lowercase())
+                .or_default()
+                .insert(text_with_casts(&named, expr));
         }
         ControlFlow::<()>::Continue(())
     });
-    calls.retain(|_, texts| casts && texts.len() > 1);
+    calls.retain(|_, texts| texts.len() > 1);
     calls
+}
+
+/// The text of a call with casts, its names in lower case where these mean the same; else nothing.
+fn text_with_casts(named: &Named, expr: &Expr) -> String {
+    if !named.has_cast() {
+        return String::new();
+    }
+    let mut expr = expr.clone();
+    let _ = visit_expressions_mut(&mut expr, |part| {
+        let lower = |name: &mut Ident| {
+            if name.quote_style.is_none() {
+                name.value = name.value.to_lowercase();
+            }
+        };
+        match part {
+            Expr::Identifier(name) => lower(name),
+            Expr::CompoundIdentifier(names) => names.iter_mut().for_each(lower),
+            Expr::Function(call) => {
+                for part in &mut call.name.0 {
+                    if let ObjectNamePart::Identifier(name) = part {
+                        lower(name);
+                    }
+                }
+            }
+            _ => {}
+        }
+        ControlFlow::<()>::Continue(())
+    });
+    expr.to_string()
 }
 
 /// Calls that may get another argument of the same value. `grouping` takes a key as it is.
@@ -181,8 +209,9 @@ fn is_renamed(expr: &Expr) -> bool {
 fn tell_apart(query: &mut impl VisitMut, calls: &Calls) {
     let _ = visit_expressions_mut(query, |expr| {
         if is_renamed(expr) {
-            let Named { text, name } = Named::of(expr);
-            let texts = calls.get(&name);
+            let named = Named::of(expr);
+            let texts = calls.get(&named.name.to_lowercase());
+            let text = text_with_casts(&named, expr);
             let at = texts.and_then(|texts| texts.iter().position(|other| *other == text));
             if let (Some(at), Expr::Function(call)) = (at, expr) {
                 wrap(&mut call.args, at);
@@ -197,8 +226,10 @@ fn keep_names(select: &mut Select, calls: &Calls) {
     for item in &mut select.projection {
         let SelectItem::UnnamedExpr(expr) = item else { continue };
         let found = visit_expressions(expr, |expr| match expr {
-            Expr::Function(_) if calls.contains_key(&Named::of(expr).name) => {
-                ControlFlow::Break(())
+            Expr::Function(_) => {
+                let named = Named::of(expr);
+                let is_renamed = named.has_cast() && calls.contains_key(&named.name.to_lowercase());
+                if is_renamed { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             }
             _ => ControlFlow::Continue(()),
         });
@@ -209,11 +240,13 @@ fn keep_names(select: &mut Select, calls: &Calls) {
     }
 }
 
-/// Puts the first argument through this many calls of `coalesce`.
+/// Puts the first argument that need not be a constant through a call of `coalesce`.
 fn wrap(arguments: &mut FunctionArguments, times: usize) {
     let FunctionArguments::List(list) = arguments else { return };
     let first = list.args.iter_mut().find_map(|argument| match argument {
-        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr),
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) if !matches!(expr, Expr::Value(_)) => {
+            Some(expr)
+        }
         _ => None,
     });
     if let Some(first) = first {
@@ -221,20 +254,22 @@ fn wrap(arguments: &mut FunctionArguments, times: usize) {
     }
 }
 
-/// Puts an expression through this many calls of `coalesce`.
-pub(super) fn coalesced(expr: &mut Expr, times: usize) {
-    for _ in 0..times {
-        let parser = Parser::new(&GnistDialect).try_with_sql("coalesce(null)");
-        let mut call =
-            parser.and_then(|mut parser| parser.parse_expr()).expect("the text is an expression");
-        let inner = expr.clone();
-        if let Expr::Function(call) = &mut call
-            && let FunctionArguments::List(list) = &mut call.args
-        {
-            list.args = vec![FunctionArg::Unnamed(FunctionArgExpr::Expr(inner))];
-        }
-        *expr = call;
+/// Puts an expression through a call of `coalesce`, with so many arguments that are all this one: calls of
+/// different numbers have different names.
+pub(super) fn coalesced(expr: &mut Expr, arguments: usize) {
+    if arguments == 0 {
+        return;
     }
+    let parser = Parser::new(&GnistDialect).try_with_sql("coalesce(null)");
+    let mut call =
+        parser.and_then(|mut parser| parser.parse_expr()).expect("the text is an expression");
+    if let Expr::Function(call) = &mut call
+        && let FunctionArguments::List(list) = &mut call.args
+    {
+        let argument = FunctionArg::Unnamed(FunctionArgExpr::Expr(expr.clone()));
+        list.args = vec![argument; arguments];
+    }
+    *expr = call;
 }
 
 #[cfg(test)]

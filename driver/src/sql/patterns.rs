@@ -6,10 +6,9 @@
 
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
-use datafusion::common::{Result, ScalarValue};
-use datafusion::functions::string::expr_fn::concat;
+use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::{BinaryExpr, Cast};
-use datafusion::logical_expr::{Expr, LogicalPlan, Operator, lit};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Operator, binary_expr, lit};
 use datafusion::optimizer::AnalyzerRule;
 
 use crate::numbers::map_named;
@@ -70,15 +69,26 @@ fn keep(pattern: &mut Expr) -> bool {
             if other.exists(|expr| Ok(is_anywhere(expr))).unwrap_or(true) {
                 return false;
             }
-            *other = concat(vec![lit(format!("{ANYWHERE}(?:")), std::mem::take(other), lit(")")]);
+            let Some((begin, end)) = around(other) else { return false };
+            // `concat` would pass over a pattern that is null.
+            let begun = binary_expr(begin, Operator::StringConcat, std::mem::take(other));
+            *other = binary_expr(begun, Operator::StringConcat, end);
             true
         }
         _ => false,
     }
 }
 
+/// What stands around a pattern, in its type; none for one that is no text.
+fn around(pattern: &Expr) -> Option<(Expr, Expr)> {
+    let of = pattern.get_type(&DFSchema::empty()).ok().filter(|of| of.is_string())?;
+    let part = |text: &str| ScalarValue::from(text).cast_to(&of).ok().map(lit);
+    Some((part(&format!("{ANYWHERE}(?:"))?, part(")")?))
+}
+
 fn is_anywhere(expr: &Expr) -> bool {
-    matches!(expr, Expr::Literal(ScalarValue::Utf8(Some(text)), _) if text.starts_with(ANYWHERE))
+    let Expr::Literal(value, _) = expr else { return false };
+    value.try_as_str().flatten().is_some_and(|text| text.starts_with(ANYWHERE))
 }
 
 /// Returns true for a pattern that may stand for a backslash, and for the one of all texts.

@@ -2,7 +2,8 @@
 //!
 //! DataFusion turns the place into a column of the result and then looks for it among the groups,
 //! unless it has an alias. Here the expression itself takes the place of the number. Below `DISTINCT`,
-//! where a sort key has to be a column, it gets the alias that it is written as.
+//! where a sort key has to be a column, it gets the alias that it is written as. The other way round, a key
+//! that is written like an item with an alias is that item's place.
 
 use std::ops::ControlFlow;
 
@@ -19,6 +20,7 @@ pub(super) fn written_out(query: &mut Query) {
     };
     let SetExpr::Select(select) = query.body.as_mut() else { return };
     for key in keys {
+        name_place(&mut key.expr, select);
         let Some(item) = place(&key.expr).and_then(|at| item_at(select, at)) else { continue };
         let SelectItem::UnnamedExpr(expr) = &select.projection[item] else { continue };
         if !is_over_groups(expr, select) {
@@ -31,6 +33,20 @@ pub(super) fn written_out(query: &mut Query) {
         } else {
             key.expr = expr;
         }
+    }
+}
+
+/// Puts the place of an item with an alias for a sort key that is written like the item: in `sum(a) AS a ... ORDER
+/// BY sum(a)` DataFusion takes the `a` of the key for the alias.
+fn name_place(key: &mut Expr, select: &Select) {
+    if matches!(key, Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::Value(_)) {
+        return;
+    }
+    let is_item =
+        |item: &SelectItem| matches!(item, SelectItem::ExprWithAlias { expr, .. } if expr == key);
+    let Some(at) = select.projection.iter().position(is_item) else { return };
+    if item_at(select, at + 1).is_some() {
+        *key = Expr::value(Value::Number((at + 1).to_string(), false));
     }
 }
 

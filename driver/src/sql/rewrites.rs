@@ -24,8 +24,8 @@ const EXPRESSIONS: [fn(&mut Expr); 3] =
 
 /// Rewrites of a query of one `SELECT`, `ORDER BY` included.
 const QUERIES: [fn(&mut Query); 4] = [
-    key_names::written_out_in_order,
     places::written_out,
+    key_names::written_out_in_order,
     names::distinct_names_in_order,
     cast_keys::distinct_keys_in_order,
 ];

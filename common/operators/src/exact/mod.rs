@@ -9,6 +9,8 @@
 //! declared          read as                narrow
 //! integer, JSON     DECIMAL(38, 18)        an error if there is a fraction, or it does not fit
 //! DECIMAL(p, s)     DECIMAL(p + 1, s + 1)  rounded, as by a cast
+//! s and ms, CSV     microseconds           an error if there are digits beyond the unit
+//! DATE, CSV         microseconds           an error if there is a time of day
 //! ```
 //!
 //! Columns inside structs, lists and maps too. Columns of Parquet files have types of their own, which
@@ -22,7 +24,7 @@ mod source;
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
+use datafusion::arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 use datafusion::common::Result;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::datasource::physical_plan::{
@@ -130,6 +132,14 @@ fn wide_type(data_type: &DataType, format: Format) -> Option<DataType> {
             if *precision < 76 =>
         {
             Some(DataType::Decimal256(precision + 1, scale + 1))
+        }
+        DataType::Timestamp(TimeUnit::Second | TimeUnit::Millisecond, zone)
+            if format == Format::Csv =>
+        {
+            Some(DataType::Timestamp(TimeUnit::Microsecond, zone.clone()))
+        }
+        DataType::Date32 if format == Format::Csv => {
+            Some(DataType::Timestamp(TimeUnit::Microsecond, None))
         }
         DataType::Struct(fields) => wide_fields(fields, format).map(DataType::Struct),
         DataType::List(field) => wide_field(field, format).map(DataType::List),

@@ -7,7 +7,10 @@ use datafusion::arrow::array::{
     ListArray, MapArray, PrimitiveArray, RecordBatch, StructArray, downcast_integer,
 };
 use datafusion::arrow::compute::{CastOptions, cast_with_options};
-use datafusion::arrow::datatypes::{DataType, Decimal128Type, Field, Fields, Schema};
+use datafusion::arrow::datatypes::{
+    DataType, Decimal128Type, Field, Fields, Schema, TimeUnit, TimestampMicrosecondType,
+};
+use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::common::Result;
 use gnist_common::error::{ErrorKind, Failure};
 
@@ -88,6 +91,9 @@ fn number(column: &ArrayRef, declared: &DataType) -> Result<ArrayRef, String> {
             integers::<$type>($column).map(|column| Arc::new(column) as ArrayRef)
         };
     }
+    if let Some(micros) = unit(declared).filter(|_| column.data_type().is_temporal()) {
+        return times(column, declared, micros);
+    }
     downcast_integer! {
         declared => (as_integers, column),
         _ => {
@@ -95,6 +101,27 @@ fn number(column: &ArrayRef, declared: &DataType) -> Result<ArrayRef, String> {
             cast_with_options(column, declared, &options).map_err(|error| error.to_string())
         }
     }
+}
+
+/// Microseconds of the unit of a type of times that are read finer.
+fn unit(declared: &DataType) -> Option<i64> {
+    match declared {
+        DataType::Timestamp(TimeUnit::Second, _) => Some(1_000_000),
+        DataType::Timestamp(TimeUnit::Millisecond, _) => Some(1_000),
+        DataType::Date32 => Some(86_400_000_000),
+        _ => None,
+    }
+}
+
+fn times(column: &ArrayRef, declared: &DataType, micros: i64) -> Result<ArrayRef, String> {
+    let values = column.as_primitive::<TimestampMicrosecondType>();
+    if let Some(odd) = values.iter().flatten().find(|value| value % micros != 0) {
+        let odd: ArrayRef = Arc::new(PrimitiveArray::<TimestampMicrosecondType>::from(vec![odd]));
+        let text = ArrayFormatter::try_new(odd.as_ref(), &FormatOptions::default());
+        return Err(text.map_or_else(|error| error.to_string(), |text| text.value(0).to_string()));
+    }
+    cast_with_options(column, declared, &CastOptions { safe: false, ..CastOptions::default() })
+        .map_err(|error| error.to_string())
 }
 
 fn integers<T: ArrowPrimitiveType>(column: &ArrayRef) -> Result<PrimitiveArray<T>, String>

@@ -2,7 +2,7 @@
 //!
 //! A function travels by name, so both sides register the same ones ([`register_functions`]).
 //! Some are called by users (`try_add`); others only by plans that the driver rewrites
-//! (`checked_add`, `normal_float`, `normal_interval`, `held_value`, `set_key`).
+//! (`checked_add`, `normal_float`, `normal_interval`, `normal_nested`, `held_value`, `set_key`).
 //!
 //! ```text
 //! arithmetic   + - * / % and unary minus: an overflow is an error, or null (`try_*`)
@@ -13,6 +13,7 @@
 //! frames       variance, correlation and the like over window frames
 //! normal_float one NaN and one zero
 //! normal_interval one interval of each length
+//! normal_nested the same inside of lists, structs and maps
 //! held         a value of which no rule knows anything
 //! same_type    what the last three have in common
 //! bounded      repeat, lpad and rpad of texts that fit in memory
@@ -37,6 +38,7 @@ mod frames;
 pub mod held;
 pub mod normal_float;
 pub mod normal_interval;
+pub mod normal_nested;
 mod overflow;
 pub(crate) mod recomputed;
 mod same_type;
@@ -75,6 +77,7 @@ pub fn register_functions(registry: &mut dyn FunctionRegistry) -> Result<()> {
     registry.register_udf(normal_float::function())?;
     registry.register_udf(set_keys::function())?;
     registry.register_udf(normal_interval::function())?;
+    registry.register_udf(normal_nested::function())?;
     registry.register_udf(held::function())?;
     registry.register_udf(date_trunc::function())?;
     for function in bounded::all() {
