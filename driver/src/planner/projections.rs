@@ -1,7 +1,7 @@
 //! Projections that stay where they are.
 //!
 //! DataFusion moves what a projection computes down a plan, and parts of a join's condition into new
-//! projections below the join. Four times it goes too far:
+//! projections below the join. Five times it goes too far:
 //!
 //! - **Filters that hand on some columns of their input.** It takes the columns of the projection above
 //!   for those of the input, and compares another column, or finds none of that name:
@@ -11,20 +11,24 @@
 //!   ```
 //!   Before the rule runs, such a filter hands on all of its input, below a projection. The rule joins
 //!   the two again.
+//! - **Filters.** `10 / a` over the rows where `a <> 0` would be computed for all. The filter hands on what the
+//!   projection needs, and nothing is moved through it.
 //! - **Sorts with a limit.** `10 / a` over the first three rows would be computed for all.
 //! - **Merge joins with a condition beside their keys.** The condition keeps the numbers that its columns had.
 //! - **Conditions of joins without keys.** Of `case when x = 0 then false else 10 / x > y end` it computes
 //!   `10 / x` before the join, for every `x`.
 //!
-//! While the rule runs, the last three are in a [`Closed`] operator, which it doesn't know.
+//! While the rule runs, the last four are in a [`Closed`] operator, which it doesn't know.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Result, internal_err};
 use datafusion::execution::{SendableRecordBatchStream, SessionStateBuilder, TaskContext};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{CaseExpr, Column};
+use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_plan::filter::{FilterExec, FilterExecBuilder};
 use datafusion::physical_plan::joins::{NestedLoopJoinExec, SortMergeJoinExec};
 use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
@@ -40,9 +44,15 @@ use super::around::Around;
 pub(crate) fn with_kept_projections(builder: SessionStateBuilder) -> SessionStateBuilder {
     let around = Around {
         rules: &["ProjectionPushdown"],
-        is_changed: |node| columns(node).is_some() || is_closed(node),
+        is_changed: |node| columns(node).is_some() || is_closed(node) || computes(node).is_some(),
         change: |node| {
-            if is_closed(&node) { Ok(Arc::new(Closed { inner: node })) } else { taken_apart(node) }
+            if is_closed(&node) {
+                return Ok(Arc::new(Closed { inner: node }));
+            }
+            match over_closed_filter(&node)? {
+                Some(projection) => Ok(projection),
+                None => taken_apart(node),
+            }
         },
         restore: |node| Some(Arc::clone(&node.downcast_ref::<Closed>()?.inner)),
     };
@@ -65,6 +75,55 @@ fn taken_apart(node: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
         ProjectionExpr { expr: Arc::new(Column::new(name, *at)), alias: name.clone() }
     });
     Ok(Arc::new(ProjectionExec::try_new(columns.collect::<Vec<_>>(), Arc::new(whole))?))
+}
+
+/// A projection of more than columns.
+fn computes(node: &Arc<dyn ExecutionPlan>) -> Option<&ProjectionExec> {
+    let projection = node.downcast_ref::<ProjectionExec>()?;
+    projection.expr().iter().any(|it| !it.expr.is::<Column>()).then_some(projection)
+}
+
+/// A projection that computes, over a filter that hands on the columns it needs and is closed; none if there is
+/// no filter below it.
+fn over_closed_filter(node: &Arc<dyn ExecutionPlan>) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+    let Some(projection) = computes(node) else { return Ok(None) };
+    // The filter may have been taken apart.
+    let (filter, handed_on) = match projection.input().downcast_ref::<ProjectionExec>() {
+        Some(columns) => {
+            let places =
+                columns.expr().iter().map(|it| Some(it.expr.downcast_ref::<Column>()?.index()));
+            let Some(places) = places.collect::<Option<Vec<usize>>>() else { return Ok(None) };
+            (columns.input(), places)
+        }
+        None => (projection.input(), (0..projection.input().schema().fields().len()).collect()),
+    };
+    let Some(filter) = filter.downcast_ref::<FilterExec>() else { return Ok(None) };
+    let used = projection.expr().iter().flat_map(|it| collect_columns(&it.expr));
+    let used: BTreeSet<usize> = used.map(|column| column.index()).collect();
+    if used.is_empty() || filter.projection().is_some() {
+        return Ok(None);
+    }
+    let kept: Vec<usize> = used.iter().map(|at| handed_on[*at]).collect();
+    let is_all = kept.iter().copied().eq(0..filter.input().schema().fields().len());
+    let kept = (!is_all).then_some(kept);
+    let filter = FilterExecBuilder::from(filter).apply_projection(kept)?.build()?;
+    let schema = filter.schema();
+    let place = |at: usize| used.iter().position(|used| *used == at);
+    let exprs = projection.expr().iter().map(|it| {
+        let moved = Arc::clone(&it.expr).transform_up(|expr| {
+            let Some(column) = expr.downcast_ref::<Column>() else {
+                return Ok(Transformed::no(expr));
+            };
+            let Some(at) = place(column.index()) else {
+                return internal_err!("a projection needs a column that it does not");
+            };
+            Ok(Transformed::yes(Arc::new(Column::new(schema.field(at).name(), at)) as _))
+        });
+        Ok(ProjectionExpr { expr: moved.data()?, alias: it.alias.clone() })
+    });
+    let exprs = exprs.collect::<Result<Vec<_>>>()?;
+    let closed = Arc::new(Closed { inner: Arc::new(filter) });
+    Ok(Some(Arc::new(ProjectionExec::try_new(exprs, closed)?)))
 }
 
 /// Returns true for an operator that evaluates, or lets through, less than there is below it.

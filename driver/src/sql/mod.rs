@@ -24,8 +24,10 @@ mod date_times;
 mod dependencies;
 mod dialect;
 mod empty_sets;
+mod escapes;
 mod grouping;
 mod guarded_keys;
+mod idle_options;
 mod implicit_keys;
 mod in_lists;
 mod interval_frames;
@@ -83,6 +85,7 @@ fn function_rewrites() -> Vec<Arc<dyn FunctionRewrite + Send + Sync>> {
 fn rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     vec![
         Arc::new(joined_keys::JoinedKeys),
+        Arc::new(idle_options::IdleOptions),
         // Before subqueries become joins: of other forms, and with operands that are drawn there.
         Arc::new(copies::CountedCopies),
         Arc::new(volatile::VolatileOnce),

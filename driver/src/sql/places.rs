@@ -3,7 +3,7 @@
 //! DataFusion turns the place into a column of the result and then looks for it among the groups,
 //! unless it has an alias. Here the expression itself takes the place of the number. Below `DISTINCT`,
 //! where a sort key has to be a column, it gets the alias that it is written as. The other way round, a key
-//! that is written like an item with an alias is that item's place.
+//! that is written like an item with an alias, or one of a `DISTINCT`, is that item's place.
 
 use std::ops::ControlFlow;
 
@@ -42,8 +42,11 @@ fn name_place(key: &mut Expr, select: &Select) {
     if matches!(key, Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::Value(_)) {
         return;
     }
-    let is_item =
-        |item: &SelectItem| matches!(item, SelectItem::ExprWithAlias { expr, .. } if expr == key);
+    let is_item = |item: &SelectItem| match item {
+        SelectItem::ExprWithAlias { expr, .. } => expr == key,
+        SelectItem::UnnamedExpr(expr) => expr == key && select.distinct.is_some(),
+        _ => false,
+    };
     let Some(at) = select.projection.iter().position(is_item) else { return };
     if item_at(select, at + 1).is_some() {
         *key = Expr::value(Value::Number((at + 1).to_string(), false));

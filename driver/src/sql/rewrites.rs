@@ -14,13 +14,13 @@ use datafusion::sql::sqlparser::ast::{
 use super::clauses::{self, Refused};
 use super::parse::{DEPTH_MAX, too_deep};
 use super::{
-    arrays, cast_keys, chains, grouping, implicit_keys, item_names, key_names, keys, names, places,
-    quantified_arrays, refused_exprs, rows, similar, tables, windows,
+    arrays, cast_keys, chains, escapes, grouping, implicit_keys, item_names, key_names, keys,
+    names, places, quantified_arrays, refused_exprs, rows, similar, tables, windows,
 };
 
 /// Rewrites of an expression.
-const EXPRESSIONS: [fn(&mut Expr); 3] =
-    [rows::row_in_subquery, quantified_arrays::any_by_all, arrays::as_call];
+const EXPRESSIONS: [fn(&mut Expr); 4] =
+    [rows::row_in_subquery, quantified_arrays::any_by_all, arrays::as_call, escapes::written_out];
 
 /// Rewrites of a query of one `SELECT`, `ORDER BY` included.
 const QUERIES: [fn(&mut Query); 4] = [

@@ -78,13 +78,24 @@ impl ScalarUDFImpl for Bounded {
         } else if asked.all > BATCH_BYTES_MAX {
             ("the texts of a batch", asked.all, BATCH_BYTES_MAX)
         } else {
-            return self.inner.invoke_with_args(args);
+            return self.inner.invoke_with_args(not_negative(self.name(), args));
         };
         let (name, bytes, most) = (self.name(), ByteSize(bytes), ByteSize(most));
         let message = format!("`{name}` would make {what} of {bytes}, and {most} is the most");
         let help = "give a smaller number, or smaller batches with `set execution.batch_rows`";
         Err(external(Failure::new(ErrorKind::User, message).with_help(help)))
     }
+}
+
+/// The arguments with 0 for a negative length, which DataFusion's `lpad` and `rpad` panic on in a column.
+fn not_negative(name: &str, mut args: ScalarFunctionArgs) -> ScalarFunctionArgs {
+    if name != "repeat"
+        && let Some(ColumnarValue::Array(lengths)) = args.args.get_mut(1)
+        && let Some(numbers) = lengths.as_primitive_opt::<Int64Type>()
+    {
+        *lengths = Arc::new(numbers.unary::<_, Int64Type>(|length| length.max(0)));
+    }
+    args
 }
 
 /// The bytes of texts that are asked for, at least.

@@ -20,6 +20,7 @@
 //! extremes     min and max of floats, with infinity and NaN
 //! date_trunc   date_trunc of every date there is
 //! overflow     the error
+//! plain        percentile_cont and bit_xor without what makes them faster
 //! zoned        to_timestamp of text, with the zone of its type
 //! settings     `SET sql.ansi`
 //! set_keys     keys of grouping sets that claim nothing
@@ -40,6 +41,7 @@ pub mod normal_float;
 pub mod normal_interval;
 pub mod normal_nested;
 mod overflow;
+mod plain;
 pub(crate) mod recomputed;
 mod same_type;
 pub mod set_keys;
@@ -101,5 +103,6 @@ fn aggregates() -> Vec<Arc<AggregateUDF>> {
         .chain(frames::all())
         .chain(extremes::all())
         .chain(unreversed::all())
+        .chain(plain::all())
         .collect()
 }

@@ -1,0 +1,58 @@
+//! `LIKE ... ESCAPE c`, written with a backslash: DataFusion knows no other character.
+
+use datafusion::sql::sqlparser::ast::{Expr, Value, ValueWithSpan};
+
+/// Writes a constant pattern out. One that ends with the character, or that is computed, stays, and is refused.
+pub(super) fn written_out(expr: &mut Expr) {
+    let (Expr::Like { pattern, escape_char, .. } | Expr::ILike { pattern, escape_char, .. }) = expr
+    else {
+        return;
+    };
+    let Some(ValueWithSpan { value: Value::SingleQuotedString(escape), .. }) = escape_char else {
+        return;
+    };
+    let mut escapes = escape.chars();
+    let (Some(escape), None) = (escapes.next(), escapes.next()) else { return };
+    let Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(text), .. }) =
+        pattern.as_mut()
+    else {
+        return;
+    };
+    if let Some(written) = with_backslashes(text, escape) {
+        *text = written;
+        *escape_char = None;
+    }
+}
+
+fn with_backslashes(pattern: &str, escape: char) -> Option<String> {
+    let mut written = String::new();
+    let mut chars = pattern.chars();
+    while let Some(char) = chars.next() {
+        let (char, is_plain) = if char == escape { (chars.next()?, true) } else { (char, false) };
+        if char == '\\' || (is_plain && matches!(char, '%' | '_')) {
+            written.push('\\');
+        }
+        written.push(char);
+    }
+    Some(written)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_mean_the_same_with_a_backslash() {
+        for (pattern, escape, same) in [
+            ("10!%", '!', Some(r"10\%")),
+            ("a!_b_", '!', Some(r"a\_b_")),
+            ("a!!b", '!', Some("a!b")),
+            (r"a\b", '!', Some(r"a\\b")),
+            (r"a\%", '\\', Some(r"a\%")),
+            (r"a\\", '\\', Some(r"a\\")),
+            ("a!", '!', None),
+        ] {
+            assert_eq!(with_backslashes(pattern, escape).as_deref(), same, "{pattern}");
+        }
+    }
+}
