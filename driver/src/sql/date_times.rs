@@ -3,6 +3,8 @@
 //! `DATE + INTERVAL` is a date in DataFusion, which drops the hours. Here it is a timestamp, as in
 //! PostgreSQL, unless the interval is written and has whole days: then it is a date, as in Spark.
 //!
+//! `extract` of a difference loses parts of seconds, and gets a function of Gnist's own.
+//!
 //! A cast from a timestamp with a time zone to one without gives UTC in DataFusion. Here it gives
 //! local time in the session's time zone, as in both.
 
@@ -13,6 +15,7 @@ use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::functions::datetime::to_local_time;
 use datafusion::logical_expr::expr_rewriter::FunctionRewrite;
 use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, Operator, TryCast};
+use gnist_operators::functions::date_part;
 
 /// The rewrite. See the module.
 #[derive(Debug)]
@@ -49,6 +52,11 @@ impl FunctionRewrite for DateTimes {
                     _ => return Ok(Transformed::no(binary(left, op, right))),
                 };
                 Transformed::yes(binary(left, op, right))
+            }
+            // `extract` asks for DataFusion's, whatever is registered.
+            Expr::ScalarFunction(mut call) if date_part::is_datafusions(&call.func) => {
+                call.func = date_part::function();
+                Transformed::yes(Expr::ScalarFunction(call))
             }
             Expr::Cast(cast) => {
                 let zoned = local(&cast.expr, cast.field.data_type(), type_of(&cast.expr), config);

@@ -9,9 +9,9 @@ use datafusion::arrow::datatypes::{DataType, IntervalMonthDayNano, IntervalUnit,
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, Result, ScalarValue};
-use datafusion::functions::datetime::expr_fn::date_part;
 use datafusion::logical_expr::expr_rewriter::FunctionRewrite;
 use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, Operator, lit};
+use gnist_operators::functions::date_part;
 
 /// The rewrite. See the module.
 #[derive(Debug)]
@@ -80,5 +80,5 @@ fn as_duration(interval: &Expr, unit: TimeUnit) -> Option<Expr> {
 fn seconds(length: &Expr) -> Expr {
     let interval = DataType::Interval(IntervalUnit::MonthDayNano);
     let interval = Expr::Cast(Cast::new(Box::new(length.clone()), interval));
-    date_part(lit("epoch"), interval)
+    date_part::function().call(vec![lit("epoch"), interval])
 }

@@ -17,7 +17,7 @@ use datafusion::sql::sqlparser::ast::{
     SetExpr, TableFactor, TableWithJoins, VisitMut, VisitorMut, WildcardAdditionalOptions,
 };
 
-use super::keys::{hidden, merging};
+use super::keys::{hidden, is_lateral, merging};
 
 /// Writes the keys of a `SELECT` out.
 pub(super) fn written_out(select: &mut Select) {
@@ -61,10 +61,12 @@ impl Keys {
         let mut keys = Self::default();
         for table in from {
             let mut own = Self::default();
-            let mut names: Vec<String> = name_of(&table.relation).iter().map(normalized).collect();
+            keys.rename_in(&mut table.relation);
+            let mut names = own.add_nested(&mut table.relation);
             for join in &mut table.joins {
                 let name = name_of(&join.relation);
-                names.extend(name.iter().map(normalized));
+                own.rename_in(&mut join.relation);
+                names.extend(own.add_nested(&mut join.relation));
                 match using(join) {
                     Some(columns) => {
                         // The key of a left or right join is that of the side whose rows it keeps.
@@ -89,6 +91,24 @@ impl Keys {
             keys.bare.extend(own.bare);
         }
         keys
+    }
+
+    /// Adds the keys of joins in brackets, and returns the names of the tables.
+    fn add_nested(&mut self, relation: &mut TableFactor) -> Vec<String> {
+        let TableFactor::NestedJoin { table_with_joins, alias: None } = relation else {
+            return name_of(relation).iter().map(normalized).collect();
+        };
+        let inner = Self::of(std::slice::from_mut(table_with_joins));
+        self.explicit.extend(inner.explicit);
+        self.bare.extend(inner.bare);
+        names_in(table_with_joins)
+    }
+
+    /// Writes the keys out in a relation that may name tables before it.
+    fn rename_in(&self, relation: &mut TableFactor) {
+        if is_lateral(relation) && !self.is_empty() {
+            let _ = relation.visit(&mut Rename::new(self.clone()));
+        }
     }
 
     /// Adds columns that a join merges, and tables whose own columns may be others.
@@ -126,6 +146,17 @@ pub(super) fn using(join: &Join) -> Option<Vec<String>> {
         }
         _ => None,
     }
+}
+
+/// The names of the tables of a join in brackets.
+fn names_in(table: &TableWithJoins) -> Vec<String> {
+    let relations =
+        std::iter::once(&table.relation).chain(table.joins.iter().map(|it| &it.relation));
+    let names = relations.flat_map(|relation| match relation {
+        TableFactor::NestedJoin { table_with_joins, alias: None } => names_in(table_with_joins),
+        other => name_of(other).iter().map(normalized).collect(),
+    });
+    names.collect()
 }
 
 fn last_part(name: &ObjectName) -> Option<&Ident> {

@@ -73,7 +73,7 @@ pub(super) fn merging(join: &Join) -> Option<(JoinType, &JoinConstraint)> {
     (merges && !is_lateral(&join.relation)).then_some((join_type, constraint))
 }
 
-fn is_lateral(table: &TableFactor) -> bool {
+pub(super) fn is_lateral(table: &TableFactor) -> bool {
     match table {
         TableFactor::Derived { lateral, .. } | TableFactor::Function { lateral, .. } => *lateral,
         TableFactor::UNNEST { .. } => true,

@@ -110,9 +110,8 @@ impl AggregateUDFImpl for Average {
     fn groups_accumulator_supported(&self, args: AccumulatorArgs<'_>) -> bool {
         let can_overflow = args.return_type().is_decimal();
         let is_ours = is_duration(args.return_type());
-        !is_ours
-            && !(self.is_lenient && can_overflow)
-            && self.inner.groups_accumulator_supported(args)
+        let runs_per_group = is_ours || (self.is_lenient && can_overflow);
+        !runs_per_group && self.inner.groups_accumulator_supported(args)
     }
 
     fn create_groups_accumulator(

@@ -18,6 +18,7 @@
 //! same_type    what the last three have in common
 //! bounded      repeat, lpad and rpad of texts that fit in memory
 //! extremes     min and max of floats, with infinity and NaN
+//! date_part    date_part of differences and intervals
 //! date_trunc   date_trunc of every date there is
 //! overflow     the error
 //! plain        percentile_cont and bit_xor without what makes them faster
@@ -32,6 +33,7 @@
 pub mod arithmetic;
 mod average;
 mod bounded;
+pub mod date_part;
 mod date_trunc;
 mod decimal;
 mod extremes;
@@ -81,6 +83,7 @@ pub fn register_functions(registry: &mut dyn FunctionRegistry) -> Result<()> {
     registry.register_udf(normal_interval::function())?;
     registry.register_udf(normal_nested::function())?;
     registry.register_udf(held::function())?;
+    registry.register_udf(date_part::function())?;
     registry.register_udf(date_trunc::function())?;
     for function in bounded::all() {
         registry.register_udf(function)?;
