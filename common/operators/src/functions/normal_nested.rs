@@ -1,7 +1,7 @@
 //! One NaN, one zero and one interval of each length inside of lists, structs and maps.
 //!
-//! `normal_nested(x)` is `x` with [`normal_float`](super::normal_float) or
-//! [`normal_interval`](super::normal_interval) of everything in it. The driver puts it where such values are
+//! `normal_nested(x)` is `x` with [`super::normal_float`] or
+//! [`super::normal_interval`] of everything in it. The driver puts it where such values are
 //! compared.
 
 use std::sync::Arc;
