@@ -47,16 +47,18 @@ impl AnalyzerRule for InLists {
                 if lists.to_hold.is_empty() {
                     return Ok(Transformed::no(expr));
                 }
-                expr.transform_down(|expr| {
-                    Ok(match lists.to_hold.contains(&expr) {
-                        true => Transformed::new(held(expr), true, TreeNodeRecursion::Jump),
-                        false => Transformed::no(expr),
-                    })
-                })
+                with_held(expr, &lists.to_hold)
             })
         })
         .data()
     }
+}
+
+/// The expression with these parts of it held, those inside of others too.
+fn with_held(expr: Expr, parts: &HashSet<Expr>) -> Result<Transformed<Expr>> {
+    let is_held = parts.contains(&expr);
+    let inside = expr.map_children(|child| with_held(child, parts))?;
+    Ok(if is_held { Transformed::yes(held(inside.data)) } else { inside })
 }
 
 /// Parts of an expression that are held.
