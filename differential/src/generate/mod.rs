@@ -167,7 +167,10 @@ impl<'a> Generator<'a> {
             JoinKind::LeftAnti,
         ]);
         let key = below.at(self.dice.below(2));
-        let partner = self.column(&other, key.of_type().kind()).unwrap_or_else(|| other.at(0));
+        let (key, partner) = match self.column(&other, key.of_type().kind()) {
+            Some(partner) => (key, partner),
+            None => (below.at(0), other.at(0)),
+        };
         let on = Expr::compare("=", key, partner);
         let joined = self.join(below, other, kind, JoinOn::On(on));
         self.select_from(&joined, 0)
