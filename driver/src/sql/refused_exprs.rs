@@ -4,7 +4,8 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, Expr, ObjectNamePart, Query, SetExpr, Value, Visit as _, Visitor,
+    AccessExpr, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectNamePart,
+    Query, SetExpr, Value, Visit as _, Visitor,
 };
 
 use super::clauses::{Refused, refused};
@@ -15,6 +16,10 @@ pub(super) fn of_expr(expr: &Expr) -> ControlFlow<Refused> {
         Expr::Collate { .. } => refused(
             "`COLLATE`",
             "texts are ordered by their bytes; write `lower(x)` to ignore the case",
+        ),
+        Expr::Function(call) if has_table_wildcard(call) => refused(
+            "the columns of a table as an argument, as in `count(t.*)`",
+            "name a column: `count(t.k)` leaves out rows where it is null, `count(*)` counts all",
         ),
         Expr::CompoundFieldAccess { root, access_chain }
             if is_text(root) && matches!(access_chain.first(), Some(AccessExpr::Dot(_))) =>
@@ -36,6 +41,13 @@ pub(super) fn of_expr(expr: &Expr) -> ControlFlow<Refused> {
         }
         _ => ControlFlow::Continue(()),
     }
+}
+
+fn has_table_wildcard(call: &Function) -> bool {
+    let FunctionArguments::List(list) = &call.args else { return false };
+    list.args
+        .iter()
+        .any(|arg| matches!(arg, FunctionArg::Unnamed(FunctionArgExpr::QualifiedWildcard(_))))
 }
 
 fn is_text(expr: &Expr) -> bool {
