@@ -142,7 +142,7 @@ impl ExecutionPlan for UnclaimedExec {
         vec![&self.input]
     }
 
-    /// Where one order is claimed, none of another kind is to be looked for below.
+    /// False where orders of the input are not claimed: then DataFusion looks for none below.
     fn maintains_input_order(&self) -> Vec<bool> {
         vec![self.keys.is_none()]
     }

@@ -35,7 +35,7 @@ pub(crate) fn checked(result: GetResult, location: &Path) -> GetResult {
     GetResult { payload: GetResultPayload::Stream(pieces.boxed()), meta, range, attributes }
 }
 
-/// How many bytes a file needs to have for a range of it.
+/// The number of bytes that a file needs to have for a range of it.
 pub(crate) fn end_of(range: &GetRange) -> u64 {
     match range {
         GetRange::Bounded(range) => range.end,
@@ -44,7 +44,7 @@ pub(crate) fn end_of(range: &GetRange) -> u64 {
     }
 }
 
-/// Why bytes up to `end` were not read: the file is shorter than that, or the `error`.
+/// The error of a read of bytes up to `end`: that the file is shorter than that, or the `error` itself.
 pub(crate) async fn explained(
     store: &dyn ObjectStore,
     location: &Path,

@@ -11,11 +11,11 @@
 //!   SortPreservingMerge: a, fetch=100      of two files: each is in the order of a and of b
 //! ```
 //!
-//! It also sorts the inputs of such a merge by more keys, where something above needs them, and merges by
+//! DataFusion also sorts the inputs of such a merge by more keys, where something above needs them, and merges by
 //! the few. Of a hash join it puts the order of the build side behind that of the other one, as if no row of the
 //! latter had an equal; and it keeps an order in groups that may be written to disk and come back in another one.
 //!
-//! So once the rule has run, the inputs of such operators claim nothing but the order that is kept
+//! Once DataFusion's rule has run, the inputs of such operators claim nothing but the order that is kept
 //! ([`UnclaimedExec`]), and what is no longer promised is sorted. A table claims one order: of several, DataFusion
 //! takes parts and puts them together to others.
 
@@ -89,6 +89,10 @@ fn in_one_order(table: Plan) -> Result<Transformed<Plan>> {
 
 /// The operator over inputs that claim the orders it keeps, if it claims more.
 fn claiming_what_is_kept(plan: Plan) -> Result<Transformed<Plan>> {
+    // Most operators claim no order at all, and are not made anew to see it.
+    if plan.equivalence_properties().oeq_class().iter().next().is_none() {
+        return Ok(Transformed::no(plan));
+    }
     let kept = kept(&plan);
     if kept.iter().all(|kept| matches!(kept, Kept::All)) {
         return Ok(Transformed::no(plan));
@@ -111,14 +115,14 @@ fn claiming_what_is_kept(plan: Plan) -> Result<Transformed<Plan>> {
     Ok(Transformed::no(plan))
 }
 
-/// What an operator keeps of the orders of an input.
+/// The orders of an input that an operator keeps.
 enum Kept {
     All,
     One(LexOrdering),
     None,
 }
 
-/// What an operator keeps of each input; nothing for one that keeps all.
+/// The orders that an operator keeps of each input; an empty list for one that keeps all.
 fn kept(plan: &Plan) -> Vec<Kept> {
     if plan.is::<HashJoinExec>() {
         return vec![Kept::None, Kept::All];

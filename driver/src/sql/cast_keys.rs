@@ -1,17 +1,18 @@
 //! Keys of a `GROUP BY` that DataFusion would call the same.
 //!
-//! It names a key after its expression without casts, and refuses two of one name (#8391): `GROUP BY ts,
+//! DataFusion names a key after its expression without casts, and refuses two of one name (#8391): `GROUP BY ts,
 //! CAST(ts AS date)`. The cast goes through `coalesce`, wherever it stands in the query: the same value
 //! by another name.
 
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, GroupByExpr, Ident, Query, Select, SelectItem, SetExpr, Value, VisitMut, VisitorMut,
+    Expr, GroupByExpr, Ident, Query, Select, SelectItem, SetExpr, VisitMut, VisitorMut,
     visit_expressions, visit_expressions_mut,
 };
 
 use super::names::{Named, coalesced};
+use super::places::{item_at, place};
 
 /// Renames keys of a query's `SELECT`, in its `ORDER BY` too.
 pub(super) fn distinct_keys_in_order(query: &mut Query) {
@@ -65,10 +66,9 @@ fn add_keys(expr: &Expr, select: &Select, keys: &mut Vec<Named>) {
 /// The item that a key stands for: by its place, or by its alias.
 fn item_of<'a>(key: &Expr, select: &'a Select) -> Option<&'a Expr> {
     match key {
-        Expr::Value(value) => {
-            let Value::Number(place, _) = &value.value else { return None };
-            let at = place.to_string().parse::<usize>().ok()?.checked_sub(1)?;
-            match select.projection.get(at)? {
+        Expr::Value(_) => {
+            let at = place(key).and_then(|place| item_at(select, place))?;
+            match &select.projection[at] {
                 SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
                     Some(expr)
                 }

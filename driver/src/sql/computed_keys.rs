@@ -21,7 +21,7 @@ use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 
 /// The table that the keys are columns of.
 const KEYS: &str = "__keys";
-/// What their names begin with, before a number.
+/// The beginning of a key's name, before its number.
 const KEY: &str = "key_";
 
 /// The rule. See the module.
@@ -134,8 +134,8 @@ impl Keys {
     }
 }
 
-/// How many keys the columns of a plan may be, by their numbers: those of a window further in, whose own
-/// projection DataFusion has joined with another one.
+/// The first number that no column of a plan has as a key: a window further in has keys too, whose own
+/// projection DataFusion may have joined with another one.
 fn keys_of(plan: &LogicalPlan) -> usize {
     let keys = plan.schema().iter().filter_map(|(table, field)| {
         let number = field.name().strip_prefix(KEY)?;

@@ -79,7 +79,7 @@ fn keep(pattern: &mut Expr) -> bool {
     }
 }
 
-/// What stands around a pattern, in its type; none for one that is no text.
+/// The texts before and after a pattern, in its type; none for a pattern that is no text.
 fn around(pattern: &Expr) -> Option<(Expr, Expr)> {
     let of = pattern.get_type(&DFSchema::empty()).ok().filter(|of| of.is_string())?;
     let part = |text: &str| ScalarValue::from(text).cast_to(&of).ok().map(lit);

@@ -54,7 +54,7 @@ fn name_place(key: &mut Expr, select: &Select) {
 }
 
 /// The place that a sort key is.
-fn place(key: &Expr) -> Option<usize> {
+pub(super) fn place(key: &Expr) -> Option<usize> {
     match key {
         Expr::Value(ValueWithSpan { value: Value::Number(number, _), .. }) => number.parse().ok(),
         _ => None,
@@ -62,7 +62,7 @@ fn place(key: &Expr) -> Option<usize> {
 }
 
 /// The item of a place, where no wildcard comes before it.
-fn item_at(select: &Select, place: usize) -> Option<usize> {
+pub(super) fn item_at(select: &Select, place: usize) -> Option<usize> {
     let item = place.checked_sub(1)?;
     let all = select.projection.get(..=item)?;
     let is_one = |item: &SelectItem| {

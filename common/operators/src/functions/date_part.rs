@@ -130,7 +130,7 @@ impl Part {
         })
     }
 
-    /// What finds the part in values of a type, where DataFusion's doesn't.
+    /// The computation of the part from values of a type; none where DataFusion's is right.
     fn of_type(self, data_type: &DataType) -> Option<Found> {
         match (data_type, self) {
             (DataType::Duration(unit), _) => {
@@ -154,8 +154,7 @@ impl Part {
 
     /// The part of times in nanoseconds.
     fn array(self, values: impl Iterator<Item = Option<i128>>) -> ArrayRef {
-        let small = |of: fn(i128) -> i128| -> fn(i128) -> i128 { of };
-        let of = match self {
+        let of: fn(i128) -> i128 = match self {
             Self::Epoch => {
                 let seconds = values.map(|value| Some(value? as f64 / SECOND as f64));
                 return Arc::new(Float64Array::from_iter(seconds));
@@ -164,12 +163,12 @@ impl Part {
                 let parts = values.map(|value| i64::try_from(value? % MINUTE).ok());
                 return Arc::new(Int64Array::from_iter(parts));
             }
-            Self::Day => small(|value| value / DAY),
-            Self::Hour => small(|value| value % DAY / HOUR),
-            Self::Minute => small(|value| value % HOUR / MINUTE),
-            Self::Second => small(|value| value % MINUTE / SECOND),
-            Self::Millisecond => small(|value| value % MINUTE / 1_000_000),
-            Self::Microsecond => small(|value| value % MINUTE / 1_000),
+            Self::Day => |value| value / DAY,
+            Self::Hour => |value| value % DAY / HOUR,
+            Self::Minute => |value| value % HOUR / MINUTE,
+            Self::Second => |value| value % MINUTE / SECOND,
+            Self::Millisecond => |value| value % MINUTE / 1_000_000,
+            Self::Microsecond => |value| value % MINUTE / 1_000,
         };
         // A part of 64 bits of seconds may have more days than 32 bits hold.
         Arc::new(Int32Array::from_iter(values.map(|value| i32::try_from(of(value?)).ok())))
