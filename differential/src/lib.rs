@@ -33,7 +33,7 @@ mod value;
 pub use dice::Dice;
 pub use features::{features, table_features};
 pub use files::{Rendered, render};
-pub use generate::Generator;
+pub use generate::{ALL_ROWS, Generator};
 pub use oracle::{Fault, Outcome, Settings, answer};
 pub use print::sql;
 pub use reduce::{plainer_tables, smaller_statements, smaller_tables};

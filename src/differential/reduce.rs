@@ -11,7 +11,7 @@ use gnist_differential::{
 use gnist_operators::failure::failure_of;
 
 use super::check::{judge, wanted};
-use super::engine::{self, Gnist, Reply};
+use super::engine::{Gnist, Reply};
 use super::tables::prepare_some;
 
 /// Time for one difference.
@@ -30,8 +30,6 @@ pub(super) struct Reducer<'a> {
     pub(super) folder: &'a Path,
     /// True if the difference is one of rows; otherwise it is an error.
     pub(super) of_rows: bool,
-    /// True if the oracle covers the statement; a smaller one that it does not is no candidate.
-    pub(super) is_covered: bool,
 }
 
 impl Reducer<'_> {
@@ -109,33 +107,15 @@ impl Reducer<'_> {
         self.engine.register(&prepared, &tables.zone()).await
     }
 
-    /// True if the engine differs from the oracle, or from plain DataFusion if the oracle never
-    /// covered the statement.
+    /// True if the engine differs from the oracle.
     async fn differs(&self, statement: &Statement, tables: &TableSet) -> Result<bool, Failure> {
         let outcome = answer(statement, tables);
-        let text = sql(&statement.query, tables);
-        let plain = match (&outcome, self.is_covered) {
-            (Outcome::NotCovered(_), true) => return Ok(false),
-            (Outcome::NotCovered(_), false) => self.plain_answer(statement, tables, &text).await?,
-            _ => Reply::Hangs,
-        };
-        let wanted = wanted(&outcome, &plain);
-        let reply = self.engine.answer(&text).await;
+        if matches!(outcome, Outcome::NotCovered(_)) {
+            return Ok(false);
+        }
+        let wanted = wanted(&outcome, &Reply::Hangs);
+        let reply = self.engine.answer(&sql(&statement.query, tables)).await;
         let is_rows = matches!(reply, Reply::Rows(_));
         Ok(judge(&reply, &wanted, statement).is_wrong() && is_rows == self.of_rows)
-    }
-
-    async fn plain_answer(
-        &self,
-        statement: &Statement,
-        tables: &TableSet,
-        text: &str,
-    ) -> Result<Reply, Failure> {
-        let read = tables_of(statement);
-        let prepared = prepare_some(tables, &read, self.folder).await;
-        let prepared = prepared.map_err(|error| failure_of(&error))?;
-        let plain = engine::plain(&prepared, &tables.zone()).await;
-        let plain = plain.map_err(|error| failure_of(&error))?;
-        Ok(engine::plain_answer(&plain, text).await)
     }
 }

@@ -21,8 +21,8 @@ use crate::types::{Kind, Type};
 use crate::value::Value;
 use sources::Source;
 
-/// A limit that leaves out no row.
-const ALL_ROWS: u64 = 100_000;
+/// A limit that is to leave out no row.
+pub const ALL_ROWS: u64 = 100_000;
 
 /// Makes statements over a table set.
 pub struct Generator<'a> {

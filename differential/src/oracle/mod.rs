@@ -23,6 +23,7 @@ mod window;
 use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
+use crate::generate::ALL_ROWS;
 use crate::table::TableSet;
 use crate::tree::{Body, Common, Expr, From, Node, OrderColumn, Query, Statement, walk};
 use crate::value::{Row, Value};
@@ -73,7 +74,7 @@ pub(crate) enum Stop {
 pub(crate) type Evaluated<T> = Result<T, Stop>;
 
 /// Expressions and pairs of rows that one statement may cost.
-const FUEL: u64 = 30_000_000;
+const FUEL: u64 = 100_000_000;
 /// Iterations of a recursive query.
 const ITERATIONS_MAX: usize = 200;
 
@@ -157,6 +158,9 @@ impl Oracle<'_> {
         }
         let offset = usize::try_from(query.offset.unwrap_or(0)).unwrap_or(usize::MAX);
         let limit = query.limit.map_or(usize::MAX, |limit| limit as usize);
+        if query.limit == Some(ALL_ROWS) && rows.len() > limit {
+            return Err(Stop::NotCovered("more rows than the limit of all rows"));
+        }
         Ok(rows.into_iter().skip(offset).take(limit).collect())
     }
 

@@ -2,20 +2,13 @@
 //!
 //! `DATE + INTERVAL` is a date in DataFusion, which drops the hours. Here it is a timestamp, as in
 //! PostgreSQL, unless the interval is written and has whole days: then it is a date, as in Spark.
-//!
-//! `extract` of a difference loses parts of seconds, and gets a function of Gnist's own.
-//!
-//! A cast from a timestamp with a time zone to one without gives UTC in DataFusion. Here it gives
-//! local time in the session's time zone, as in both.
 
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, Result, ScalarValue};
-use datafusion::functions::datetime::to_local_time;
 use datafusion::logical_expr::expr_rewriter::FunctionRewrite;
-use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, Operator, TryCast};
-use gnist_operators::functions::date_part;
+use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, Operator};
 
 /// The rewrite. See the module.
 #[derive(Debug)]
@@ -30,7 +23,7 @@ impl FunctionRewrite for DateTimes {
         &self,
         expr: Expr,
         schema: &DFSchema,
-        config: &ConfigOptions,
+        _: &ConfigOptions,
     ) -> Result<Transformed<Expr>> {
         let type_of = |expr: &Expr| expr.get_type(schema).ok();
         Ok(match expr {
@@ -52,31 +45,6 @@ impl FunctionRewrite for DateTimes {
                     _ => return Ok(Transformed::no(binary(left, op, right))),
                 };
                 Transformed::yes(binary(left, op, right))
-            }
-            // `extract` asks for DataFusion's, whatever is registered.
-            Expr::ScalarFunction(mut call) if date_part::is_datafusions(&call.func) => {
-                call.func = date_part::function();
-                Transformed::yes(Expr::ScalarFunction(call))
-            }
-            Expr::Cast(cast) => {
-                let zoned = local(&cast.expr, cast.field.data_type(), type_of(&cast.expr), config);
-                match zoned {
-                    Some(local) => Transformed::yes(Expr::Cast(Cast {
-                        expr: Box::new(local),
-                        field: cast.field,
-                    })),
-                    None => Transformed::no(Expr::Cast(cast)),
-                }
-            }
-            Expr::TryCast(cast) => {
-                let zoned = local(&cast.expr, cast.field.data_type(), type_of(&cast.expr), config);
-                match zoned {
-                    Some(local) => Transformed::yes(Expr::TryCast(TryCast {
-                        expr: Box::new(local),
-                        field: cast.field,
-                    })),
-                    None => Transformed::no(Expr::TryCast(cast)),
-                }
             }
             other => Transformed::no(other),
         })
@@ -111,21 +79,4 @@ fn has_whole_days(interval: &Expr) -> bool {
 fn midnight(date: &Expr) -> Expr {
     let timestamp = DataType::Timestamp(TimeUnit::Microsecond, None);
     Expr::Cast(Cast::new(Box::new(date.clone()), timestamp))
-}
-
-/// The local time of a timestamp that is cast to one without a time zone.
-fn local(
-    timestamp: &Expr,
-    to: &DataType,
-    from: Option<DataType>,
-    config: &ConfigOptions,
-) -> Option<Expr> {
-    let zone = config.execution.time_zone.as_deref()?;
-    let (Some(DataType::Timestamp(unit, Some(_))), DataType::Timestamp(_, None)) = (from, to)
-    else {
-        return None;
-    };
-    let zoned = DataType::Timestamp(unit, Some(zone.into()));
-    let zoned = Expr::Cast(Cast::new(Box::new(timestamp.clone()), zoned));
-    Some(to_local_time().call(vec![zoned]))
 }

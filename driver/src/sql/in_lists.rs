@@ -9,8 +9,9 @@
 //! (a in (1, 2, 3, 4) and a in (5, 6, 7, 8)) is null       false
 //! ```
 //!
-//! A list of other things than constants is held (gnist_operators). So is the second one over a column,
-//! unless both are conditions of a filter, where null is false.
+//! A list of other things than constants is held (gnist_operators), and so is each of them: DataFusion takes a CASE of
+//! columns for a constant, null. So is the second list over a column, unless both are conditions of a filter, where
+//! null is false.
 
 use std::collections::HashSet;
 
@@ -57,8 +58,20 @@ impl AnalyzerRule for InLists {
 /// The expression with these parts of it held, those inside of others too.
 fn with_held(expr: Expr, parts: &HashSet<Expr>) -> Result<Transformed<Expr>> {
     let is_held = parts.contains(&expr);
-    let inside = expr.map_children(|child| with_held(child, parts))?;
-    Ok(if is_held { Transformed::yes(held(inside.data)) } else { inside })
+    let mut inside = expr.map_children(|child| with_held(child, parts))?;
+    if !is_held {
+        return Ok(inside);
+    }
+    if let Expr::InList(list) = &mut inside.data {
+        let computed = list.list.iter_mut().filter(|item| !is_plain(item));
+        computed.for_each(|item| *item = held(std::mem::take(item)));
+    }
+    Ok(Transformed::yes(held(inside.data)))
+}
+
+/// Returns true for an item that DataFusion takes for what it is.
+fn is_plain(item: &Expr) -> bool {
+    matches!(item, Expr::Column(_) | Expr::Literal(..)) || is_value(item)
 }
 
 /// Parts of an expression that are held.

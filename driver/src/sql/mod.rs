@@ -15,6 +15,7 @@
 mod around;
 mod arrays;
 mod called;
+mod cast_inputs;
 mod cast_keys;
 mod chains;
 mod clauses;
@@ -47,6 +48,7 @@ mod pushed_filters;
 mod quantified_arrays;
 mod refused;
 mod refused_exprs;
+mod replacements;
 mod rewrites;
 mod rows;
 mod similar;
@@ -78,6 +80,8 @@ fn function_rewrites() -> Vec<Arc<dyn FunctionRewrite + Send + Sync>> {
         Arc::new(intervals::IntervalLengths),
         Arc::new(interval_frames::IntervalFrames),
         Arc::new(date_times::DateTimes),
+        Arc::new(cast_inputs::CastInputs),
+        Arc::new(replacements::Replacements),
     ]
 }
 

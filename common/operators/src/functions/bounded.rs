@@ -8,18 +8,15 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{Array as _, ArrayRef, AsArray as _};
 use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::{DataType, FieldRef, Int64Type};
+use datafusion::arrow::datatypes::{DataType, Int64Type};
 use datafusion::common::{Result, ScalarValue, internal_err};
 use datafusion::functions::string::repeat;
 use datafusion::functions::unicode::{lpad, rpad};
-use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
-use datafusion::logical_expr::{
-    ColumnarValue, Documentation, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF,
-    ScalarUDFImpl, Signature,
-};
+use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF};
 use gnist_common::bytes::ByteSize;
 use gnist_common::error::{ErrorKind, Failure};
 
+use super::wrapped::wrapped;
 use crate::failure::external;
 
 /// Most bytes of one text.
@@ -28,63 +25,25 @@ const TEXT_BYTES_MAX: u64 = 256 << 20;
 /// Most bytes of the texts of one batch.
 const BATCH_BYTES_MAX: u64 = 1 << 30;
 
-/// The functions.
+/// The functions, over DataFusion's of the same name.
 pub(super) fn all() -> [Arc<ScalarUDF>; 3] {
-    [repeat(), lpad(), rpad()].map(|inner| Arc::new(ScalarUDF::from(Bounded { inner })))
+    [repeat(), lpad(), rpad()].map(|inner| wrapped(inner, bounded))
 }
 
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct Bounded {
-    inner: Arc<ScalarUDF>,
-}
-
-impl ScalarUDFImpl for Bounded {
-    fn name(&self) -> &str {
-        self.inner.name()
-    }
-
-    fn aliases(&self) -> &[String] {
-        self.inner.aliases()
-    }
-
-    fn signature(&self) -> &Signature {
-        self.inner.signature()
-    }
-
-    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
-        self.inner.return_type(types)
-    }
-
-    fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
-        self.inner.return_field_from_args(args)
-    }
-
-    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
-        self.inner.inner().coerce_types(types)
-    }
-
-    fn simplify(&self, args: Vec<Expr>, context: &SimplifyContext) -> Result<ExprSimplifyResult> {
-        self.inner.inner().simplify(args, context)
-    }
-
-    fn documentation(&self) -> Option<&Documentation> {
-        self.inner.documentation()
-    }
-
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let asked = Asked::of(self.name(), &args)?;
-        let (what, bytes, most) = if asked.longest > TEXT_BYTES_MAX {
-            ("a text", asked.longest, TEXT_BYTES_MAX)
-        } else if asked.all > BATCH_BYTES_MAX {
-            ("the texts of a batch", asked.all, BATCH_BYTES_MAX)
-        } else {
-            return self.inner.invoke_with_args(not_negative(self.name(), args));
-        };
-        let (name, bytes, most) = (self.name(), ByteSize(bytes), ByteSize(most));
-        let message = format!("`{name}` would make {what} of {bytes}, and {most} is the most");
-        let help = "give a smaller number, or smaller batches with `set execution.batch_rows`";
-        Err(external(Failure::new(ErrorKind::User, message).with_help(help)))
-    }
+fn bounded(inner: &ScalarUDF, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+    let name = inner.name();
+    let asked = Asked::of(name, &args)?;
+    let (what, bytes, most) = if asked.longest > TEXT_BYTES_MAX {
+        ("a text", asked.longest, TEXT_BYTES_MAX)
+    } else if asked.all > BATCH_BYTES_MAX {
+        ("the texts of a batch", asked.all, BATCH_BYTES_MAX)
+    } else {
+        return inner.invoke_with_args(not_negative(name, args));
+    };
+    let (bytes, most) = (ByteSize(bytes), ByteSize(most));
+    let message = format!("`{name}` would make {what} of {bytes}, and {most} is the most");
+    let help = "give a smaller number, or smaller batches with `set execution.batch_rows`";
+    Err(external(Failure::new(ErrorKind::User, message).with_help(help)))
 }
 
 /// The arguments with 0 for a negative length, which DataFusion's `lpad` and `rpad` panic on in a column.

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use datafusion::arrow::array::{ArrayRef, AsArray, Float64Array, Int32Array, Int64Array};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{
-    DataType, FieldRef, Int64Type, IntervalMonthDayNanoType, IntervalUnit, TimeUnit,
+    DataType, FieldRef, Int64Type, IntervalMonthDayNanoType, IntervalUnit,
 };
-use datafusion::common::{Result, ScalarValue};
+use datafusion::common::Result;
 use datafusion::functions::datetime::date_part;
 use datafusion::logical_expr::preimage::PreimageResult;
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
@@ -19,6 +19,9 @@ use datafusion::logical_expr::{
     ColumnarValue, Documentation, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF,
     ScalarUDFImpl, Signature,
 };
+
+use super::instants::nanoseconds_of;
+use super::wrapped::over_array;
 
 const SECOND: i128 = 1_000_000_000;
 const MINUTE: i128 = 60 * SECOND;
@@ -28,11 +31,6 @@ const DAY: i128 = 24 * HOUR;
 /// The function.
 pub fn function() -> Arc<ScalarUDF> {
     Arc::new(ScalarUDF::from(DatePart { inner: date_part() }))
-}
-
-/// Returns true for DataFusion's function of this name.
-pub fn is_datafusions(function: &ScalarUDF) -> bool {
-    function.name() == "date_part" && !function.inner().is::<DatePart>()
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -90,13 +88,7 @@ impl ScalarUDFImpl for DatePart {
         let Some(found) = part.and_then(|part| part.of_type(&value.data_type())) else {
             return self.inner.invoke_with_args(args);
         };
-        Ok(match value {
-            ColumnarValue::Array(values) => ColumnarValue::Array(found(values)?),
-            ColumnarValue::Scalar(value) => {
-                let parts = found(&value.to_array()?)?;
-                ColumnarValue::Scalar(ScalarValue::try_from_array(&parts, 0)?)
-            }
-        })
+        over_array(value, found)
     }
 }
 
@@ -134,7 +126,7 @@ impl Part {
     fn of_type(self, data_type: &DataType) -> Option<Found> {
         match (data_type, self) {
             (DataType::Duration(unit), _) => {
-                let unit = nanoseconds_of(*unit);
+                let unit = i128::from(nanoseconds_of(*unit));
                 Some(Box::new(move |values| {
                     let values = cast(values, &DataType::Int64)?;
                     let values = values.as_primitive::<Int64Type>().iter();
@@ -172,14 +164,5 @@ impl Part {
         };
         // A part of 64 bits of seconds may have more days than 32 bits hold.
         Arc::new(Int32Array::from_iter(values.map(|value| i32::try_from(of(value?)).ok())))
-    }
-}
-
-fn nanoseconds_of(unit: TimeUnit) -> i128 {
-    match unit {
-        TimeUnit::Second => SECOND,
-        TimeUnit::Millisecond => 1_000_000,
-        TimeUnit::Microsecond => 1_000,
-        TimeUnit::Nanosecond => 1,
     }
 }

@@ -18,10 +18,16 @@
 //! same_type    what the last three have in common
 //! bounded      repeat, lpad and rpad of texts that fit in memory
 //! extremes     min and max of floats, with infinity and NaN
+//! calendar     days, months and years
+//! date_bin     date_bin of every date there is
 //! date_part    date_part of differences and intervals
 //! date_trunc   date_trunc of every date there is
+//! instants     timestamps in a coarser unit
+//! lists        functions of arrays whose answer depends on one row
 //! overflow     the error
 //! plain        percentile_cont and bit_xor without what makes them faster
+//! rounded      round and trunc of floats to digits that they don't reach
+//! wrapped      what the functions of DataFusion's with other values have in common
 //! zoned        to_timestamp of text, with the zone of its type
 //! settings     `SET sql.ansi`
 //! set_keys     keys of grouping sets that claim nothing
@@ -33,18 +39,23 @@
 pub mod arithmetic;
 mod average;
 mod bounded;
+mod calendar;
+mod date_bin;
 pub mod date_part;
 mod date_trunc;
 mod decimal;
 mod extremes;
 mod frames;
 pub mod held;
+pub mod instants;
+mod lists;
 pub mod normal_float;
 pub mod normal_interval;
 pub mod normal_nested;
 mod overflow;
 mod plain;
 pub(crate) mod recomputed;
+mod rounded;
 mod same_type;
 pub mod set_keys;
 pub mod settings;
@@ -54,16 +65,17 @@ pub mod sum;
 mod total;
 pub mod unordered;
 mod unreversed;
+mod wrapped;
 mod zoned;
 
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use datafusion::common::Result;
 use datafusion::execution::FunctionRegistry;
-use datafusion::logical_expr::AggregateUDF;
+use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 
 pub use average::{avg, is_plain_avg};
 pub use extremes::extreme;
@@ -83,9 +95,10 @@ pub fn register_functions(registry: &mut dyn FunctionRegistry) -> Result<()> {
     registry.register_udf(normal_interval::function())?;
     registry.register_udf(normal_nested::function())?;
     registry.register_udf(held::function())?;
-    registry.register_udf(date_part::function())?;
-    registry.register_udf(date_trunc::function())?;
-    for function in bounded::all() {
+    for function in instants::all() {
+        registry.register_udf(function)?;
+    }
+    for function in replacements() {
         registry.register_udf(function)?;
     }
     for function in zoned::all(registry)? {
@@ -98,6 +111,21 @@ pub fn register_functions(registry: &mut dyn FunctionRegistry) -> Result<()> {
         registry.register_udwf(function)?;
     }
     Ok(())
+}
+
+/// The functions that take the place of one of DataFusion's, whatever the session.
+fn replacements() -> Vec<Arc<ScalarUDF>> {
+    let dates = [date_bin::function(), date_part::function(), date_trunc::function()];
+    dates.into_iter().chain(bounded::all()).chain(rounded::all()).chain(lists::all()).collect()
+}
+
+/// The function of this module that takes the place of DataFusion's: `extract`, `@>` and others ask for
+/// theirs, whatever is registered.
+pub fn replacement(function: &ScalarUDF) -> Option<Arc<ScalarUDF>> {
+    static REPLACEMENTS: LazyLock<Vec<Arc<ScalarUDF>>> = LazyLock::new(replacements);
+    let ours = REPLACEMENTS.iter().find(|ours| ours.name() == function.name())?;
+    (ours.inner().as_ref().type_id() != function.inner().as_ref().type_id())
+        .then(|| Arc::clone(ours))
 }
 
 fn aggregates() -> Vec<Arc<AggregateUDF>> {

@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::ArrayRef;
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
-use datafusion::common::{Result, ScalarValue, plan_err};
+use datafusion::common::{Result, plan_err};
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
     Volatility,
 };
+
+use super::wrapped::over_array;
 
 /// Name, argument and values of one of these functions.
 #[derive(Clone, Copy, Debug)]
@@ -107,12 +109,12 @@ impl ScalarUDFImpl for SameType {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let apply = self.kind.apply;
-        Ok(match &args.args[0] {
-            ColumnarValue::Array(values) => ColumnarValue::Array(apply(values)),
-            ColumnarValue::Scalar(value) => {
-                ColumnarValue::Scalar(ScalarValue::try_from_array(&apply(&value.to_array()?), 0)?)
-            }
-        })
+        let value = &args.args[0];
+        if args.number_rows == 0 {
+            // DataFusion takes an expression for a constant that has one value over no rows: a CASE of columns
+            // has one, null.
+            return Ok(ColumnarValue::Array(value.to_array(0)?));
+        }
+        over_array(value, |values| Ok((self.kind.apply)(values)))
     }
 }

@@ -1,76 +1,80 @@
-//! `to_timestamp` and the like of text, with the zone that their type has.
+//! `to_timestamp` and the like: text with the zone of its type, numbers that are too large, earlier times.
 //!
-//! DataFusion reads text in the session's zone and promises a timestamp in it, and leaves the zone
-//! out of what it returns for a column. The instants are right, so the zone is put back.
+//! - DataFusion reads text in the session's zone and promises a timestamp in it, and leaves the zone
+//!   out of what it returns for a column. The instants are right, so the zone is put back.
+//! - A float beyond what nanoseconds of 64 bits hold becomes the last timestamp there is. Here it is an error.
+//! - A timestamp becomes one of a coarser unit as everywhere ([`super::instants`]), also in `to_unixtime`.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray};
+use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{
-    ArrowTimestampType, DataType, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
-    TimestampNanosecondType, TimestampSecondType,
+    ArrowTimestampType, DataType, Float64Type, TimeUnit, TimestampMicrosecondType,
+    TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
 };
-use datafusion::common::Result;
-use datafusion::common::config::ConfigOptions;
+use datafusion::common::{Result, exec_err};
 use datafusion::execution::FunctionRegistry;
-use datafusion::logical_expr::{
-    ColumnarValue, Documentation, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
-};
+use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF};
 
-const NAMES: [&str; 5] = [
+use super::instants::floored;
+use super::wrapped::{is_wrapped, over_array, wrapped};
+
+const NAMES: [&str; 6] = [
     "to_timestamp",
     "to_timestamp_seconds",
     "to_timestamp_millis",
     "to_timestamp_micros",
     "to_timestamp_nanos",
+    "to_unixtime",
 ];
+
+/// The first float beyond what nanoseconds of 64 bits hold.
+const NANOSECONDS_END: f64 = 9_223_372_036_854_775_808.0;
 
 /// The functions of this module, over DataFusion's in a registry.
 pub(super) fn all(registry: &dyn FunctionRegistry) -> Result<Vec<Arc<ScalarUDF>>> {
-    NAMES.into_iter().map(|name| Ok(zoned(registry.udf(name)?))).collect()
+    let ours = |name| {
+        let found = registry.udf(name)?;
+        Ok(if is_wrapped(&found) { found } else { wrapped(found, zoned) })
+    };
+    NAMES.into_iter().map(ours).collect()
 }
 
-fn zoned(inner: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
-    if inner.inner().is::<Zoned>() { inner } else { Arc::new(ScalarUDF::from(Zoned { inner })) }
+fn zoned(inner: &ScalarUDF, mut args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+    let promised = args.return_field.data_type().clone();
+    if let Some(value) = args.args.first_mut() {
+        match (value.data_type(), &promised) {
+            (DataType::Timestamp(..), DataType::Timestamp(unit, _)) => {
+                *value = over_array(value, |values| Ok(floored(values, *unit)))?;
+            }
+            (DataType::Timestamp(..), _) => {
+                *value = over_array(value, |values| Ok(floored(values, TimeUnit::Second)))?;
+            }
+            (of, _) if of.is_floating() && inner.name() == "to_timestamp" => fits(value)?,
+            _ => {}
+        }
+    }
+    Ok(match inner.invoke_with_args(args)? {
+        ColumnarValue::Array(values) => ColumnarValue::Array(in_zone(values, &promised)),
+        value => value,
+    })
 }
 
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct Zoned {
-    inner: Arc<ScalarUDF>,
-}
-
-impl ScalarUDFImpl for Zoned {
-    fn name(&self) -> &str {
-        self.inner.name()
-    }
-
-    fn aliases(&self) -> &[String] {
-        self.inner.aliases()
-    }
-
-    fn signature(&self) -> &Signature {
-        self.inner.signature()
-    }
-
-    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
-        self.inner.return_type(types)
-    }
-
-    fn with_updated_config(&self, config: &ConfigOptions) -> Option<ScalarUDF> {
-        let inner = self.inner.inner().with_updated_config(config)?;
-        Some(ScalarUDF::from(Self { inner: Arc::new(inner) }))
-    }
-
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let promised = args.return_field.data_type().clone();
-        Ok(match self.inner.invoke_with_args(args)? {
-            ColumnarValue::Array(values) => ColumnarValue::Array(in_zone(values, &promised)),
-            value => value,
-        })
-    }
-
-    fn documentation(&self) -> Option<&Documentation> {
-        self.inner.documentation()
+/// An error if floats of seconds have no timestamp in nanoseconds.
+fn fits(seconds: &ColumnarValue) -> Result<()> {
+    let seconds = cast(&seconds.to_array(1)?, &DataType::Float64)?;
+    let mut seconds = seconds.as_primitive::<Float64Type>().iter().flatten();
+    // NaN is within nothing.
+    let beyond = seconds.find(|seconds| {
+        (seconds * 1e9).abs().partial_cmp(&NANOSECONDS_END) != Some(Ordering::Less)
+    });
+    match beyond {
+        Some(seconds) => {
+            exec_err!("{seconds} seconds since 1970 do not fit a timestamp of nanoseconds")
+        }
+        None => Ok(()),
     }
 }
 

@@ -1,9 +1,10 @@
-//! Properties of an operator's rows that are compared: partitions, order, when they come.
+//! Properties of an operator's rows that are compared: partitions, order, whether they end.
 //!
 //! Texts of two plans may differ where the plans are the same: of two equal columns DataFusion names
 //! either, and not the same one each time it makes the operator. So two operators are the same if each
 //! fulfils what the other one claims. Equal and constant expressions follow from the operators below, and are
-//! computed anew wherever they are needed.
+//! computed anew wherever they are needed. So does the time when rows come: groups of a constant come one by one,
+//! and statistics of files, which stay in the driver, make another column constant.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -37,8 +38,7 @@ impl Flow {
 
     fn is_equal_to(&self, original: &PlanProperties) -> bool {
         let decoded = self.properties.as_ref();
-        decoded.emission_type == original.emission_type
-            && decoded.boundedness == original.boundedness
+        decoded.boundedness == original.boundedness
             && is_same_partitioning(decoded, original)
             && fulfils(&decoded.eq_properties, original.output_ordering())
             && fulfils(&original.eq_properties, decoded.output_ordering())
@@ -46,12 +46,7 @@ impl Flow {
 }
 
 fn shown(properties: &PlanProperties) -> impl Debug {
-    (
-        &properties.partitioning,
-        properties.output_ordering(),
-        properties.emission_type,
-        properties.boundedness,
-    )
+    (&properties.partitioning, properties.output_ordering(), properties.boundedness)
 }
 
 fn fulfils(properties: &EquivalenceProperties, order: Option<&LexOrdering>) -> bool {
