@@ -21,6 +21,7 @@
 //! date_part    date_part of differences and intervals
 //! date_trunc   date_trunc of every date there is
 //! overflow     the error
+//! percentile   the values of percentile_cont
 //! plain        percentile_cont and bit_xor without what makes them faster
 //! zoned        to_timestamp of text, with the zone of its type
 //! settings     `SET sql.ansi`
@@ -43,6 +44,7 @@ pub mod normal_float;
 pub mod normal_interval;
 pub mod normal_nested;
 mod overflow;
+mod percentile;
 mod plain;
 pub(crate) mod recomputed;
 mod same_type;
