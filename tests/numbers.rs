@@ -19,6 +19,7 @@ type Outcome = Result<(), Failed>;
 pub fn trials() -> Vec<Trial> {
     vec![
         trial("statistics_of_floats_leave_nan_out", nan_in_parquet),
+        trial("a_column_that_a_file_spells_otherwise_is_not_counted", other_spelling),
         trial("a_total_does_not_depend_on_its_partitions", partitions),
         trial("frames_are_checked_too", frames),
         trial("the_config_allows_wrapping", wrapping),
@@ -64,6 +65,34 @@ async fn nan_in_parquet() -> Outcome {
         is(&session, "select id from t where f = 1", "1").await?;
         is(&session, "select f from t order by f desc limit 1", "NaN").await?;
         is(&session, "select count(*) from t a join t b on a.f = b.f", "2").await?;
+    }
+    Ok(())
+}
+
+/// The number of values is in the statistics, where a column that a file lacks is null.
+async fn other_spelling() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().display().to_string();
+    for (file, column) in [("0", "id"), ("1", "\"Id\""), ("2", "other")] {
+        let query = format!("select column1 as {column} from (values (1), (null))");
+        let frame = SessionContext::new().sql(&query).await?;
+        let path = format!("{path}/{file}.parquet");
+        frame.write_parquet(&path, Default::default(), None).await?;
+    }
+    for master in BACKENDS {
+        let session = builder(master).connect().await?;
+        let table = |name: &str, path: &str| {
+            format!("create external table {name} (id bigint) stored as parquet location '{path}'")
+        };
+        session.sql(&table("t", &path)).await?.collect().await?;
+        session.sql(&table("lacks", &format!("{path}/2.parquet"))).await?.collect().await?;
+        is(&session, "select count(*) from t", "6").await?;
+        is(&session, "select count(id), count(*) from lacks", "0 2").await?;
+        let counted = row(&session, "select count(id) from t").await;
+        let message = counted.err().and_then(|error| error.message().map(str::to_owned));
+        if !message.is_some_and(|message| message.contains("the file has `Id`")) {
+            return Err(format!("{master} counted a column that the file spells `Id`").into());
+        }
     }
     Ok(())
 }

@@ -19,7 +19,7 @@ use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{Column, DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::{AggregateFunctionParams, ScalarFunction, WindowFunction};
 use datafusion::logical_expr::{
-    Expr, ExprSchemable, JoinConstraint, LogicalPlan, Operator, ScalarUDF, SortExpr,
+    Expr, ExprSchemable, JoinConstraint, LogicalPlan, Operator, ScalarUDF, SortExpr, cast,
 };
 use datafusion::optimizer::{AnalyzerRule, OptimizerConfig, OptimizerRule};
 use gnist_operators::functions::{normal_float, normal_interval, normal_nested};
@@ -186,7 +186,8 @@ fn compare(mut expr: Expr, input: &Input) -> Result<Transformed<Expr>> {
         Expr::AggregateFunction(call) => {
             let name = call.func.name();
             let compares = COMPARING_AGGREGATES.contains(&name) || call.params.distinct;
-            compare_in_aggregate(&mut call.params, compares, input)
+            let is_new = compare_in_aggregate(&mut call.params, compares, input);
+            is_new | (name == "approx_distinct" && make_text(&mut call.params.args, input))
         }
         Expr::WindowFunction(call) => compare_in_window(call, input),
         _ => false,
@@ -220,6 +221,8 @@ fn compare_in_aggregate(
 fn compare_in_window(call: &mut WindowFunction, input: &Input) -> bool {
     let compares = COMPARING_AGGREGATES.contains(&call.fun.name()) || call.params.distinct;
     let arguments = compares && make_all_normal(&mut call.params.args, input);
+    let arguments = arguments
+        | (call.fun.name() == "approx_distinct" && make_text(&mut call.params.args, input));
     make_all_normal(&mut call.params.partition_by, input)
         | make_sorts_normal(&mut call.params.order_by, input)
         | arguments
@@ -231,6 +234,17 @@ fn make_all_normal(exprs: &mut [Expr], input: &Input) -> bool {
 
 fn make_sorts_normal(sorts: &mut [SortExpr], input: &Input) -> bool {
     sorts.iter_mut().fold(false, |any, sort| any | make_normal(&mut sort.expr, input))
+}
+
+/// Makes texts of floats, which `approx_distinct` doesn't take. Each float has its own.
+fn make_text(exprs: &mut [Expr], input: &Input) -> bool {
+    exprs.iter_mut().fold(false, |any, expr| {
+        let is_float = input.type_of(expr).is_some_and(|of| normal_float::is_float(&of));
+        if is_float {
+            *expr = cast(std::mem::take(expr), DataType::Utf8);
+        }
+        any | is_float
+    })
 }
 
 /// Makes a float or an interval normal, unless it is. Returns true if it was not.

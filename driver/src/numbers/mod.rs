@@ -6,6 +6,7 @@
 //! filtered    (analyzer)           arguments are evaluated for the rows of their FILTER
 //! floats      (analyzer, optimizer) what compares floats sees one NaN and one zero
 //! lazy        (optimizer)          the right side of AND and OR is evaluated where it is asked for
+//! nested_keys (optimizer)          one order of structs, lists and maps
 //! ```
 //!
 //! Arithmetic is rewritten by the analyzer, once its types are known: constants are folded after it.
@@ -17,6 +18,7 @@ mod checked;
 mod filtered;
 mod floats;
 mod lazy;
+mod nested_keys;
 
 pub(crate) use lazy::fails;
 
@@ -43,6 +45,7 @@ pub(crate) fn with_number_rules(mut builder: SessionStateBuilder) -> SessionStat
         .with_analyzer_rule(Arc::new(floats::NormalConstants))
         .with_analyzer_rule(Arc::new(floats::NormalFloats))
         .with_optimizer_rule(Arc::new(floats::NormalFloats))
+        .with_optimizer_rule(Arc::new(nested_keys::NestedKeys))
         .with_optimizer_rule(Arc::new(lazy::LazyLogic))
 }
 

@@ -8,7 +8,10 @@
 //!   order of the whole file.
 //! - It leaves nulls out too. Files `[1, null]` and `[2, 3]`, each sorted with nulls last, are one sorted
 //!   stream to DataFusion, which looks whether the maximum of a file is above the minimum of the next.
+//! - A column that a file lacks is null in all of its rows to DataFusion, and `count` is answered without opening it.
+//!   It may be spelled otherwise there, which is an error to whoever reads it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Schema};
@@ -67,15 +70,18 @@ fn with_true_statistics(files: &FileScanConfig) -> Option<FileScanConfig> {
     let keys = order_keys(files, &schema);
     let mut all = files.file_groups.iter().flat_map(FileGroup::iter);
     let is_said_by_files = all.any(|file| file.ordering.is_some());
+    let lacking = lacking_columns(files);
     if keys.is_empty()
+        && lacking.is_empty()
         && !is_said_by_files
         && !schema.fields().iter().any(|field| is_odd(field.data_type()))
     {
         return None;
     }
-    let groups = files.file_groups.iter().map(|group| true_statistics(group, &schema, &keys));
+    let groups =
+        files.file_groups.iter().map(|group| true_statistics(group, &schema, &keys, &lacking));
     let mut builder = FileScanConfigBuilder::from(files.clone())
-        .with_statistics(without_odd(&files.statistics(), &schema))
+        .with_statistics(without_odd(&files.statistics(), &schema, &lacking))
         .with_file_groups(groups.collect());
     if is_said_by_files && has_order_of_files(files) {
         builder = builder.with_output_ordering(Vec::new());
@@ -111,12 +117,29 @@ fn order_keys(files: &FileScanConfig, schema: &Schema) -> Vec<usize> {
     columns.filter_map(|column| schema.index_of(column.name()).ok()).collect()
 }
 
-fn true_statistics(group: &FileGroup, schema: &Schema, keys: &[usize]) -> FileGroup {
+/// Columns of which a file has no value, or that it lacks, as places in the table's schema.
+fn lacking_columns(files: &FileScanConfig) -> BTreeSet<usize> {
+    let files = files.file_groups.iter().flat_map(FileGroup::iter);
+    let known = files.filter_map(|file| file.statistics.as_deref());
+    let lacking = known.flat_map(|known| {
+        let columns = known.column_statistics.iter().enumerate();
+        let has_rows = known.num_rows.get_value().is_some_and(|rows| *rows > 0);
+        columns.filter(move |(_, column)| has_rows && column.null_count == known.num_rows)
+    });
+    lacking.map(|(place, _)| place).collect()
+}
+
+fn true_statistics(
+    group: &FileGroup,
+    schema: &Schema,
+    keys: &[usize],
+    lacking: &BTreeSet<usize>,
+) -> FileGroup {
     let files = group.iter().map(|file| {
         let mut file = file.clone();
         file.ordering = None;
         file.statistics = file.statistics.map(|known| {
-            let mut known = without_odd(&known, schema);
+            let mut known = without_odd(&known, schema, lacking);
             for key in keys {
                 if let Some(column) = known.column_statistics.get_mut(*key)
                     && column.null_count != Precision::Exact(0)
@@ -130,16 +153,21 @@ fn true_statistics(group: &FileGroup, schema: &Schema, keys: &[usize]) -> FileGr
     });
     let forgetful = FileGroup::new(files.collect());
     match group.file_statistics(None) {
-        Some(known) => forgetful.with_statistics(Arc::new(without_odd(known, schema))),
+        Some(known) => forgetful.with_statistics(Arc::new(without_odd(known, schema, lacking))),
         None => forgetful,
     }
 }
 
-fn without_odd(known: &Statistics, schema: &Schema) -> Statistics {
+fn without_odd(known: &Statistics, schema: &Schema, lacking: &BTreeSet<usize>) -> Statistics {
     let mut forgetful = known.clone();
     for (column, field) in forgetful.column_statistics.iter_mut().zip(schema.fields()) {
         if is_odd(field.data_type()) {
             forget_values(column);
+        }
+    }
+    for place in lacking {
+        if let Some(column) = forgetful.column_statistics.get_mut(*place) {
+            column.null_count = Precision::Absent;
         }
     }
     forgetful

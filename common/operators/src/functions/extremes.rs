@@ -1,9 +1,11 @@
-//! `min` and `max` whose groups of floats know infinity and NaN.
+//! `min` and `max` whose groups of floats know infinity and NaN, and which order structs ([`nested`]).
 //!
 //! DataFusion starts the groups of a primitive type at the largest or smallest finite number, so that
 //! the `max` of minus infinity alone is -1.8e308, and takes every value that it can't compare with the
 //! one before, so that NaN comes and goes with the order of rows. Here groups start at the last or
 //! first float of the total order, and compare by it. All the rest is DataFusion's.
+
+mod nested;
 
 use std::cmp::Ordering;
 use std::fmt::Debug;
@@ -21,6 +23,8 @@ use datafusion::logical_expr::{
     SetMonotonicity, Signature, StatisticsArgs,
 };
 use datafusion_functions_aggregate_common::aggregate::groups_accumulator::prim_op::PrimitiveGroupsAccumulator;
+
+use nested::{Best, BestOfFrame, has_structs};
 
 /// The functions of this module, over DataFusion's of the same name.
 pub(super) fn all() -> [Arc<AggregateUDF>; 2] {
@@ -63,11 +67,14 @@ impl AggregateUDFImpl for Extreme {
     }
 
     fn accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
+        if has_structs(args.return_type()) {
+            return Ok(Box::new(Best::new(self.better(), args.return_type())));
+        }
         self.inner.accumulator(args)
     }
 
     fn groups_accumulator_supported(&self, args: AccumulatorArgs<'_>) -> bool {
-        self.inner.groups_accumulator_supported(args)
+        !has_structs(args.return_type()) && self.inner.groups_accumulator_supported(args)
     }
 
     fn create_groups_accumulator(
@@ -86,6 +93,9 @@ impl AggregateUDFImpl for Extreme {
         &self,
         args: AccumulatorArgs<'_>,
     ) -> Result<Box<dyn Accumulator>> {
+        if has_structs(args.return_type()) {
+            return Ok(Box::new(BestOfFrame::new(self.better(), args.return_type())));
+        }
         self.inner.create_sliding_accumulator(args)
     }
 

@@ -4,6 +4,9 @@
 //! for ever, and large values leave their rounding behind. Here the frame is a queue of two stacks as
 //! in [`super::sliding`], whose elements are the function's own partial states, and merging is the
 //! function's own. A row costs two merges.
+//!
+//! DataFusion's `corr` is null beside NaN in one column, and its `regr_r2` where y is constant. Here they are NaN and 1,
+//! as in PostgreSQL.
 
 use std::fmt;
 use std::sync::Arc;
@@ -81,7 +84,12 @@ impl AggregateUDFImpl for FoldedFrames {
     }
 
     fn accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
-        self.inner.accumulator(args)
+        let inner = self.inner.accumulator(args)?;
+        Ok(match self.name() {
+            "corr" => Box::new(NotNull { inner, value: correlation_of_nan }),
+            "regr_r2" => Box::new(NotNull { inner, value: fit_of_constant }),
+            _ => inner,
+        })
     }
 
     fn state_fields(&self, args: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {
@@ -107,7 +115,8 @@ impl AggregateUDFImpl for FoldedFrames {
         if args.is_distinct {
             return self.inner.create_sliding_accumulator(args);
         }
-        let call = Call::new(Arc::clone(&self.inner), &args);
+        let ours = AggregateUDF::from(Self { inner: Arc::clone(&self.inner) });
+        let call = Call::new(Arc::new(ours), &args);
         Ok(Box::new(FoldedFrame { back: call.accumulator()?, call, front: vec![], rows: vec![] }))
     }
 
@@ -117,6 +126,55 @@ impl AggregateUDFImpl for FoldedFrames {
 
     fn default_value(&self, data_type: &DataType) -> Result<ScalarValue> {
         self.inner.default_value(data_type)
+    }
+}
+
+/// An accumulator that is null where it has a value, which follows from its state.
+#[derive(Debug)]
+struct NotNull {
+    inner: Box<dyn Accumulator>,
+    value: fn(&[ScalarValue]) -> Option<f64>,
+}
+
+/// NaN beside values that are not constant: `corr` has the squares of its two columns at 2 and 4.
+fn correlation_of_nan(state: &[ScalarValue]) -> Option<f64> {
+    let [_, _, ScalarValue::Float64(Some(x)), _, ScalarValue::Float64(Some(y)), _] = state else {
+        return None;
+    };
+    (*x != 0.0 && *y != 0.0 && (x.is_nan() || y.is_nan())).then_some(f64::NAN)
+}
+
+/// A line through values that are constant fits them: `regr_r2` has the squares of x and y at 3 and 4.
+fn fit_of_constant(state: &[ScalarValue]) -> Option<f64> {
+    let [_, _, _, ScalarValue::Float64(Some(x)), ScalarValue::Float64(Some(y)), _] = state else {
+        return None;
+    };
+    (*x != 0.0 && *y == 0.0).then_some(1.0)
+}
+
+impl Accumulator for NotNull {
+    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        self.inner.update_batch(values)
+    }
+
+    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
+        self.inner.merge_batch(states)
+    }
+
+    fn state(&mut self) -> Result<Vec<ScalarValue>> {
+        self.inner.state()
+    }
+
+    fn evaluate(&mut self) -> Result<ScalarValue> {
+        let value = self.inner.evaluate()?;
+        Ok(match value {
+            ScalarValue::Float64(None) => ScalarValue::Float64((self.value)(&self.state()?)),
+            value => value,
+        })
+    }
+
+    fn size(&self) -> usize {
+        size_of_val(self) + self.inner.size()
     }
 }
 

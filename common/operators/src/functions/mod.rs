@@ -2,7 +2,8 @@
 //!
 //! A function travels by name, so both sides register the same ones ([`register_functions`]).
 //! Some are called by users (`try_add`); others only by plans that the driver rewrites
-//! (`checked_add`, `normal_float`, `normal_interval`, `normal_nested`, `held_value`, `set_key`).
+//! (`checked_add`, `normal_float`, `normal_interval`, `normal_nested`, `held_value`, `row_key`,
+//! `set_key`).
 //!
 //! ```text
 //! arithmetic   + - * / % and unary minus: an overflow is an error, or null (`try_*`)
@@ -25,10 +26,12 @@
 //! instants     timestamps in a coarser unit
 //! lists        functions of arrays whose answer depends on one row
 //! overflow     the error
+//! percentile   the values of percentile_cont
 //! plain        percentile_cont and bit_xor without what makes them faster
 //! rounded      round and trunc of floats to digits that they don't reach
 //! wrapped      what the functions of DataFusion's with other values have in common
 //! zoned        to_timestamp of text, with the zone of its type
+//! row_key      keys of structs and lists that are ordered as these are
 //! settings     `SET sql.ansi`
 //! set_keys     keys of grouping sets that claim nothing
 //! shifts       lead and lag that find the next value past nulls
@@ -53,9 +56,11 @@ pub mod normal_float;
 pub mod normal_interval;
 pub mod normal_nested;
 mod overflow;
+mod percentile;
 mod plain;
 pub(crate) mod recomputed;
 mod rounded;
+pub mod row_key;
 mod same_type;
 pub mod set_keys;
 pub mod settings;
@@ -92,6 +97,7 @@ pub fn register_functions(registry: &mut dyn FunctionRegistry) -> Result<()> {
     }
     registry.register_udf(normal_float::function())?;
     registry.register_udf(set_keys::function())?;
+    registry.register_udf(row_key::function())?;
     registry.register_udf(normal_interval::function())?;
     registry.register_udf(normal_nested::function())?;
     registry.register_udf(held::function())?;

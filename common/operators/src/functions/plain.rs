@@ -1,7 +1,8 @@
 //! `percentile_cont` and `bit_xor` without what DataFusion does to be faster.
 //!
 //! - `percentile_cont` of many groups fails where the first step of a grouping is skipped, and of the percentiles 0 and 1
-//!   becomes another `min` and `max`, which have another opinion on infinity and NaN.
+//!   becomes another `min` and `max`, which have another opinion on infinity and NaN. Its values are ours too
+//!   ([`super::percentile`]).
 //! - `bit_xor` forgets its `DISTINCT` in groups, and over a frame that has no values left it is 0.
 
 use std::sync::Arc;
@@ -17,6 +18,8 @@ use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, Documentation, ReversedUDAF, Signature,
 };
 
+use super::percentile::Percentile;
+
 /// The functions of this module, over DataFusion's of the same name.
 pub(super) fn all() -> [Arc<AggregateUDF>; 2] {
     [percentile_cont_udaf(), bit_xor_udaf()]
@@ -26,6 +29,23 @@ pub(super) fn all() -> [Arc<AggregateUDF>; 2] {
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Plain {
     inner: Arc<AggregateUDF>,
+}
+
+impl Plain {
+    fn accumulator_over(
+        &self,
+        args: AccumulatorArgs<'_>,
+        is_moving: bool,
+    ) -> Result<Box<dyn Accumulator>> {
+        if self.inner.name() == "bit_xor" {
+            let inner = self.inner.accumulator(args)?;
+            // One that takes no row back: a frame is computed anew ([`super::recomputed`]).
+            return Ok(if is_moving { Box::new(Unretracted { inner }) } else { inner });
+        }
+        let ours = Percentile::of(&args);
+        let theirs = self.inner.accumulator(args)?;
+        Ok(ours?.map_or(theirs, |call| call.accumulator(is_moving)))
+    }
 }
 
 impl AggregateUDFImpl for Plain {
@@ -54,7 +74,7 @@ impl AggregateUDFImpl for Plain {
     }
 
     fn accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
-        self.inner.accumulator(args)
+        self.accumulator_over(args, false)
     }
 
     fn state_fields(&self, args: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {
@@ -65,16 +85,11 @@ impl AggregateUDFImpl for Plain {
         false
     }
 
-    /// One that takes no row back: a frame is computed anew ([`super::recomputed`]).
     fn create_sliding_accumulator(
         &self,
         args: AccumulatorArgs<'_>,
     ) -> Result<Box<dyn Accumulator>> {
-        if self.name() == "bit_xor" {
-            let inner = self.inner.accumulator(args)?;
-            return Ok(Box::new(Unretracted { inner }));
-        }
-        self.inner.create_sliding_accumulator(args)
+        self.accumulator_over(args, true)
     }
 
     fn order_sensitivity(&self) -> AggregateOrderSensitivity {
