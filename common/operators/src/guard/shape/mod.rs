@@ -37,6 +37,8 @@ const FIELDS_LEFT_OUT: &[(&str, &[&str])] = &[
     ("CaseExpr", &["eval_method"]),
     // The schema that arguments were planned over, whose names are for errors; a text for EXPLAIN.
     ("AggregateFunctionExpr", &["schema", "human_display"]),
+    // Made anew from the keys and the order of the input, which are compared: whether groups may end early.
+    ("AggregateExec", &["required_input_ordering", "input_order_mode"]),
     // Looked at while exchanges are planned.
     ("WindowAggExec", &["can_repartition"]),
     ("BoundedWindowAggExec", &["can_repartition"]),
