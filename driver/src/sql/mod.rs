@@ -30,6 +30,7 @@ mod guarded_keys;
 mod idle_options;
 mod implicit_keys;
 mod in_lists;
+mod input_columns;
 mod interval_frames;
 mod intervals;
 mod item_names;
@@ -131,6 +132,7 @@ pub(crate) fn install(builder: SessionStateBuilder) -> SessionStateBuilder {
     function_rewrites().into_iter().for_each(|rewrite| analyzer.add_function_rewrite(rewrite));
     analyzer.rules.insert(0, Arc::new(nested_queries::NestedQueries));
     analyzer.rules.insert(1, Arc::new(implicit_keys::WrittenKeys));
+    analyzer.rules.insert(2, Arc::new(input_columns::InputColumns));
     analyzer.rules.extend(rules());
     let mut builder = builder
         .with_optimizer_rules(optimizer_rules())

@@ -14,8 +14,9 @@ use datafusion::sql::sqlparser::ast::{
 use super::clauses::{self, Refused};
 use super::parse::{DEPTH_MAX, too_deep};
 use super::{
-    arrays, cast_keys, chains, escapes, grouping, implicit_keys, item_names, key_names, keys,
-    names, places, quantified_arrays, refused_exprs, rows, similar, tables, windows,
+    arrays, cast_keys, chains, escapes, grouping, implicit_keys, input_columns, item_names,
+    key_names, keys, names, places, quantified_arrays, refused_exprs, rows, similar, tables,
+    windows,
 };
 
 /// Rewrites of an expression.
@@ -23,11 +24,12 @@ const EXPRESSIONS: [fn(&mut Expr); 4] =
     [rows::row_in_subquery, quantified_arrays::any_by_all, arrays::as_call, escapes::written_out];
 
 /// Rewrites of a query of one `SELECT`, `ORDER BY` included.
-const QUERIES: [fn(&mut Query); 4] = [
+const QUERIES: [fn(&mut Query); 5] = [
     places::written_out,
     key_names::written_out_in_order,
     names::distinct_names_in_order,
     cast_keys::distinct_keys_in_order,
+    input_columns::marked,
 ];
 
 /// Rewrites of a `SELECT`.
