@@ -11,6 +11,7 @@
 
 use std::ops::ControlFlow;
 
+use datafusion::logical_expr::{Expr as Condition, LogicalPlan};
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, Ident, Query, SetExpr, TableFactor, UnaryOperator, VisitMut as _,
     VisitorMut,
@@ -47,6 +48,18 @@ pub(super) fn row_in_subquery(expr: &mut Expr) {
     } else {
         found
     };
+}
+
+/// The condition of the subquery of a row, in the plan of `EXISTS`.
+pub(super) fn condition(subquery: &LogicalPlan) -> Option<&Condition> {
+    let LogicalPlan::Projection(projection) = subquery else { return None };
+    let LogicalPlan::Filter(filter) = projection.input.as_ref() else { return None };
+    match filter.input.as_ref() {
+        LogicalPlan::SubqueryAlias(alias) if alias.alias.table() == RELATION => {
+            Some(&filter.predicate)
+        }
+        _ => None,
+    }
 }
 
 /// A name that no column of a domain has ([`super::subqueries`]).
