@@ -48,6 +48,7 @@ mod pushed_filters;
 mod quantified_arrays;
 mod refused;
 mod refused_exprs;
+mod reserved;
 mod rewrites;
 mod rows;
 mod similar;
@@ -71,6 +72,7 @@ use datafusion::optimizer::{Analyzer, AnalyzerRule, Optimizer, OptimizerRule};
 pub use parse::parse;
 pub(crate) use parse::parse_as;
 pub(crate) use refused::refuse_left_subqueries;
+pub(crate) use reserved::shown;
 pub(crate) use stack::{on_deep_stack, refuse_depth};
 
 /// Rewrites of expressions, before DataFusion coerces types.

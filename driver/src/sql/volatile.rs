@@ -19,6 +19,7 @@ use datafusion::optimizer::AnalyzerRule;
 use gnist_common::error::{ErrorKind, Failure};
 use gnist_operators::failure::external;
 
+use super::reserved::reserved;
 use super::rows;
 use crate::numbers::map_named;
 
@@ -26,8 +27,8 @@ use crate::numbers::map_named;
 #[derive(Debug)]
 pub(super) struct VolatileOnce;
 
-/// The table of such columns: no table of a query is called so.
-const DRAWN: &str = "~drawn";
+/// The end of the reserved name of the table of such columns.
+const DRAWN: &str = "drawn";
 
 impl AnalyzerRule for VolatileOnce {
     fn name(&self) -> &'static str {
@@ -152,7 +153,7 @@ fn drawn(expr: Expr, first: usize) -> Result<(Expr, Vec<Expr>)> {
                 return Ok(Transformed::no(expr));
             }
             let name = (first + columns.len()).to_string();
-            let table = TableReference::bare(DRAWN);
+            let table = TableReference::bare(reserved(DRAWN));
             columns.push(expr.alias_qualified(Some(table.clone()), name.clone()));
             let column = Expr::Column(Column::new(Some(table), name));
             Ok(Transformed::new(column, true, TreeNodeRecursion::Jump))
