@@ -57,6 +57,7 @@ mod stack;
 mod subqueries;
 mod tables;
 mod truth_tests;
+mod typed_operators;
 mod volatile;
 mod wildcards;
 mod windows;
@@ -138,7 +139,8 @@ pub(crate) fn install(builder: SessionStateBuilder) -> SessionStateBuilder {
     analyzer.rules.extend(rules());
     let mut builder = builder
         .with_optimizer_rules(optimizer_rules())
-        .with_relation_planners(vec![Arc::new(keys::MergedKeys)]);
+        .with_relation_planners(vec![Arc::new(keys::MergedKeys)])
+        .with_expr_planners(vec![Arc::new(typed_operators::TypedOperators)]);
     *builder.analyzer() = Some(analyzer);
     builder
 }

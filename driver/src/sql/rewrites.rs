@@ -16,12 +16,17 @@ use super::parse::{DEPTH_MAX, too_deep};
 use super::{
     arrays, cast_keys, chains, escapes, grouping, implicit_keys, input_columns, item_names,
     key_names, keys, names, places, quantified_arrays, refused_exprs, rows, similar, tables,
-    windows,
+    typed_operators, windows,
 };
 
 /// Rewrites of an expression.
-const EXPRESSIONS: [fn(&mut Expr); 4] =
-    [rows::row_in_subquery, quantified_arrays::any_by_all, arrays::as_call, escapes::written_out];
+const EXPRESSIONS: [fn(&mut Expr); 5] = [
+    rows::row_in_subquery,
+    quantified_arrays::any_by_all,
+    arrays::as_call,
+    escapes::written_out,
+    typed_operators::minus_as_difference,
+];
 
 /// Rewrites of a query of one `SELECT`, `ORDER BY` included.
 const QUERIES: [fn(&mut Query); 5] = [

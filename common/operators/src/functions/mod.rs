@@ -23,6 +23,7 @@
 //! overflow     the error
 //! plain        percentile_cont and bit_xor without what makes them faster
 //! zoned        to_timestamp of text, with the zone of its type
+//! scaled       intervals times or by a number
 //! settings     `SET sql.ansi`
 //! set_keys     keys of grouping sets that claim nothing
 //! shifts       lead and lag that find the next value past nulls
@@ -46,6 +47,7 @@ mod overflow;
 mod plain;
 pub(crate) mod recomputed;
 mod same_type;
+pub mod scaled;
 pub mod set_keys;
 pub mod settings;
 mod shifts;
@@ -85,6 +87,8 @@ pub fn register_functions(registry: &mut dyn FunctionRegistry) -> Result<()> {
     registry.register_udf(held::function())?;
     registry.register_udf(date_part::function())?;
     registry.register_udf(date_trunc::function())?;
+    registry.register_udf(scaled::function(false))?;
+    registry.register_udf(scaled::function(true))?;
     for function in bounded::all() {
         registry.register_udf(function)?;
     }
