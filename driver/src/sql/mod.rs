@@ -25,6 +25,7 @@ mod dependencies;
 mod dialect;
 mod empty_sets;
 mod escapes;
+mod far_dates;
 mod grouping;
 mod guarded_keys;
 mod idle_options;
@@ -82,6 +83,7 @@ fn function_rewrites() -> Vec<Arc<dyn FunctionRewrite + Send + Sync>> {
         Arc::new(intervals::IntervalLengths),
         Arc::new(interval_frames::IntervalFrames),
         Arc::new(date_times::DateTimes),
+        Arc::new(far_dates::FarDates),
     ]
 }
 

@@ -20,6 +20,7 @@
 //! extremes     min and max of floats, with infinity and NaN
 //! date_part    date_part of differences and intervals
 //! date_trunc   date_trunc of every date there is
+//! microseconds timestamps between two microseconds
 //! overflow     the error
 //! plain        percentile_cont and bit_xor without what makes them faster
 //! zoned        to_timestamp of text, with the zone of its type
@@ -40,6 +41,7 @@ mod decimal;
 mod extremes;
 mod frames;
 pub mod held;
+pub mod microseconds;
 pub mod normal_float;
 pub mod normal_interval;
 pub mod normal_nested;
@@ -87,6 +89,9 @@ pub fn register_functions(registry: &mut dyn FunctionRegistry) -> Result<()> {
     registry.register_udf(held::function())?;
     registry.register_udf(date_part::function())?;
     registry.register_udf(date_trunc::function())?;
+    for side in microseconds::Side::ALL {
+        registry.register_udf(microseconds::function(side))?;
+    }
     registry.register_udf(scaled::function(false))?;
     registry.register_udf(scaled::function(true))?;
     for function in bounded::all() {
