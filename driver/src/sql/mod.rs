@@ -39,6 +39,7 @@ mod joined_keys;
 mod key_names;
 mod keys;
 mod left_out;
+mod marked_names;
 mod names;
 mod nested_queries;
 mod null_keys;

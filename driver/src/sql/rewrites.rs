@@ -14,8 +14,8 @@ use datafusion::sql::sqlparser::ast::{
 use super::clauses::{self, Refused};
 use super::parse::{DEPTH_MAX, too_deep};
 use super::{
-    arrays, cast_keys, chains, escapes, grouping, implicit_keys, input_columns, item_names,
-    key_names, keys, names, places, quantified_arrays, refused_exprs, rows, similar, tables,
+    arrays, cast_keys, chains, escapes, grouping, implicit_keys, item_names, key_names, keys,
+    marked_names, names, places, quantified_arrays, refused_exprs, rows, similar, tables,
     typed_operators, windows,
 };
 
@@ -34,7 +34,7 @@ const QUERIES: [fn(&mut Query); 5] = [
     key_names::written_out_in_order,
     names::distinct_names_in_order,
     cast_keys::distinct_keys_in_order,
-    input_columns::marked,
+    marked_names::marked,
 ];
 
 /// Rewrites of a `SELECT`.
