@@ -17,6 +17,7 @@ use gnist_common::task::OperatorMetrics;
 
 use crate::planner::{DraftOutput, JobPlan, StageDraft};
 use crate::result::{JobReport, ResultStream};
+use crate::sql;
 
 /// The form in which plans are shown.
 #[derive(Clone, Debug, Default)]
@@ -62,8 +63,9 @@ pub(crate) fn answer(rows: &[(&str, String)]) -> ResultStream {
     ]));
     let kinds: ArrayRef =
         Arc::new(rows.iter().map(|(kind, _)| Some(*kind)).collect::<StringArray>());
-    let plans: ArrayRef =
-        Arc::new(rows.iter().map(|(_, plan)| Some(plan.trim_end())).collect::<StringArray>());
+    let plans: ArrayRef = Arc::new(
+        rows.iter().map(|(_, plan)| Some(sql::shown(plan.trim_end()))).collect::<StringArray>(),
+    );
     let batch = RecordBatch::try_new(Arc::clone(&schema), vec![kinds, plans])
         .expect("two columns of one length");
     ResultStream::ready(schema, vec![batch])

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use datafusion::arrow::array::AsArray as _;
 use datafusion::common::format::ExplainFormat;
 use datafusion::logical_expr::{Analyze, Explain, LogicalPlan};
 use futures::TryStreamExt as _;
@@ -43,9 +44,16 @@ impl Session {
         // Every step of DataFusion's planner comes first.
         let steps = self.physical(&LogicalPlan::Explain(explain)).await?;
         let mut steps = self.collect_here(steps).await?;
-        let mut batches = steps.collect().await?;
-        batches.extend(answer(&[("stages", stages)]).collect().await?);
-        Ok(ResultStream::ready(steps.schema(), batches))
+        let batches = steps.collect().await?;
+        let mut rows: Vec<(&str, String)> = Vec::new();
+        for batch in &batches {
+            let (kinds, plans) =
+                (batch.column(0).as_string::<i32>(), batch.column(1).as_string::<i32>());
+            let step = kinds.iter().zip(plans);
+            rows.extend(step.filter_map(|(kind, plan)| Some((kind?, plan?.to_owned()))));
+        }
+        rows.push(("stages", stages));
+        Ok(answer(&rows))
     }
 
     /// The stages of a query, as text.

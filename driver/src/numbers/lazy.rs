@@ -24,6 +24,7 @@ use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{Expr, ExprSchemable, Filter, LogicalPlan, Operator, lit};
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 use gnist_operators::functions::arithmetic::can_fail;
+use gnist_operators::functions::scaled::is_scaled;
 
 use super::{input_schema, map_named};
 
@@ -152,7 +153,7 @@ fn is_lazy(expr: &Expr) -> bool {
 pub(crate) fn fails(expr: &Expr, schema: &DFSchema) -> bool {
     let found = expr.exists(|expr| {
         Ok(match expr {
-            Expr::ScalarFunction(call) => can_fail(&call.func),
+            Expr::ScalarFunction(call) => can_fail(&call.func) || is_scaled(&call.func),
             Expr::Cast(cast) => cast_fails(cast, schema),
             _ => false,
         })

@@ -5,6 +5,7 @@
 //! casts       (analyzer, optimizer) what a cast loses is lost before a comparison, not behind it
 //! filtered    (analyzer)           arguments are evaluated for the rows of their FILTER
 //! floats      (analyzer, optimizer) what compares floats sees one NaN and one zero
+//! rounded     (analyzer)           ceil and floor of decimals have a digit more
 //! lazy        (optimizer)          the right side of AND and OR is evaluated where it is asked for
 //! nested_keys (optimizer)          one order of structs, lists and maps
 //! ```
@@ -19,6 +20,7 @@ mod filtered;
 mod floats;
 mod lazy;
 mod nested_keys;
+mod rounded;
 
 pub(crate) use lazy::fails;
 
@@ -30,7 +32,7 @@ use datafusion::execution::SessionStateBuilder;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Aggregate, Expr, GroupingSet, LogicalPlan};
-use datafusion::optimizer::Optimizer;
+use datafusion::optimizer::{Analyzer, Optimizer};
 
 /// Adds the rules of this module to a session's.
 pub(crate) fn with_number_rules(mut builder: SessionStateBuilder) -> SessionStateBuilder {
@@ -38,6 +40,8 @@ pub(crate) fn with_number_rules(mut builder: SessionStateBuilder) -> SessionStat
     let rules = &mut builder.optimizer().get_or_insert_with(Optimizer::new).rules;
     let folded = rules.iter().position(|rule| rule.name() == "simplify_expressions");
     rules.insert(folded.map_or(0, |place| place + 1), Arc::new(casts::ColumnUnits));
+    let analyzer = builder.analyzer().get_or_insert_with(Analyzer::new);
+    analyzer.add_function_rewrite(Arc::new(rounded::WholeDecimals));
     builder
         .with_analyzer_rule(Arc::new(checked::CheckedNumbers))
         .with_analyzer_rule(Arc::new(casts::HeldCasts))

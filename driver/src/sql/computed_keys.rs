@@ -19,8 +19,10 @@ use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{Expr, LogicalPlan, Projection, Sort, Window};
 use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 
-/// The table that the keys are columns of.
-const KEYS: &str = "__keys";
+use super::reserved::reserved;
+
+/// The end of the reserved name of the table that the keys are columns of.
+const KEYS: &str = "keys";
 /// The beginning of a key's name, before its number.
 const KEY: &str = "key_";
 
@@ -117,7 +119,8 @@ impl Keys {
     fn below(&self, input: Arc<LogicalPlan>) -> Result<Arc<LogicalPlan>> {
         let all = input.schema().columns().into_iter().map(Expr::Column);
         let keys = self.computed.iter().enumerate();
-        let keys = keys.map(|(at, key)| key.clone().alias_qualified(Some(KEYS), self.name(at)));
+        let keys =
+            keys.map(|(at, key)| key.clone().alias_qualified(Some(reserved(KEYS)), self.name(at)));
         let columns = all.chain(keys).collect();
         Ok(Arc::new(LogicalPlan::Projection(Projection::try_new(columns, input)?)))
     }
@@ -125,7 +128,10 @@ impl Keys {
     /// Puts a computed key's column in its place.
     fn replace(&self, key: &mut Expr) {
         if let Some(at) = self.computed.iter().position(|computed| computed == key) {
-            *key = Expr::Column(Column::new(Some(TableReference::bare(KEYS)), self.name(at)));
+            *key = Expr::Column(Column::new(
+                Some(TableReference::bare(reserved(KEYS))),
+                self.name(at),
+            ));
         }
     }
 
@@ -139,7 +145,9 @@ impl Keys {
 fn keys_of(plan: &LogicalPlan) -> usize {
     let keys = plan.schema().iter().filter_map(|(table, field)| {
         let number = field.name().strip_prefix(KEY)?;
-        table.filter(|table| table.table() == KEYS).and_then(|_| number.parse::<usize>().ok())
+        table
+            .filter(|table| table.table() == reserved(KEYS))
+            .and_then(|_| number.parse::<usize>().ok())
     });
     keys.map(|number| number + 1).max().unwrap_or(0)
 }

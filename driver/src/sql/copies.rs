@@ -27,6 +27,8 @@ use datafusion::logical_expr::{
 };
 use datafusion::optimizer::AnalyzerRule;
 
+use super::reserved::reserved;
+
 /// The rule. See the module.
 #[derive(Debug)]
 pub(super) struct CountedCopies;
@@ -58,8 +60,8 @@ fn counts_copies(join: &Join) -> bool {
 
 fn counted(join: Join) -> Result<LogicalPlan> {
     let original = Arc::clone(&join.schema);
-    let (left, left_copy) = numbered(join.left, "__left")?;
-    let (right, right_copy) = numbered(join.right, "__right")?;
+    let (left, left_copy) = numbered(join.left, &reserved("left"))?;
+    let (right, right_copy) = numbered(join.right, &reserved("right"))?;
     let mut on = join.on;
     on.push((left_copy, right_copy));
     let joined = Join::try_new(
@@ -89,8 +91,8 @@ fn numbered(plan: Arc<LogicalPlan>, relation: &str) -> Result<(LogicalPlan, Expr
     let at = window.schema.fields().len() - 1;
     let number = Expr::Column(Column::from(window.schema.qualified_field(at)));
     let relation = TableReference::bare(relation);
-    let copy = Column::new(Some(relation.clone()), "copy");
-    all.push(number.alias_qualified(Some(relation), "copy"));
+    let copy = Column::new(Some(relation.clone()), reserved("copy"));
+    all.push(number.alias_qualified(Some(relation), reserved("copy")));
     let plan = Projection::try_new(all, Arc::new(LogicalPlan::Window(window)))?;
     Ok((LogicalPlan::Projection(plan), Expr::Column(copy)))
 }

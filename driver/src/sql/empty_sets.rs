@@ -11,6 +11,8 @@ use datafusion::logical_expr::{
 };
 use datafusion::optimizer::AnalyzerRule;
 
+use super::reserved::reserved;
+
 /// The rule. See the module.
 #[derive(Debug)]
 pub(super) struct EmptySets;
@@ -52,7 +54,8 @@ fn repeated(aggregate: Aggregate, sets: usize) -> Result<LogicalPlan> {
     let columns = once.schema.columns().into_iter().map(Expr::Column);
     let columns: Vec<Expr> = columns.collect();
     let once = LogicalPlanBuilder::from(LogicalPlan::Aggregate(once));
-    let rows =
-        LogicalPlanBuilder::values(vec![vec![lit(0_i64)]; sets])?.alias("__sets")?.build()?;
+    let rows = LogicalPlanBuilder::values(vec![vec![lit(0_i64)]; sets])?
+        .alias(reserved("sets"))?
+        .build()?;
     once.cross_join(rows)?.project(columns)?.build()
 }

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! An equality that can fail and stands behind a condition that is no equality of both sides stays in
-//! the join's filter, which is evaluated from left to right.
+//! the join's filter, which is evaluated from left to right. So does one that is drawn, as `x.a + random() = y.a`,
+//! which a key would draw once for a row of one side.
 
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{JoinType, Result};
@@ -47,7 +48,8 @@ fn guarded(plan: &mut LogicalPlan) -> Result<Vec<Expr>> {
     let guard = conditions.iter().position(|condition| !is_equality(condition));
     let guard = guard.unwrap_or(conditions.len());
     let is_guarded = |(at, condition): (usize, &Expr)| {
-        at > guard && is_equality(condition) && fails(condition, &schema)
+        is_equality(condition)
+            && (condition.is_volatile() || at > guard && fails(condition, &schema))
     };
     let (behind, free): (Vec<_>, Vec<_>) = conditions
         .into_iter()

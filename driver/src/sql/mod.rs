@@ -26,11 +26,13 @@ mod dependencies;
 mod dialect;
 mod empty_sets;
 mod escapes;
+mod far_dates;
 mod grouping;
 mod guarded_keys;
 mod idle_options;
 mod implicit_keys;
 mod in_lists;
+mod input_columns;
 mod interval_frames;
 mod intervals;
 mod item_names;
@@ -38,6 +40,7 @@ mod joined_keys;
 mod key_names;
 mod keys;
 mod left_out;
+mod marked_names;
 mod names;
 mod nested_queries;
 mod null_keys;
@@ -49,6 +52,7 @@ mod quantified_arrays;
 mod refused;
 mod refused_exprs;
 mod replacements;
+mod reserved;
 mod rewrites;
 mod rows;
 mod similar;
@@ -57,6 +61,7 @@ mod stack;
 mod subqueries;
 mod tables;
 mod truth_tests;
+mod typed_operators;
 mod volatile;
 mod wildcards;
 mod windows;
@@ -72,6 +77,7 @@ use datafusion::optimizer::{Analyzer, AnalyzerRule, Optimizer, OptimizerRule};
 pub use parse::parse;
 pub(crate) use parse::parse_as;
 pub(crate) use refused::refuse_left_subqueries;
+pub(crate) use reserved::shown;
 pub(crate) use stack::{on_deep_stack, refuse_depth};
 
 /// Rewrites of expressions, before DataFusion coerces types.
@@ -82,6 +88,7 @@ fn function_rewrites() -> Vec<Arc<dyn FunctionRewrite + Send + Sync>> {
         Arc::new(date_times::DateTimes),
         Arc::new(cast_inputs::CastInputs),
         Arc::new(replacements::Replacements),
+        Arc::new(far_dates::FarDates),
     ]
 }
 
@@ -135,10 +142,12 @@ pub(crate) fn install(builder: SessionStateBuilder) -> SessionStateBuilder {
     function_rewrites().into_iter().for_each(|rewrite| analyzer.add_function_rewrite(rewrite));
     analyzer.rules.insert(0, Arc::new(nested_queries::NestedQueries));
     analyzer.rules.insert(1, Arc::new(implicit_keys::WrittenKeys));
+    analyzer.rules.insert(2, Arc::new(input_columns::InputColumns));
     analyzer.rules.extend(rules());
     let mut builder = builder
         .with_optimizer_rules(optimizer_rules())
-        .with_relation_planners(vec![Arc::new(keys::MergedKeys)]);
+        .with_relation_planners(vec![Arc::new(keys::MergedKeys)])
+        .with_expr_planners(vec![Arc::new(typed_operators::TypedOperators)]);
     *builder.analyzer() = Some(analyzer);
     builder
 }

@@ -10,7 +10,7 @@
 //! `x >= 1`.
 //!
 //! **What is drawn anew for each row stays where it is.** The rule moves `random() < 0.5` below groupings
-//! and windows, and draws for other rows.
+//! and windows, and out of the condition of an outer join, and draws for other rows.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use datafusion::common::Result;
 use datafusion::common::tree_node::Transformed;
 use datafusion::logical_expr::expr::BinaryExpr;
 use datafusion::logical_expr::utils::{conjunction, iter_conjunction, split_conjunction_owned};
-use datafusion::logical_expr::{Aggregate, Expr, Filter, GroupingSet, LogicalPlan};
+use datafusion::logical_expr::{Aggregate, Expr, Filter, GroupingSet, Join, LogicalPlan};
 use datafusion::optimizer::optimizer::ApplyOrder;
 use datafusion::optimizer::push_down_filter::PushDownFilter;
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
@@ -46,16 +46,63 @@ impl OptimizerRule for PushedFilters {
         if is_over_a_row_of_nothing(&plan) {
             return Ok(Transformed::no(plan));
         }
-        let LogicalPlan::Filter(filter) = plan else { return self.inner.rewrite(plan, config) };
+        let LogicalPlan::Filter(filter) = plan else { return self.pushed(plan, config) };
         let filter = match with_volatile_above(filter)? {
             Volatile::Above(plan) => return Ok(Transformed::yes(plan)),
             Volatile::Alone(filter) => return Ok(Transformed::no(LogicalPlan::Filter(filter))),
             Volatile::Absent(filter) => with_constants_right(filter),
         };
         let is_new = filter.transformed;
-        let mut pushed = self.inner.rewrite(LogicalPlan::Filter(filter.data), config)?;
+        let mut pushed = self.pushed(LogicalPlan::Filter(filter.data), config)?;
         pushed.transformed |= is_new;
         Ok(pushed)
+    }
+}
+
+impl PushedFilters {
+    /// The rule's rewrite, which doesn't see the volatile conditions of the join.
+    fn pushed(
+        &self,
+        mut plan: LogicalPlan,
+        config: &dyn OptimizerConfig,
+    ) -> Result<Transformed<LogicalPlan>> {
+        let mut volatile = Vec::new();
+        if has_volatile_join(&plan) {
+            in_join(&mut plan, &mut |join| {
+                let conditions = join.filter.take().map(split_conjunction_owned);
+                let conditions = conditions.unwrap_or_default().into_iter();
+                let (drawn, others): (Vec<_>, Vec<_>) = conditions.partition(Expr::is_volatile);
+                volatile = drawn;
+                join.filter = conjunction(others);
+            });
+        }
+        let mut pushed = self.inner.rewrite(plan, config)?;
+        if !volatile.is_empty() {
+            in_join(&mut pushed.data, &mut |join| {
+                let others = join.filter.take().into_iter();
+                join.filter = conjunction(others.chain(std::mem::take(&mut volatile)));
+            });
+        }
+        assert!(volatile.is_empty(), "the rule leaves the join where it is");
+        Ok(pushed)
+    }
+}
+
+/// True for a join with a volatile condition, also below filters.
+fn has_volatile_join(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Join(join) => join.filter.as_ref().is_some_and(Expr::is_volatile),
+        LogicalPlan::Filter(filter) => has_volatile_join(&filter.input),
+        _ => false,
+    }
+}
+
+/// Changes the join that a plan is, also below filters.
+fn in_join(plan: &mut LogicalPlan, change: &mut dyn FnMut(&mut Join)) {
+    match plan {
+        LogicalPlan::Join(join) => change(join),
+        LogicalPlan::Filter(filter) => in_join(Arc::make_mut(&mut filter.input), change),
+        _ => {}
     }
 }
 

@@ -15,19 +15,26 @@ use super::clauses::{self, Refused};
 use super::parse::{DEPTH_MAX, too_deep};
 use super::{
     arrays, cast_keys, chains, escapes, grouping, implicit_keys, item_names, key_names, keys,
-    names, places, quantified_arrays, refused_exprs, rows, similar, tables, windows,
+    marked_names, names, places, quantified_arrays, refused_exprs, rows, similar, tables,
+    typed_operators, windows,
 };
 
 /// Rewrites of an expression.
-const EXPRESSIONS: [fn(&mut Expr); 4] =
-    [rows::row_in_subquery, quantified_arrays::any_by_all, arrays::as_call, escapes::written_out];
+const EXPRESSIONS: [fn(&mut Expr); 5] = [
+    rows::row_in_subquery,
+    quantified_arrays::any_by_all,
+    arrays::as_call,
+    escapes::written_out,
+    typed_operators::minus_as_difference,
+];
 
 /// Rewrites of a query of one `SELECT`, `ORDER BY` included.
-const QUERIES: [fn(&mut Query); 4] = [
+const QUERIES: [fn(&mut Query); 5] = [
     places::written_out,
     key_names::written_out_in_order,
     names::distinct_names_in_order,
     cast_keys::distinct_keys_in_order,
+    marked_names::marked,
 ];
 
 /// Rewrites of a `SELECT`.

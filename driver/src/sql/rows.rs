@@ -11,6 +11,7 @@
 
 use std::ops::ControlFlow;
 
+use datafusion::logical_expr::{Expr as Condition, LogicalPlan};
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, Ident, Query, SetExpr, TableFactor, UnaryOperator, VisitMut as _,
     VisitorMut,
@@ -18,8 +19,10 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::parser::Parser;
 
 use super::dialect::GnistDialect;
+use super::reserved::reserved;
 
-const RELATION: &str = "__row";
+/// The end of the reserved name of the rows of the subquery.
+const RELATION: &str = "row";
 
 /// Replaces a row compared with a subquery.
 pub(super) fn row_in_subquery(expr: &mut Expr) {
@@ -28,7 +31,7 @@ pub(super) fn row_in_subquery(expr: &mut Expr) {
     let equal = values.iter().enumerate().map(|(at, value)| Expr::BinaryOp {
         left: Box::new(Expr::Nested(Box::new(value.clone()))),
         op: BinaryOperator::Eq,
-        right: Box::new(Expr::CompoundIdentifier(vec![Ident::new(RELATION), column(at)])),
+        right: Box::new(Expr::CompoundIdentifier(vec![relation(), column(at)])),
     });
     let Some(equal) = equal.reduce(|left, right| Expr::BinaryOp {
         left: Box::new(left),
@@ -49,16 +52,33 @@ pub(super) fn row_in_subquery(expr: &mut Expr) {
     };
 }
 
+/// The condition of the subquery of a row, in the plan of `EXISTS`.
+pub(super) fn condition(subquery: &LogicalPlan) -> Option<&Condition> {
+    let LogicalPlan::Projection(projection) = subquery else { return None };
+    let LogicalPlan::Filter(filter) = projection.input.as_ref() else { return None };
+    match filter.input.as_ref() {
+        LogicalPlan::SubqueryAlias(alias) if alias.alias.table() == reserved(RELATION) => {
+            Some(&filter.predicate)
+        }
+        _ => None,
+    }
+}
+
 /// A name that no column of a domain has ([`super::subqueries`]).
 fn column(at: usize) -> Ident {
-    Ident::new(format!("__v{at}"))
+    Ident::with_quote('"', reserved(format_args!("v{at}")))
+}
+
+fn relation() -> Ident {
+    Ident::with_quote('"', reserved(RELATION))
 }
 
 /// The expression, with one-row subqueries and conditions that are always true.
 fn template(columns: usize) -> Expr {
     let columns: Vec<String> = (0..columns).map(|at| column(at).to_string()).collect();
     let columns = columns.join(", ");
-    let exists = format!("exists (select 1 from (select 1) as {RELATION}({columns}) where true)");
+    let exists =
+        format!("exists (select 1 from (select 1) as {}({columns}) where true)", relation());
     let text = format!("case when {exists} then true when {exists} then null else false end");
     let parser = Parser::new(&GnistDialect).try_with_sql(&text);
     parser.and_then(|mut parser| parser.parse_expr()).expect("the text above is an expression")

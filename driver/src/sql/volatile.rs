@@ -2,6 +2,9 @@
 //!
 //! DataFusion makes `random() BETWEEN 0.3 AND 0.6` two comparisons with a `random()` each, and does the
 //! same to `CASE` and `coalesce`. Here such a call is computed below the node, and its column compared.
+//!
+//! There is nothing below a pair of rows: in the condition of an outer join such a call is refused, and one in a
+//! row that is compared with a subquery, which [`super::rows`] writes into it.
 
 use std::sync::Arc;
 
@@ -13,15 +16,19 @@ use datafusion::logical_expr::{
     Expr, Filter, Join, JoinType, LogicalPlan, LogicalPlanBuilder, Volatility,
 };
 use datafusion::optimizer::AnalyzerRule;
+use gnist_common::error::{ErrorKind, Failure};
+use gnist_operators::failure::external;
 
+use super::reserved::reserved;
+use super::rows;
 use crate::numbers::map_named;
 
 /// The rule. See the module.
 #[derive(Debug)]
 pub(super) struct VolatileOnce;
 
-/// The table of such columns: no table of a query is called so.
-const DRAWN: &str = "~drawn";
+/// The end of the reserved name of the table of such columns.
+const DRAWN: &str = "drawn";
 
 impl AnalyzerRule for VolatileOnce {
     fn name(&self) -> &'static str {
@@ -29,9 +36,12 @@ impl AnalyzerRule for VolatileOnce {
     }
 
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
-        plan.transform_up_with_subqueries(|node| match node {
-            LogicalPlan::Join(join) => drawn_above(join),
-            node => drawn_below(node),
+        plan.transform_up_with_subqueries(|node| {
+            refuse_drawn_rows(&node)?;
+            match node {
+                LogicalPlan::Join(join) => drawn_above(join),
+                node => drawn_below(node),
+            }
         })
         .data()
     }
@@ -41,12 +51,55 @@ impl AnalyzerRule for VolatileOnce {
 fn drawn_above(mut join: Join) -> Result<Transformed<LogicalPlan>> {
     let conditions = join.filter.clone().map(split_conjunction_owned).unwrap_or_default();
     let (volatile, others): (Vec<_>, Vec<_>) = conditions.into_iter().partition(Expr::is_volatile);
-    let Some(volatile) = conjunction(volatile).filter(|_| join.join_type == JoinType::Inner) else {
+    let Some(volatile) = conjunction(volatile) else {
         return Ok(Transformed::no(LogicalPlan::Join(join)));
     };
+    if join.join_type != JoinType::Inner {
+        return match drawn(volatile, 0)?.1.as_slice() {
+            [] => Ok(Transformed::no(LogicalPlan::Join(join))),
+            [call, ..] => {
+                refused(call, "BETWEEN, CASE or coalesce in the condition of an outer join")
+            }
+        };
+    }
     join.filter = conjunction(others);
     let filter = Filter::try_new(volatile, Arc::new(LogicalPlan::Join(join)))?;
     Ok(Transformed::yes(drawn_below(LogicalPlan::Filter(filter))?.data))
+}
+
+/// Fails on `(random(), 1) IN (SELECT ...)`.
+fn refuse_drawn_rows(node: &LogicalPlan) -> Result<()> {
+    node.apply_expressions(|expr| {
+        expr.apply(|expr| {
+            let Expr::Exists(exists) = expr else { return Ok(TreeNodeRecursion::Continue) };
+            match rows::condition(&exists.subquery.subquery) {
+                Some(condition) if condition.is_volatile() => {
+                    refused(condition, "a row that is compared with a subquery")
+                }
+                _ => Ok(TreeNodeRecursion::Continue),
+            }
+        })
+    })?;
+    Ok(())
+}
+
+/// Fails, naming the first call in an expression that is drawn.
+fn refused<T>(expr: &Expr, place: &str) -> Result<T> {
+    let mut call = String::new();
+    expr.apply(|expr| {
+        if is_volatile_call(expr) {
+            call = expr.human_display().to_string();
+            return Ok(TreeNodeRecursion::Stop);
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    let failure = Failure::new(
+        ErrorKind::Unsupported,
+        format!("`{call}`, which is another value each time, in {place} is not supported yet"),
+    );
+    Err(external(
+        failure.with_help("compute it as a column of a subquery in FROM, and compare that column"),
+    ))
 }
 
 /// A node over a projection that draws what the node's expressions would draw twice.
@@ -100,7 +153,7 @@ fn drawn(expr: Expr, first: usize) -> Result<(Expr, Vec<Expr>)> {
                 return Ok(Transformed::no(expr));
             }
             let name = (first + columns.len()).to_string();
-            let table = TableReference::bare(DRAWN);
+            let table = TableReference::bare(reserved(DRAWN));
             columns.push(expr.alias_qualified(Some(table.clone()), name.clone()));
             let column = Expr::Column(Column::new(Some(table), name));
             Ok(Transformed::new(column, true, TreeNodeRecursion::Jump))

@@ -25,6 +25,7 @@
 //! date_trunc   date_trunc of every date there is
 //! instants     timestamps in a coarser unit
 //! lists        functions of arrays whose answer depends on one row
+//! microseconds timestamps between two microseconds
 //! overflow     the error
 //! percentile   the values of percentile_cont
 //! plain        percentile_cont and bit_xor without what makes them faster
@@ -32,6 +33,7 @@
 //! wrapped      what the functions of DataFusion's with other values have in common
 //! zoned        to_timestamp of text, with the zone of its type
 //! row_key      keys of structs and lists that are ordered as these are
+//! scaled       intervals times or by a number
 //! settings     `SET sql.ansi`
 //! set_keys     keys of grouping sets that claim nothing
 //! shifts       lead and lag that find the next value past nulls
@@ -52,6 +54,7 @@ mod frames;
 pub mod held;
 pub mod instants;
 mod lists;
+pub mod microseconds;
 pub mod normal_float;
 pub mod normal_interval;
 pub mod normal_nested;
@@ -62,6 +65,7 @@ pub(crate) mod recomputed;
 mod rounded;
 pub mod row_key;
 mod same_type;
+pub mod scaled;
 pub mod set_keys;
 pub mod settings;
 mod shifts;
@@ -101,6 +105,11 @@ pub fn register_functions(registry: &mut dyn FunctionRegistry) -> Result<()> {
     registry.register_udf(normal_interval::function())?;
     registry.register_udf(normal_nested::function())?;
     registry.register_udf(held::function())?;
+    for side in microseconds::Side::ALL {
+        registry.register_udf(microseconds::function(side))?;
+    }
+    registry.register_udf(scaled::function(false))?;
+    registry.register_udf(scaled::function(true))?;
     for function in instants::all() {
         registry.register_udf(function)?;
     }

@@ -12,7 +12,8 @@
 //! ```
 //!
 //! The number tells keys apart that are equal. The call without arguments is no constant to
-//! DataFusion, as would be a call all of whose arguments are.
+//! DataFusion, as would be a call all of whose arguments are. A key may be null, also one that is in every
+//! set: so says the query, and a window above it is planned for such a column.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -45,7 +46,7 @@ pub fn unknown(value: Arc<dyn PhysicalExpr>, schema: &Schema) -> Result<Arc<dyn 
     let call = |args: Vec<Arc<dyn PhysicalExpr>>| {
         ScalarFunctionExpr::try_new(function(), args, schema, Arc::new(ConfigOptions::default()))
     };
-    let place: Arc<dyn PhysicalExpr> = Arc::new(Literal::new(ScalarValue::UInt64(Some(0))));
+    let place: Arc<dyn PhysicalExpr> = Arc::new(Literal::new(ScalarValue::UInt64(None)));
     let nothing: Arc<dyn PhysicalExpr> = Arc::new(call(Vec::new())?);
     Ok(Arc::new(call(vec![value, place, nothing])?))
 }
@@ -122,8 +123,13 @@ impl ScalarUDFImpl for SetKey {
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
-        let key = args.arg_fields.first().map(Arc::clone);
-        Ok(key.unwrap_or_else(|| Arc::new(Field::new(self.name(), DataType::Null, true))))
+        let Some(key) = args.arg_fields.first() else {
+            return Ok(Arc::new(Field::new(self.name(), DataType::Null, true)));
+        };
+        // What is no key of a set has no place, and is null where its value is.
+        let is_key = matches!(args.scalar_arguments.get(1), Some(Some(place)) if !place.is_null());
+        let is_nullable = is_key || key.is_nullable();
+        Ok(Arc::new(key.as_ref().clone().with_nullable(is_nullable)))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {

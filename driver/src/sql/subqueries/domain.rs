@@ -25,6 +25,7 @@ use datafusion::logical_expr::{
     Projection, Sort, SubqueryAlias, Window, lit,
 };
 
+use super::super::reserved::reserved;
 use super::exists::join;
 use super::references::{self, Reference, bound};
 use super::{Rewriter, limit};
@@ -32,7 +33,7 @@ use super::{Rewriter, limit};
 /// The outer values a subquery is computed for.
 #[derive(Debug)]
 pub(super) struct Domain {
-    /// Columns `__c0`, `__c1`, ...
+    /// Columns that are called by [`key_name`].
     plan: Arc<LogicalPlan>,
     /// The outer columns that they are.
     columns: Vec<Column>,
@@ -52,8 +53,8 @@ impl Domain {
         let named = columns.iter().enumerate();
         // Under a table of their own: a bare name must not meet the same name of another domain.
         let named = named.map(|(at, column)| {
-            let relation = Some(TableReference::bare("__domain"));
-            Expr::Column(column.clone()).alias_qualified(relation, format!("__c{at}"))
+            let relation = Some(TableReference::bare(reserved("domain")));
+            Expr::Column(column.clone()).alias_qualified(relation, key_name(at))
         });
         let plan = Projection::try_new(named.collect(), Arc::new(input.clone()))?;
         Ok(Self { plan: Arc::new(LogicalPlan::Projection(plan)), columns })
@@ -73,6 +74,11 @@ impl Domain {
         let references = references::of_plan(plan)?;
         Ok(references.iter().any(|reference| self.columns.contains(&reference.column)))
     }
+}
+
+/// The name of a column of a domain.
+pub(super) fn key_name(at: usize) -> String {
+    reserved(format_args!("c{at}"))
 }
 
 /// A plan without references to a domain, and the domain's columns in it.
@@ -131,7 +137,7 @@ impl Rewriter {
         let relation = self.relation("outer");
         let alias = SubqueryAlias::try_new(Arc::clone(&domain.plan), relation.clone())?;
         let keys = 0..domain.columns.len();
-        let keys = keys.map(|at| Column::new(Some(relation.clone()), format!("__c{at}"))).collect();
+        let keys = keys.map(|at| Column::new(Some(relation.clone()), key_name(at))).collect();
         Ok((LogicalPlan::SubqueryAlias(alias), keys))
     }
 
@@ -185,7 +191,7 @@ impl Rewriter {
         functions: Vec<Expr>,
     ) -> Result<ForAll> {
         let relation = self.relation("row");
-        let there = lit(true).alias_qualified(Some(relation.clone()), "there");
+        let there = lit(true).alias_qualified(Some(relation.clone()), reserved("there"));
         let columns = input.schema().columns().into_iter().map(Expr::Column).chain([there]);
         let rows = Projection::try_new(columns.collect(), Arc::new(input))?;
         let (values, by) = self.copy_of(domain)?;
@@ -195,7 +201,7 @@ impl Rewriter {
             .map(|(by, key)| (Expr::Column(by.clone()), Expr::Column(key.clone())));
         let rows = LogicalPlan::Projection(rows);
         let rows = join(JoinType::Left, values, rows, pairs.collect(), None)?;
-        let there = Expr::Column(Column::new(Some(relation), "there"));
+        let there = Expr::Column(Column::new(Some(relation), reserved("there")));
         let functions = functions.into_iter().map(|function| limit::only_where(function, &there));
         let functions = functions.collect::<Result<Vec<_>>>()?;
         let groups = by.iter().cloned().map(Expr::Column).collect();

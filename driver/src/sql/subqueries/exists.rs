@@ -22,7 +22,8 @@ use datafusion::logical_expr::{
 use datafusion::optimizer::decorrelate::PullUpCorrelatedExpr;
 
 use super::Rewriter;
-use super::domain::Domain;
+use super::domain::{Domain, key_name};
+use super::quantified::value_name;
 use super::references::{self, Reference};
 use super::shape::is_simple;
 
@@ -62,11 +63,9 @@ impl Rewriter {
         let pairs = domain.pairs(&key_columns(&relation, keys.len()));
         let condition = pairs.is_empty().then(|| lit(true));
         *input = join(JoinType::Left, input.clone(), right, pairs, condition)?;
-        Ok(Expr::Column(Column::new(Some(relation), VALUE)))
+        Ok(Expr::Column(Column::new(Some(relation), value_name())))
     }
 }
-
-const VALUE: &str = "value";
 
 /// The references that are to these rows; others are to a query further out.
 fn own(references: &[Reference], input: &LogicalPlan) -> Vec<Reference> {
@@ -122,17 +121,17 @@ fn named(
 ) -> Result<LogicalPlan> {
     let own = |expr: Expr, name: String| expr.alias_qualified(Some(relation.clone()), name);
     let mut columns: Vec<Expr> = Vec::new();
-    columns.extend(value.map(|value| own(Expr::Column(value), VALUE.to_owned())));
+    columns.extend(value.map(|value| own(Expr::Column(value), value_name())));
     let keys = keys.iter().enumerate();
-    columns.extend(keys.map(|(at, key)| own(Expr::Column(key.clone()), format!("__c{at}"))));
+    columns.extend(keys.map(|(at, key)| own(Expr::Column(key.clone()), key_name(at))));
     if columns.is_empty() {
-        columns.push(own(lit(true), VALUE.to_owned()));
+        columns.push(own(lit(true), value_name()));
     }
     Ok(LogicalPlan::Projection(Projection::try_new(columns, Arc::new(plan))?))
 }
 
 fn key_columns(relation: &TableReference, keys: usize) -> Vec<Column> {
-    (0..keys).map(|at| Column::new(Some(relation.clone()), format!("__c{at}"))).collect()
+    (0..keys).map(|at| Column::new(Some(relation.clone()), key_name(at))).collect()
 }
 
 /// Adds the mark of a join to the rows of `input`.

@@ -38,6 +38,8 @@ use datafusion::optimizer::AnalyzerRule;
 
 pub(super) use freed::FreedLaterals;
 
+use super::reserved::reserved;
+
 /// The rule. See the module.
 #[derive(Debug, Default)]
 pub(super) struct Subqueries;
@@ -69,7 +71,7 @@ impl Rewriter {
     fn relation(&self, what: &str) -> TableReference {
         let number = self.named.get() + 1;
         self.named.set(number);
-        TableReference::bare(format!("__{what}_{number}"))
+        TableReference::bare(reserved(format_args!("{what}_{number}")))
     }
 
     /// Rewrites a plan and everything in it. The names and types of its columns stay; those that

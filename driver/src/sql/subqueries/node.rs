@@ -13,7 +13,7 @@ use datafusion::logical_expr::{
 
 use super::domain::called;
 use super::exists::join;
-use super::quantified::{Quantified, Reading, VALUE, may_be_null};
+use super::quantified::{Quantified, Reading, may_be_null, value_name};
 use super::references;
 use super::shape::{
     has_one_row_at_least, has_one_row_at_most, is_one_group, is_simple, is_simple_scalar,
@@ -203,7 +203,7 @@ impl Rewriter {
             return Ok(subquery);
         }
         let value = Expr::Column(Column::from((relation, field)));
-        let value = value.alias_qualified(Some(self.relation("in")), VALUE);
+        let value = value.alias_qualified(Some(self.relation("in")), value_name());
         let plan = Projection::try_new(vec![value], subquery.subquery)?;
         Ok(references::subquery(LogicalPlan::Projection(plan), subquery.spans))
     }

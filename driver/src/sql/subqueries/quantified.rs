@@ -21,6 +21,7 @@ use datafusion::logical_expr::{
     lit,
 };
 
+use super::super::reserved::reserved;
 use super::Rewriter;
 use super::references;
 
@@ -132,7 +133,9 @@ struct Rows {
 }
 
 /// The column of the rows of a subquery under a name of their own.
-pub(super) const VALUE: &str = "__value";
+pub(super) fn value_name() -> String {
+    reserved("value")
+}
 
 impl Rows {
     fn new(rewriter: &Rewriter, subquery: &Subquery) -> Result<Self> {
@@ -140,7 +143,8 @@ impl Rows {
         let is_the_same_for_all = references::of_plan(&inner)?.is_empty();
         let column = Column::from(inner.schema().qualified_field(0));
         // No name of a relation: DataFusion's pull-up brings no column through one.
-        let value = Expr::Column(column).alias_qualified(Some(rewriter.relation("in")), VALUE);
+        let value =
+            Expr::Column(column).alias_qualified(Some(rewriter.relation("in")), value_name());
         let plan = LogicalPlanBuilder::from(inner).project([value])?.build()?;
         Ok(Self { plan, is_the_same_for_all, spans: subquery.spans.clone() })
     }

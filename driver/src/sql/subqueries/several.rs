@@ -11,7 +11,7 @@ use datafusion::logical_expr::{
 };
 
 use super::Rewriter;
-use super::domain::{Domain, ForAll, called, refused};
+use super::domain::{Domain, ForAll, called, key_name, refused};
 use super::references::bound;
 
 impl Rewriter {
@@ -36,7 +36,7 @@ impl Rewriter {
         let mut columns = Vec::new();
         let mut keys = Vec::new();
         for (at, column) in plain.by_ref().take(domain.columns().len()).enumerate() {
-            let key = Column::new(Some(relation.clone()), format!("__c{at}"));
+            let key = Column::new(Some(relation.clone()), key_name(at));
             columns.push(called(Expr::Column(column), key.relation.as_ref(), &key.name));
             keys.push(key);
         }
@@ -49,7 +49,7 @@ impl Rewriter {
     /// Rows that are written out: a projection of the domain for each.
     pub(super) fn values_for_all(&self, values: &Values, domain: &Domain) -> Result<ForAll> {
         let relation = self.relation("values");
-        let key = |at: usize| Column::new(Some(relation.clone()), format!("__c{at}"));
+        let key = |at: usize| Column::new(Some(relation.clone()), key_name(at));
         let keys: Vec<Column> = (0..domain.columns().len()).map(key).collect();
         let mut rows = Vec::with_capacity(values.values.len());
         for row in &values.values {
@@ -158,7 +158,7 @@ impl Rewriter {
         let mut keys = Vec::new();
         for (at, (left, right)) in left.iter().zip(right).enumerate() {
             let sides = vec![Expr::Column(left.clone()), Expr::Column(right.clone())];
-            let key = Column::new(Some(relation.clone()), format!("__c{at}"));
+            let key = Column::new(Some(relation.clone()), key_name(at));
             let either = coalesce(sides);
             columns.push(called(either, key.relation.as_ref(), &key.name));
             keys.push(key);
