@@ -1,8 +1,8 @@
 //! Operators that mean something else by the types of their operands, from the moment they are planned.
 //!
 //! - An interval, or a difference of timestamps, times or by a number is a function of Gnist's.
-//! - A minus before what has no sign, such as `row_number()`, and a difference of two such numbers are computed as
-//!   `BIGINT`: DataFusion refuses the one, and the other is negative half of the time.
+//! - A minus before what has no sign, such as `row_number()`, and a difference of two ranks are computed as `BIGINT`:
+//!   DataFusion refuses the one, and the other is negative half of the time.
 //!
 //! DataFusion asks nobody about a minus before an operand. So it is a difference until then, of a constant that no
 //! statement has: `-x` is `('\u{1}minus' - x)`.
@@ -72,10 +72,10 @@ fn negative(operand: &Expr, schema: &DFSchema) -> Result<Expr> {
     })
 }
 
-/// A difference of two numbers without a sign.
+/// A difference of two numbers of the type that ranks have. In a smaller type it is an overflow below zero.
 fn difference(left: &Expr, right: &Expr, schema: &DFSchema) -> Option<Expr> {
-    let is_unsigned = |expr: &Expr| expr.get_type(schema).is_ok_and(|of| of.is_unsigned_integer());
-    (is_unsigned(right) && is_unsigned(left)).then(|| {
+    let is_rank = |expr: &Expr| expr.get_type(schema).is_ok_and(|of| of == DataType::UInt64);
+    (is_rank(right) && is_rank(left)).then(|| {
         let (left, right) = (Box::new(signed(left)), Box::new(signed(right)));
         Expr::BinaryExpr(BinaryExpr::new(left, Operator::Minus, right))
     })

@@ -30,8 +30,6 @@ pub(super) const OPERATORS: &[(&str, &[&str])] = &[
             "schema",
             "input_schema",
             "metrics",
-            "required_input_ordering",
-            "input_order_mode",
             "cache",
             "dynamic_filter",
         ],
