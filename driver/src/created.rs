@@ -4,6 +4,7 @@
 //! dropped: a table that does not fit is refused before the process is out of memory. Their rows lie
 //! in several partitions, so that whoever reads them does so with all slots.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -12,7 +13,7 @@ use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::utils::memory::RecordBatchMemoryCounter;
-use datafusion::common::{Constraints, DataFusionError, Result};
+use datafusion::common::{Constraints, DFSchema, DataFusionError, Result};
 use datafusion::datasource::MemTable;
 use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
@@ -73,6 +74,21 @@ impl Drop for Held {
     fn drop(&mut self) {
         self.memory.used_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
     }
+}
+
+/// Refuses a table of two columns with one name, of which no query could say which it means.
+///
+/// # Errors
+/// `User`, with the name.
+pub(crate) fn refuse_shared_names(table: &str, columns: &DFSchema) -> Result<(), Failure> {
+    let mut names = HashSet::new();
+    let shared = columns.fields().iter().find(|column| !names.insert(column.name()));
+    shared.map_or(Ok(()), |column| {
+        let message =
+            format!("the table `{table}` would have two columns called `{}`", column.name());
+        Err(Failure::new(ErrorKind::User, message)
+            .with_help("name the columns, and give one of them an alias"))
+    })
 }
 
 /// The table of a query's rows, in up to `partitions` partitions.

@@ -28,7 +28,7 @@ use gnist_proto::link::DriverLink;
 use gnist_storage::{FileFormat, is_path, open_as, open_path, serve_external_tables, serve_paths};
 
 use crate::connection::{Connection, JobObserver};
-use crate::created::{TableMemory, table_of};
+use crate::created::{TableMemory, refuse_shared_names, table_of};
 use crate::error::{SessionError, not_yet};
 use crate::frames::{FramePlanner, NoCache};
 use crate::in_process::InProcess;
@@ -390,12 +390,14 @@ impl Session {
                 let message = format!("the table `{}` already exists", table.name);
                 return Err(DataFusionError::Plan(message).into());
             }
-            self.context.deregister_table(table.name.clone())?;
         }
+        refuse_shared_names(&table.name.to_string(), table.input.schema())?;
         let rows = self.query(&table.input).await?;
         let partitions = self.context.state_ref().read().config().target_partitions();
         let name = table.name.to_string();
         let created = table_of(rows, &name, &self.jobs.tables, partitions).await?;
+        // The table before it goes once the rows are here: a query that fails takes nothing away.
+        self.context.deregister_table(table.name.clone())?;
         self.context.register_table(table.name, created)?;
         Ok(no_rows())
     }
