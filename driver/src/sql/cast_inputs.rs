@@ -5,6 +5,7 @@
 //! timestamp(9) as (0)        cut towards 1970       cut down
 //! '5' as interval            5 months               5 seconds
 //! '5' as time                5 nanoseconds          an error
+//! '23:59:60' as time         no time of a day       an error
 //! ```
 //!
 //! The right side is what PostgreSQL does, and Spark where it has the types.
@@ -22,6 +23,9 @@ use gnist_operators::functions::instants::floor_between;
 
 /// A number without a unit.
 const NUMBER: &str = r"^\s*[+-]?(\d+\.?\d*|\.\d+)\s*$";
+
+/// A number without a unit, or the second that is put in between two days: arrow's time of it is none.
+const NO_TIME: &str = r"^\s*[+-]?\d+\s*$|:60(\.\d*)?\s*(?i:[ap]m)?\s*$";
 
 /// The rewrite. See the module.
 #[derive(Debug)]
@@ -80,21 +84,21 @@ fn meant(
         (text, DataType::Interval(_)) if text.is_string() => {
             let number = btrim().call(vec![input.clone()]);
             let seconds = binary_expr(number, Operator::StringConcat, lit(" seconds"));
-            numbers_as(input, seconds).map(Some)
+            matching_as(input, NUMBER, seconds).map(Some)
         }
-        // A blank in front of a number: no time, and no number either.
+        // A blank in front of it: no time, and no number either.
         (text, DataType::Time32(_) | DataType::Time64(_)) if text.is_string() => {
-            let no_number = binary_expr(lit(" "), Operator::StringConcat, input.clone());
-            numbers_as(input, no_number).map(Some)
+            let no_time = binary_expr(lit(" "), Operator::StringConcat, input.clone());
+            matching_as(input, NO_TIME, no_time).map(Some)
         }
         _ => Ok(None),
     }
 }
 
-/// The text, or another expression where it is a number.
-fn numbers_as(text: &Expr, other: Expr) -> Result<Expr> {
-    let is_number = regexp_like().call(vec![text.clone(), lit(NUMBER)]);
-    when(is_number, other).otherwise(text.clone())
+/// The text, or another expression where it matches a pattern.
+fn matching_as(text: &Expr, pattern: &str, other: Expr) -> Result<Expr> {
+    let matches = regexp_like().call(vec![text.clone(), lit(pattern)]);
+    when(matches, other).otherwise(text.clone())
 }
 
 /// The local time of a timestamp that is cast to one without a time zone.

@@ -30,6 +30,7 @@
 //! percentile   the values of percentile_cont
 //! plain        percentile_cont and bit_xor without what makes them faster
 //! rounded      round and trunc of floats to digits that they don't reach
+//! to_char      to_char of a constant with a column of formats
 //! wrapped      what the functions of DataFusion's with other values have in common
 //! zoned        to_timestamp of text, with the zone of its type
 //! row_key      keys of structs and lists that are ordered as these are
@@ -71,6 +72,7 @@ pub mod settings;
 mod shifts;
 mod sliding;
 pub mod sum;
+mod to_char;
 mod total;
 pub mod unordered;
 mod unreversed;
@@ -130,7 +132,8 @@ pub fn register_functions(registry: &mut dyn FunctionRegistry) -> Result<()> {
 
 /// The functions that take the place of one of DataFusion's, whatever the session.
 fn replacements() -> Vec<Arc<ScalarUDF>> {
-    let dates = [date_bin::function(), date_part::function(), date_trunc::function()];
+    let dates =
+        [date_bin::function(), date_part::function(), date_trunc::function(), to_char::function()];
     dates.into_iter().chain(bounded::all()).chain(rounded::all()).chain(lists::all()).collect()
 }
 
