@@ -19,6 +19,18 @@ use gnist_operators::functions::scaled::{function, is_length};
 /// The left side of a difference that is a minus.
 const MINUS: &str = "\u{1}minus";
 
+/// Functions that count, in `BIGINT UNSIGNED`.
+const COUNTING_FUNCTIONS: [&str; 8] = [
+    "row_number",
+    "rank",
+    "dense_rank",
+    "ntile",
+    "cardinality",
+    "array_length",
+    "array_ndims",
+    "array_position",
+];
+
 /// Writes a minus as a difference. That of a number or an interval is part of the constant.
 pub(super) fn minus_as_difference(expr: &mut SqlExpr) {
     let SqlExpr::UnaryOp { op: UnaryOperator::Minus, expr: operand } = expr else { return };
@@ -72,13 +84,23 @@ fn negative(operand: &Expr, schema: &DFSchema) -> Result<Expr> {
     })
 }
 
-/// A difference of two numbers of the type that ranks have. In a smaller type it is an overflow below zero.
+/// A difference with a rank or a count in it. One of columns is an overflow below zero, as their type says.
 fn difference(left: &Expr, right: &Expr, schema: &DFSchema) -> Option<Expr> {
-    let is_rank = |expr: &Expr| expr.get_type(schema).is_ok_and(|of| of == DataType::UInt64);
-    (is_rank(right) && is_rank(left)).then(|| {
+    let is_unsigned = |expr: &Expr| expr.get_type(schema).is_ok_and(|of| of == DataType::UInt64);
+    let is_counted = is_rank(left) || is_rank(right);
+    (is_counted && is_unsigned(right) && is_unsigned(left)).then(|| {
         let (left, right) = (Box::new(signed(left)), Box::new(signed(right)));
         Expr::BinaryExpr(BinaryExpr::new(left, Operator::Minus, right))
     })
+}
+
+/// Returns true for what a function counts, whose type no user chose.
+fn is_rank(expr: &Expr) -> bool {
+    match expr {
+        Expr::WindowFunction(call) => COUNTING_FUNCTIONS.contains(&call.fun.name()),
+        Expr::ScalarFunction(call) => COUNTING_FUNCTIONS.contains(&call.name()),
+        _ => false,
+    }
 }
 
 fn signed(expr: &Expr) -> Expr {
