@@ -34,7 +34,8 @@ pub(super) enum Verdict {
     Unknown,
 }
 
-/// What the engines must answer: as the oracle. Plain DataFusion is no judge, for it has faults of its own.
+/// The answer that the engines must give, which is the oracle's. Plain DataFusion is no judge, for it has faults of
+/// its own.
 pub(super) fn wanted(outcome: &Outcome, plain: &Reply) -> Wanted {
     match (outcome, plain) {
         (Outcome::Rows(rows), Reply::Failed(_)) => Wanted::RowsOrRefusal(rows.clone()),

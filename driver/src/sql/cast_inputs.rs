@@ -1,4 +1,4 @@
-//! What is cast, where arrow's cast takes it for something else.
+//! Inputs of casts that arrow's cast takes for something else than they are.
 //!
 //! ```text
 //! timestamptz as timestamp   UTC                    local time in the session's zone
@@ -63,7 +63,7 @@ impl FunctionRewrite for CastInputs {
     }
 }
 
-/// What is cast in place of an input; none if the input is right.
+/// The expression to cast in place of an input; none if the input is right.
 fn meant(
     input: &Expr,
     from: &DataType,

@@ -3,14 +3,16 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, AsArray};
+use datafusion::arrow::array::AsArray;
 use datafusion::arrow::datatypes::{
     DataType, TimeUnit, TimestampMicrosecondType, TimestampNanosecondType,
 };
-use datafusion::common::{Result, ScalarValue, plan_err};
+use datafusion::common::{Result, plan_err};
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
+
+use super::wrapped::over_array;
 
 /// The side of a timestamp on which the whole microsecond lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -79,16 +81,10 @@ impl ScalarUDFImpl for Microseconds {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let to = args.return_field.data_type();
-        let apply = |values: &ArrayRef| -> ArrayRef {
+        over_array(&args.args[0], |values| {
             let values = values.as_primitive::<TimestampNanosecondType>();
             let found = values.unary::<_, TimestampMicrosecondType>(|value| self.side.of(value));
-            Arc::new(found.with_data_type(to.clone()))
-        };
-        Ok(match &args.args[0] {
-            ColumnarValue::Array(values) => ColumnarValue::Array(apply(values)),
-            ColumnarValue::Scalar(value) => {
-                ColumnarValue::Scalar(ScalarValue::try_from_array(&apply(&value.to_array()?), 0)?)
-            }
+            Ok(Arc::new(found.with_data_type(to.clone())))
         })
     }
 }
