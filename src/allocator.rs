@@ -24,7 +24,8 @@ use libmimalloc_sys::{_mi_option_last, mi_collect, mi_option_set, mi_option_t};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// How long freed memory waits to be used again before it goes back to the system.
+/// Time that freed memory waits to be used again before it goes back to the system, in
+/// milliseconds.
 const PURGE_DELAY_MS: i64 = 10_000;
 
 /// Index in `mi_option_e` of mimalloc 3.x, which the bindings do not name.

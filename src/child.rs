@@ -25,13 +25,13 @@ use tokio::sync::oneshot;
 use crate::cluster::{self, ManagerParts, WorkerParts};
 use crate::threads;
 
-/// What a child is to be. Set by Gnist itself, never by users.
+/// The environment variable that tells a child its role. Set by Gnist itself, never by users.
 pub(crate) const CHILD_ENV: &str = "GNIST_CHILD";
 
-/// How long a child may take to be ready.
+/// Time that a child may take to be ready.
 const READY_WITHIN: Duration = Duration::from_secs(30);
 
-/// How long a child whose parent is gone, or wants it to go, may take to delete its files.
+/// Time that a child whose parent is gone, or wants it to go, may take to delete its files.
 const LEAVE_WITHIN: Duration = Duration::from_secs(1);
 
 /// A child's part.
@@ -50,9 +50,9 @@ pub(crate) enum Role {
         manager: String,
         /// Tasks it runs at once.
         slots: u32,
-        /// Its budget.
+        /// Memory budget, in bytes.
         memory_bytes: u64,
-        /// Where it spills.
+        /// The folder in which it spills.
         work_dir: std::path::PathBuf,
         /// Rows of a batch.
         batch_rows: usize,
@@ -63,7 +63,7 @@ pub(crate) enum Role {
 #[derive(Debug)]
 pub(crate) struct ReadyChild {
     pub(crate) process: Child,
-    /// Where it listens.
+    /// `HOST:PORT` at which it listens.
     pub(crate) address: String,
 }
 

@@ -15,31 +15,31 @@ use gnist_worker::{Connections, PulledPrograms, Reconnect, Worker, WorkerConfig,
 use crate::allocator::{give_back_above, give_back_if_asked};
 use crate::machine::fresh_worker_id;
 
-/// How long a worker looks for its cluster manager.
+/// Time that a worker looks for its cluster manager.
 const CONNECT_FOR: Duration = Duration::from_secs(3);
 const CONNECT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Freed memory that a cluster manager may keep: content passes through it.
 const MANAGER_BYTES: u64 = 128 << 20;
 
-/// What a cluster manager is started with.
+/// The settings that a cluster manager is started with.
 #[derive(Clone, Debug)]
 pub struct ManagerParts {
     /// `HOST:PORT` for workers and drivers; port 0 takes a free one.
     pub listen: String,
     /// `HOST:PORT` for JSON over HTTP.
     pub ui: Option<String>,
-    /// How often workers and drivers say that they live.
+    /// Time between two heartbeats of a worker or driver.
     pub heartbeat_interval: Duration,
     /// Silence after which they are lost.
     pub lease: Duration,
-    /// How long a job waits while there is no worker.
+    /// Time that a job waits while there is no worker.
     pub no_worker_timeout: Duration,
-    /// Whether lost workers may be replaced.
+    /// True if lost workers may be replaced.
     pub worker_can_return: bool,
 }
 
-/// What a worker is started with.
+/// The settings that a worker is started with.
 #[derive(Clone, Debug)]
 pub struct WorkerParts {
     /// `HOST:PORT` of the cluster managers.
@@ -48,9 +48,9 @@ pub struct WorkerParts {
     pub listen: String,
     /// Tasks it runs at once.
     pub slots: u32,
-    /// Its budget.
+    /// Memory budget.
     pub memory: ByteSize,
-    /// Where it spills.
+    /// The folder in which it spills.
     pub work_dir: PathBuf,
     /// Rows of a batch.
     pub batch_rows: usize,
@@ -96,7 +96,7 @@ pub async fn run_worker(parts: WorkerParts, ready: impl FnOnce(&str)) -> Result<
     run_worker_until(parts, ready, terminated()).await
 }
 
-/// As [`run_worker`]; `stop` takes it from the cluster in good order.
+/// Runs a worker as [`run_worker`] does; `stop` takes it from the cluster in good order.
 pub(crate) async fn run_worker_until(
     parts: WorkerParts,
     ready: impl FnOnce(&str),

@@ -37,11 +37,11 @@ pub(crate) struct DemoArgs {
 
 const MASTER: &str = "local-cluster[2,1,2GiB]";
 
-/// How many stages of several tasks finish before the kill. Both workers had a part in them, so
-/// that what the dead one held is missing.
+/// The number of stages of several tasks that finish before the kill. Both workers had a part in
+/// them, so that what the dead one held is missing.
 const KILL_AFTER_STAGES: u32 = 2;
 
-/// Which TPC-H query runs.
+/// The number of the TPC-H query that runs.
 const QUERY: usize = 5;
 
 pub(crate) fn run(args: DemoArgs) -> Result<Exit, CliError> {
@@ -128,7 +128,7 @@ impl Killer {
         self.victim.store(process, Ordering::Release);
     }
 
-    /// What the job cost, if a worker was killed while it ran.
+    /// Returns the counts of the job, if a worker was killed while it ran.
     fn outcome(&self) -> Option<JobStats> {
         let killed = self.killed.load(Ordering::Acquire);
         killed.then(|| *self.stats.lock().unwrap_or_else(PoisonError::into_inner)).flatten()

@@ -75,7 +75,7 @@ impl LocalCluster {
         self.manager.connect_driver()
     }
 
-    /// What driver and executor hand over to each other.
+    /// Returns the channels over which driver and executor hand plans and rows to each other.
     pub(crate) fn exchange(&self) -> Arc<dyn InProcess> {
         Arc::clone(&self.exchange) as _
     }

@@ -1,4 +1,4 @@
-//! What this machine offers, and names that are new on it.
+//! The resources of this machine, and names that are new on it.
 
 use std::fs;
 use std::hash::{BuildHasher, RandomState};

@@ -15,7 +15,7 @@ use crate::child;
 use crate::session::Session;
 use crate::threads;
 
-/// Whether this process dispatched on its role at its start. Set once, before anything else runs.
+/// True if this process dispatched on its role at its start. Set once, before anything else runs.
 static DISPATCHED: AtomicBool = AtomicBool::new(false);
 
 /// Runs this process as the child it was started as, if it is one. Programs that don't come
@@ -25,7 +25,7 @@ pub fn dispatch() -> Option<ExitCode> {
     child::run_if_child()
 }
 
-/// Whether children of this program find their part.
+/// Returns true if children of this program find their role.
 pub(crate) fn can_start_children() -> bool {
     DISPATCHED.load(Ordering::Acquire)
 }

@@ -19,13 +19,13 @@ use crate::machine;
 pub struct Process {
     /// `driver`, `cluster-manager` or `worker`.
     pub role: &'static str,
-    /// Its id.
+    /// Process id.
     pub id: u32,
-    /// Its memory budget, where it has one.
+    /// Memory budget, where it has one.
     pub budget_bytes: Option<u64>,
 }
 
-/// How a session is opened.
+/// The settings that a session is opened with.
 #[derive(Clone)]
 pub struct SessionBuilder {
     master: MasterUrl,
@@ -75,7 +75,7 @@ impl Session {
         self.slots
     }
 
-    /// This process and every process that the session started.
+    /// Returns this process and every process that the session started.
     pub fn processes(&self) -> &[Process] {
         &self.processes
     }
@@ -104,7 +104,7 @@ impl SessionBuilder {
         self
     }
 
-    /// Where executors spill.
+    /// Sets the folder in which executors spill.
     #[must_use]
     pub fn work_dir(mut self, work_dir: PathBuf) -> Self {
         self.work_dir = work_dir;

@@ -8,7 +8,7 @@ use std::path::Path;
 use gnist_common::error::{ErrorKind, Failure};
 use gnist_storage::io_reason;
 
-/// Nothing but a lock; it stays when its manager ends.
+/// The name of the lock file, which is empty; it stays when its manager ends.
 const LOCK_FILE: &str = "lock";
 
 /// A state folder that this process may write; others may not until this is dropped.

@@ -7,7 +7,7 @@ use std::path::Path;
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, PackageId};
 use libtest_mimic::{Failed, Trial};
 
-/// What each crate of ours may depend on, of ours.
+/// Crates of ours, and the crates of ours that each may depend on.
 const DIRECTIONS: &[(&str, &[&str])] = &[
     ("gnist-common", &[]),
     ("gnist-storage", &["gnist-common"]),
@@ -20,7 +20,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("gnist-worker", &["gnist-common", "gnist-storage", "gnist-operators", "gnist-proto"]),
 ];
 
-/// What the pure crates never reach, directly or not.
+/// Crates that the pure ones never reach, directly or not.
 const IMPURE: &[&str] = &[
     "tokio",
     "tonic",

@@ -1,4 +1,4 @@
-//! What stored blocks take: the bytes that their rows need.
+//! Memory of stored blocks: as many bytes as their rows need.
 
 use gnist::{JobReport, Session};
 use libtest_mimic::{Failed, Trial};

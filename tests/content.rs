@@ -1,4 +1,5 @@
-//! What driver, manager and workers keep for an application does not grow with its queries.
+//! Content that driver, manager and workers keep for an application: it does not grow with its
+//! queries.
 
 use libtest_mimic::{Failed, Trial};
 

@@ -8,7 +8,7 @@ use libtest_mimic::{Failed, Trial};
 use crate::process::Running;
 use crate::standing::Cluster;
 
-/// More groups than the memory holds.
+/// A query with more groups than the memory holds.
 const QUERY: &str = "select count(*) as n, sum(c) as c, max(s) as s from \
      (select value % 900000 as k, count(*) as c, max(repeat(cast(value as varchar), 12)) as s \
      from generate_series(1, 1000000) group by 1)";

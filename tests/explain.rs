@@ -1,4 +1,4 @@
-//! What `EXPLAIN` shows: the stages that a query becomes.
+//! The output of `EXPLAIN`: the stages that a query becomes.
 
 use libtest_mimic::{Failed, Trial};
 

@@ -13,7 +13,7 @@ use crate::process::command;
 const WORKER_BYTES: u64 = 512 << 20;
 const DRIVER_BYTES: u64 = 1 << 30;
 
-/// What a process may have beside its budget: code, threads, the manager's whole state.
+/// Bytes that a process may have beside its budget: code, threads, the manager's whole state.
 const BESIDE_BYTES: u64 = 200 << 20;
 const MANAGER_BYTES_MAX: u64 = 300 << 20;
 

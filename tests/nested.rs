@@ -13,7 +13,7 @@ use crate::slt::rows_of;
 
 const SECONDS_MAX: u64 = 60;
 
-/// More rows than anything holds for a reader that is behind.
+/// A query of more rows than anything holds for a reader that is behind.
 const MANY: &str = "select value from range(0, 1000000)";
 
 type Outcome = Result<(), Failed>;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// How long anything may take that is not measured.
+/// Longest time that anything may take that is not measured.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 const POLL: Duration = Duration::from_millis(5);
@@ -33,19 +33,19 @@ pub struct Running {
     started: Instant,
 }
 
-/// What a process said so far.
+/// The lines that a process wrote so far.
 #[derive(Default)]
 struct Lines {
     said: Mutex<(Vec<String>, bool)>,
     more: Condvar,
 }
 
-/// How a process ended.
+/// The end of a process: its status, and all it wrote.
 pub struct Ended {
     pub status: ExitStatus,
     pub stdout: Vec<u8>,
     pub stderr: String,
-    /// From its start.
+    /// The time it took from its start.
     pub took: Duration,
 }
 
@@ -85,7 +85,7 @@ impl Running {
         kill_process(Pid::from_raw(id).expect("not zero"), signal).expect("it was not waited for");
     }
 
-    /// Its children's ids, at this moment.
+    /// Returns the ids of its children, at this moment.
     pub fn children(&self) -> Vec<u32> {
         let id = self.child.id();
         // A child is listed with the thread that started it.
@@ -198,7 +198,7 @@ pub fn until<T>(limit: Duration, mut ask: impl FnMut() -> Option<T>) -> Option<T
     }
 }
 
-/// Whether a process runs; one that is dead and not yet buried does not.
+/// Returns true if a process runs; one that is dead and not yet buried does not.
 pub fn is_running(process: u32) -> bool {
     let Ok(stat) = std::fs::read_to_string(format!("/proc/{process}/stat")) else { return false };
     let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());

@@ -1,4 +1,5 @@
-//! What runs again when a worker dies: exactly what ran there and what lay there and was needed.
+//! Recomputation after the death of a worker: exactly what ran there, and what lay there and was
+//! needed, runs again.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -58,7 +58,7 @@ impl Cluster {
         Running::start(&["sql", "--master", &self.master, "--format", "csv", "-e", query])
     }
 
-    /// What `gnist workers` or `gnist apps` prints.
+    /// Returns what `gnist workers` or `gnist apps` prints.
     pub fn list(&self, what: &str) -> Result<Value, String> {
         let asked = Running::start(&[what, "--master", &self.master, "--format", "json"]).end()?;
         serde_json::from_slice(&asked.stdout).map_err(|error| format!("{error}: {}", asked.stderr))
@@ -79,7 +79,7 @@ impl Cluster {
         Ok((status.ok_or("no status")?, body))
     }
 
-    /// How many workers are in this state.
+    /// Returns the number of workers in this state.
     pub fn count(&self, state: &str) -> Result<usize, String> {
         let (_, workers) = self.get("/api/v1/workers")?;
         Ok(array(&workers)?.iter().filter(|worker| worker["state"] == state).count())

@@ -23,7 +23,7 @@ const SECONDS_MAX: u64 = 60;
 struct Hungry {
     name: &'static str,
     sql: &'static str,
-    /// On a cluster, the stage that spills.
+    /// The stage that spills, on a cluster.
     stage: usize,
 }
 

@@ -1,4 +1,4 @@
-//! What DataFusion assumes about one process that drives all partitions of one plan: a test per
+//! Assumptions of DataFusion about one process that drives all partitions of one plan: a test per
 //! assumption, on a cluster, where it does not hold.
 
 use std::future::Future;

@@ -1,5 +1,5 @@
-//! What a cluster's executors do not get of a session is refused before anything runs, by name; the
-//! same runs inside one process.
+//! Parts of a session that a cluster's executors do not get: they are refused by name before
+//! anything runs. The same runs inside one process.
 
 use std::fmt;
 use std::future::Future;

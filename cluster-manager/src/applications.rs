@@ -22,7 +22,7 @@ pub(crate) struct Application {
     pub(crate) ended_at: Option<WallTime>,
     pub(crate) error: Option<String>,
     pub(crate) heard_at: Time,
-    /// Its driver's conversation, while it has one.
+    /// The conversation with its driver, while there is one.
     pub(crate) session: Option<SessionId>,
     peer: Option<DriverPeer>,
     pub(crate) history: History,
@@ -49,12 +49,12 @@ impl Application {
         }
     }
 
-    /// Whether its driver may still say something.
+    /// True if its driver may still say something.
     pub(crate) fn is_running(&self) -> bool {
         self.state == ApplicationState::Running
     }
 
-    /// What carries its conversation, while it has one.
+    /// Returns the carrier of its conversation, while there is one.
     pub(crate) fn carrier(&self) -> Option<Carrier> {
         self.peer.as_ref().map(|peer| peer.carrier)
     }
@@ -125,7 +125,7 @@ impl Applications {
         self.by_id.values_mut()
     }
 
-    /// Those whose driver was not heard for longer than the lease.
+    /// Returns the running applications whose driver was not heard for longer than the lease.
     pub(crate) fn silent_for(&self, now: Time, lease: Duration) -> Vec<ApplicationId> {
         let is_silent = |application: &Application| {
             application.is_running() && now.since(application.heard_at) > lease

@@ -1,4 +1,4 @@
-//! What the embedding process decides for a cluster manager.
+//! Settings of a cluster manager, decided by the process that embeds it.
 
 use std::time::Duration;
 
@@ -7,18 +7,18 @@ use gnist_scheduler::SchedulerConfig;
 /// Settings of a cluster manager; the defaults are those of a standing cluster.
 #[derive(Clone, Debug)]
 pub struct ManagerConfig {
-    /// How often workers and drivers say that they live. 1 s.
+    /// Time between two heartbeats of a worker or driver. 1 s.
     pub heartbeat_interval: Duration,
     /// Silence after which a worker is lost and an application has failed. 10 s.
     pub lease: Duration,
-    /// How long a job waits while no worker is there at all. 60 s.
+    /// Time that a job waits while no worker is there at all. 60 s.
     pub no_worker_timeout: Duration,
-    /// Whether a worker may still come: false for a `local-cluster`, where a job fails at once when
+    /// True if a worker may still come. False for a `local-cluster`, where a job fails at once when
     /// the last one is gone.
     pub worker_can_return: bool,
     /// Least time between two progress messages about one job. 200 ms.
     pub progress_interval: Duration,
-    /// Most bytes of programs and bindings held at once. 4 GiB.
+    /// Limit of the bytes of programs and bindings held at once. 4 GiB.
     pub content_bytes_max: u64,
     /// The rest of what the scheduler decides by.
     pub scheduler: SchedulerConfig,

@@ -136,7 +136,7 @@ impl ContentStore {
         })
     }
 
-    /// Whether content of this name is there for this application.
+    /// True if content of this name is kept for this application.
     pub(crate) fn is_kept(&self, application: ApplicationId, hash: ContentHash) -> bool {
         let inner = self.lock();
         inner.entries.get(&hash).is_some_and(|entry| entry.applications.contains(&application))

@@ -27,10 +27,11 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::handle::ManagerHandle;
 use crate::input::Carrier;
 
-/// Most that is reserved on a peer's word; more grows as it comes.
+/// Limit of the memory, in bytes, that is reserved because a peer announces so much. Content that
+/// is longer grows as it comes.
 const CONTENT_RESERVE_MAX: u64 = 256 << 20;
 
-/// How long a call waits for a stage to be complete before its caller has to ask again. Calls that
+/// Time that a call waits for a stage to be complete before its caller has to ask again. Calls that
 /// wait are open at the same time as any others.
 const OUTPUTS_WAIT: Duration = Duration::from_secs(2);
 
@@ -263,8 +264,8 @@ async fn carry<W, D>(
     }
 }
 
-/// What the manager says, with the refusal as its last word if there is one: a refusal ends the
-/// conversation from the peer's side, which makes the shell end it from this one.
+/// The messages of the manager, with the refusal as the last one if there is one: a refusal ends
+/// the conversation from the peer's side, which makes the shell end it from this one.
 fn until_refused<T: Send + 'static>(
     said: impl Stream<Item = Result<T, Status>> + Send + 'static,
     mut refused: oneshot::Receiver<Failure>,

@@ -200,7 +200,7 @@ impl ContentSource for ManagerHandle {
     }
 }
 
-/// Where a driver in this process puts programs.
+/// The store into which a driver in this process puts programs.
 struct Sink {
     content: Arc<ContentStore>,
     /// Known once the application is open; ends with the conversation.

@@ -1,4 +1,5 @@
-//! What each application's jobs did, for `/api/v1`: bounded, and never asked by the scheduler.
+//! The history of each application's jobs, for `/api/v1`: bounded, and never asked by the
+//! scheduler.
 
 use std::collections::BTreeMap;
 
@@ -37,7 +38,7 @@ struct StageRecord {
     label: String,
     tasks: u32,
     is_complete: bool,
-    /// Those that were cancelled are not counted.
+    /// Attempts launched, but for those that were cancelled.
     launched: u32,
     succeeded: u32,
     failed: u32,
@@ -69,7 +70,7 @@ impl History {
         }
     }
 
-    /// Whether a job is remembered to have ended.
+    /// True if a job is remembered to have ended.
     pub(crate) fn has_ended(&self, job: JobId) -> bool {
         self.jobs.get(&job).is_some_and(|job| job.ended.is_some())
     }
@@ -302,7 +303,7 @@ impl AttemptRecord {
     }
 }
 
-/// What an end means to people.
+/// Returns the parts of an attempt's end that people see: state, counts and failure.
 fn describe(end: &AttemptEnd) -> (AttemptState, Option<TaskMetrics>, Option<&Failure>) {
     match end {
         AttemptEnd::Done(output) => (AttemptState::Done, Some(output.metrics), None),

@@ -1,4 +1,4 @@
-//! What reaches the shell, and the tasks that carry a conversation's messages to it.
+//! Inputs of the shell, and the tasks that carry a conversation's messages to it.
 
 use gnist_common::ids::{ApplicationId, WorkerId};
 use gnist_common::protocol::{DriverToManager, ManagerToDriver, ManagerToWorker, WorkerToManager};
@@ -17,7 +17,7 @@ const BATCH_MESSAGES_MAX: usize = 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct SessionId(pub(crate) u64);
 
-/// What carries a conversation, which says what its end means.
+/// The carrier of a conversation, which decides what the end of the conversation means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Carrier {
     /// Channels of this process: an end is final, for the peer can't be anywhere else.
@@ -40,7 +40,7 @@ pub(crate) struct DriverPeer {
     pub(crate) opened: watch::Sender<Option<ApplicationId>>,
 }
 
-/// Everything that reaches the shell.
+/// The inputs of the shell.
 pub(crate) enum Input {
     WorkerConnected {
         session: SessionId,
@@ -62,23 +62,25 @@ pub(crate) enum Input {
     Disconnected {
         session: SessionId,
     },
-    /// What a probe of a worker's data plane found; `session` is the one it had when it began.
+    /// The answer to a probe of a worker's data plane. `session` is the session that the worker had
+    /// when the probe began.
     Probed {
         worker: WorkerId,
         session: Option<SessionId>,
         reach: Reach,
     },
-    /// Whoever supervises the process saw it exit.
+    /// The supervisor of a process saw it exit.
     ProcessGone {
         process_id: u32,
         reason: String,
     },
-    /// Somebody asks for the end of an application; answers whether it ran, or that there is none.
+    /// A user asks for the end of an application. The reply says whether it ran; nothing if there
+    /// is no such application.
     Kill {
         application: ApplicationId,
         reply: oneshot::Sender<Option<bool>>,
     },
-    /// Somebody looks at the state.
+    /// A caller looks at the state.
     Read(Box<dyn FnOnce(&mut Shell) + Send>),
     /// The end of the manager.
     Stop,

@@ -41,12 +41,12 @@ use crate::workers::Workers;
 /// Inputs of one round.
 const ROUND_INPUTS_MAX: usize = 1024;
 
-/// Who is at the other end of a conversation.
+/// The other end of a conversation.
 enum Peer {
-    /// Has not registered yet.
+    /// A worker that has not registered yet.
     NewWorker(WorkerPeer),
     Worker(WorkerId),
-    /// Has not opened its application yet.
+    /// A driver that has not opened its application yet.
     NewDriver(DriverPeer),
     Driver(ApplicationId),
 }
@@ -71,7 +71,8 @@ pub(crate) struct Shell {
     /// Drivers that turned out to be unreachable in this round.
     broken_drivers: Vec<ApplicationId>,
     leases_checked_at: Time,
-    /// For the probes to answer to; weak, so that the shell does not keep itself alive.
+    /// The shell's own inbox, for the answers of probes; weak, so that the shell does not keep
+    /// itself alive.
     inbox: mpsc::WeakSender<Input>,
 }
 
@@ -181,7 +182,8 @@ impl Shell {
         }
     }
 
-    /// Does what time demands, then sends what this round made, until nothing more comes of it.
+    /// Fires the timers that are due, then sends the messages of this round, until sending them
+    /// leads to no more.
     fn finish_round(&mut self) {
         self.fire_timers();
         loop {
@@ -215,7 +217,7 @@ impl Shell {
         ClusterState { workers: self.workers.views(), applications: self.applications.views() }
     }
 
-    /// What the jobs of an application did.
+    /// Returns the history of an application's jobs.
     pub(crate) fn history(&self, application: ApplicationId) -> Option<&History> {
         self.applications.get(application).map(|application| &application.history)
     }

@@ -9,15 +9,16 @@ use gnist_common::task::OutputTable;
 use gnist_scheduler::{Scheduler, TableLookup};
 use tokio::sync::oneshot;
 
-/// Where an answer goes: the table, or nothing if there will be none at that version.
+/// The way back to the caller: the table, or nothing if there will be none at that version.
 pub(crate) type Reply = oneshot::Sender<Option<Arc<OutputTable>>>;
 
 /// Tables that were asked for, and those who wait for one.
 #[derive(Default)]
 pub(crate) struct Tables {
-    /// Until their job ends.
+    /// The latest table of each stage, kept until its job ends.
     made: BTreeMap<StageId, Arc<OutputTable>>,
-    /// At most one per executor and stage; those who have lost interest leave with the next round.
+    /// Requests that wait, at most one per executor and stage. Those whose caller has lost interest
+    /// leave with the next round.
     waiting: Vec<Pull>,
 }
 

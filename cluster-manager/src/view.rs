@@ -12,35 +12,35 @@ pub use gnist_proto::view::{
     ApplicationState, ApplicationView, ClusterState, WorkerState, WorkerView,
 };
 
-/// How far a job is.
+/// The state of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum JobState {
-    /// It has stages that have not ended, or may get more.
+    /// The job has stages that have not ended, or may get more.
     Running,
-    /// It has a result.
+    /// The job has a result.
     Finished,
-    /// It has none, and says why.
+    /// The job has no result, and `error` says why.
     Failed,
 }
 
 /// One job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct JobView {
-    /// Its id, `app-7.job-3`.
+    /// The id, `app-7.job-3`.
     #[serde(serialize_with = "display")]
     pub id: JobId,
-    /// Its ordinal within the application.
+    /// The ordinal within the application.
     pub job: u32,
-    /// How far it is.
+    /// The state that it is in.
     pub state: JobState,
-    /// When its first stages came.
+    /// Time when its first stages came.
     #[serde(serialize_with = "display")]
     pub submitted_at: WallTime,
-    /// When it ended.
+    /// Time when it ended.
     #[serde(serialize_with = "display_option")]
     pub ended_at: Option<WallTime>,
-    /// Why it failed.
+    /// The reason, if it failed.
     pub error: Option<String>,
     /// Stages submitted so far.
     pub stages: u32,
@@ -54,19 +54,19 @@ pub struct JobView {
     pub workers_lost: Option<u32>,
 }
 
-/// How far a stage is.
+/// The state of a stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StageState {
-    /// Nothing of it was launched yet.
+    /// No attempt was launched yet.
     Waiting,
     /// Some of it was launched.
     Running,
-    /// It is complete.
+    /// The stage is complete.
     Finished,
 }
 
-/// How a number is spread over the tasks of a stage.
+/// The spread of a number over the tasks of a stage.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Quantiles {
     /// The least.
@@ -84,7 +84,7 @@ pub struct Quantiles {
 }
 
 impl Quantiles {
-    /// Those of some values (nearest rank); nothing of none.
+    /// Returns the quantiles of some values (nearest rank); nothing if there are no values.
     pub fn of(mut values: Vec<u64>) -> Option<Self> {
         values.sort_unstable();
         let last = values.len().checked_sub(1)?;
@@ -103,16 +103,16 @@ impl Quantiles {
 /// One stage.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct StageView {
-    /// Its id, `app-7.job-3.stage-1`.
+    /// The id, `app-7.job-3.stage-1`.
     #[serde(serialize_with = "display")]
     pub id: StageId,
-    /// Its ordinal within the job.
+    /// The ordinal within the job.
     pub stage: u32,
     /// A line for people.
     pub label: String,
-    /// How far it is.
+    /// The state that it is in.
     pub state: StageState,
-    /// Its tasks.
+    /// Tasks in all.
     pub tasks: u32,
     /// Attempts that run now.
     pub running: u32,
@@ -128,23 +128,23 @@ pub struct StageView {
     pub input_rows: u64,
     /// Bytes read from other stages by them.
     pub input_bytes: u64,
-    /// Of those, bytes that came from another worker.
+    /// Bytes among those that came from another worker.
     pub fetched_bytes: u64,
     /// Bytes written to disk for want of memory.
     pub spill_bytes: u64,
-    /// Most memory that one attempt held.
+    /// The most memory that one attempt held, in bytes.
     pub peak_memory_bytes: u64,
     /// Run times of the attempts that succeeded, in microseconds.
     pub run_us: Option<Quantiles>,
 }
 
-/// How far an attempt is.
+/// The state of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AttemptState {
-    /// It was launched.
+    /// The attempt was launched and has not ended.
     Running,
-    /// It succeeded.
+    /// The attempt succeeded.
     Done,
     /// Input blocks were missing.
     BlocksMissing,
@@ -158,42 +158,42 @@ pub enum AttemptState {
     DiskFull,
     /// The user's error.
     User,
-    /// It panicked.
+    /// The attempt panicked.
     Panic,
-    /// It was told to stop.
+    /// The attempt was told to stop.
     Cancelled,
-    /// Its worker is gone.
+    /// The worker of the attempt is gone.
     WorkerLost,
 }
 
 /// One attempt at a task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TaskView {
-    /// Its id, `app-7.job-3.stage-1.part-12#2`.
+    /// The id, `app-7.job-3.stage-1.part-12#2`.
     #[serde(serialize_with = "display")]
     pub id: AttemptId,
-    /// Which task of the stage.
+    /// The index of the task in its stage.
     pub partition: u32,
-    /// Which try.
+    /// The number of the attempt among those at the same task, from 0.
     pub attempt: u32,
-    /// Where it ran.
+    /// The worker that ran it.
     #[serde(serialize_with = "display")]
     pub worker: WorkerId,
-    /// How far it is, or how it ended.
+    /// The state that it is in.
     pub state: AttemptState,
-    /// When it was launched.
+    /// Time when it was launched.
     #[serde(serialize_with = "display")]
     pub launched_at: WallTime,
-    /// When its end was heard of.
+    /// Time when the manager heard of its end.
     #[serde(serialize_with = "display_option")]
     pub ended_at: Option<WallTime>,
-    /// Its run time on the executor.
+    /// Run time on the executor, in microseconds.
     pub run_us: Option<u64>,
     /// Rows it put out.
     pub output_rows: Option<u64>,
     /// Bytes it put out.
     pub output_bytes: Option<u64>,
-    /// Why it failed.
+    /// The reason, if it failed.
     pub error: Option<String>,
 }
 

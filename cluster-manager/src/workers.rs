@@ -27,9 +27,9 @@ pub(crate) struct Worker {
     pub(crate) registration: Registration,
     pub(crate) state: WorkerState,
     pub(crate) heard_at: Time,
-    /// When what it runs was last compared with what it should run.
+    /// Time when the attempts that it runs were last compared with those that it should run.
     pub(crate) reconciled_at: Time,
-    /// Its conversation, while it has one.
+    /// The conversation with it, while there is one.
     pub(crate) session: Option<SessionId>,
     peer: Option<WorkerPeer>,
     pub(crate) carrier: Carrier,
@@ -62,7 +62,7 @@ impl Worker {
         }
     }
 
-    /// Whether a registration comes from this very process, whose older stream must have broken.
+    /// True if a registration comes from this very process, whose older stream must have broken.
     pub(crate) fn is_same_process(&self, registration: &Registration) -> bool {
         self.registration.process_id == registration.process_id
             && self.registration.address == registration.address
@@ -126,7 +126,7 @@ impl Worker {
 #[derive(Default)]
 pub(crate) struct Workers {
     by_id: BTreeMap<WorkerId, Worker>,
-    /// In the order in which they came.
+    /// Ids in the order in which the workers came.
     order: Vec<WorkerId>,
 }
 
@@ -171,7 +171,7 @@ impl Workers {
         broken.collect()
     }
 
-    /// Whether a worker that can be reached has messages of this round.
+    /// True if a worker that can be reached has messages of this round.
     pub(crate) fn has_pending(&self) -> bool {
         self.by_id.values().any(|worker| worker.peer.is_some() && !worker.pending.is_empty())
     }

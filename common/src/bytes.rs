@@ -11,12 +11,12 @@ const UNITS: [(&str, u64); 5] =
     [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 
 impl ByteSize {
-    /// So many mebibytes.
+    /// The size of `count` mebibytes.
     pub const fn mib(count: u64) -> Self {
         Self(count << 20)
     }
 
-    /// So many gibibytes.
+    /// The size of `count` gibibytes.
     pub const fn gib(count: u64) -> Self {
         Self(count << 30)
     }
@@ -38,7 +38,7 @@ impl fmt::Display for ByteSize {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not a size: write a number and B, KiB, MiB, GiB or TiB, such as `512MiB`")]
 pub struct ParseByteSizeError {
-    /// What was given.
+    /// The text that was given.
     pub text: String,
 }
 

@@ -16,16 +16,16 @@ pub use keys::{Config, KEYS};
 pub use reference::reference;
 pub use value::{ParseValueError, Value, ValueKind, format_duration, parse_duration};
 
-/// What is known about one key.
+/// The entry of one key in the registry.
 #[derive(Clone, Copy, Debug)]
 pub struct Key {
     /// Dotted name, such as `shuffle.partitions`.
     pub name: &'static str,
-    /// What its values are.
+    /// The kind of its values.
     pub kind: ValueKind,
     /// The default as it would be typed; none where the value is derived from the job.
     pub default: Option<&'static str>,
-    /// What it does.
+    /// The meaning of the key, for people.
     pub doc: &'static str,
 }
 
@@ -39,10 +39,10 @@ impl Key {
 /// Environment variables with this prefix are keys; every other `GNIST_*` is left alone.
 pub const ENVIRONMENT_PREFIX: &str = "GNIST_CONF_";
 
-/// Where a setting was found. The order is the order of precedence, weakest first.
+/// The place where a setting was found. The order is the order of precedence, weakest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Origin {
-    /// Nobody set it.
+    /// The key was not set.
     Default,
     /// `gnist.toml`.
     File,
@@ -68,9 +68,9 @@ impl fmt::Display for Origin {
 pub struct Setting {
     /// The key's name; for [`Origin::Environment`] the variable's name.
     pub key: String,
-    /// What was typed.
+    /// The value as it was typed.
     pub value: String,
-    /// Where.
+    /// The place where it was found.
     pub origin: Origin,
 }
 
@@ -87,9 +87,9 @@ pub enum ConfigError {
     /// No such key.
     #[error("unknown config key `{key}` in {origin}{}", suggestion(.nearest))]
     UnknownKey {
-        /// What was typed.
+        /// The key as it was typed.
         key: String,
-        /// Where.
+        /// The place where it was found.
         origin: Origin,
         /// The known name that is nearest to it.
         nearest: Option<String>,
@@ -99,9 +99,9 @@ pub enum ConfigError {
     BadValue {
         /// The key.
         key: &'static str,
-        /// Where.
+        /// The place where the value was found.
         origin: Origin,
-        /// Why it does not fit.
+        /// The reason why the value does not fit.
         source: ParseValueError,
     },
 }
@@ -139,7 +139,7 @@ impl Config {
         self.values().iter().map(|(key, (value, _))| (*key, value.to_string()))
     }
 
-    /// Where a key's value comes from.
+    /// Returns the place where a key's value was found.
     pub fn origin(&self, key: &str) -> Origin {
         self.values().get(key).map_or(Origin::Default, |(_, origin)| *origin)
     }

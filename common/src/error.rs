@@ -1,5 +1,5 @@
-//! What went wrong, whose fault it was, and what to do next: the one failure type that crosses
-//! process boundaries.
+//! The one failure type that crosses process boundaries: it says what went wrong, whose fault it
+//! was, and what to do next.
 //!
 //! The kind decides the policy and the exit; the blame says where; the message is for people.
 //! Nobody ever parses a message.
@@ -8,7 +8,7 @@ use std::fmt;
 
 use crate::ids::{AttemptId, WorkerId};
 
-/// What the receiver of a failure does about it.
+/// The kind of a failure, which says what its receiver does about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ErrorKind {
     /// The user's program, query or data is wrong. Trying again gives the same: fail the job.
@@ -25,10 +25,10 @@ pub enum ErrorKind {
     DiskFull,
     /// Code panicked. Try once elsewhere, then fail with its message and location.
     Panic,
-    /// Somebody asked for the end. Release what was held.
+    /// The end was asked for. Release what was held.
     Cancelled,
-    /// Of what the driver was given, something was made of rows that are lost and can't be made
-    /// again the same. Start the job over, if no row of it was shown.
+    /// The driver was given something made of rows that are lost and can't be made again the same.
+    /// Start the job over, if no row of it was shown.
     Contradicted,
     /// The cluster can't do it: no workers, the manager gone, another protocol version.
     Cluster,
@@ -55,7 +55,7 @@ impl ErrorKind {
     }
 }
 
-/// Where it went wrong, as far as is known.
+/// The place where it went wrong, as far as is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Blame {
     /// The attempt that failed.
@@ -64,7 +64,7 @@ pub struct Blame {
     pub worker: Option<WorkerId>,
     /// The physical operator, such as `HashJoinExec`.
     pub operator: Option<String>,
-    /// Most memory the operator or the task held, in bytes.
+    /// The most memory that the operator or the task held, in bytes.
     pub peak_bytes: Option<u64>,
     /// The input file being read.
     pub file: Option<String>,
@@ -73,13 +73,13 @@ pub struct Blame {
 /// A failure that can cross the wire.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct Failure {
-    /// What to do about it.
+    /// The kind, which says what to do about it.
     pub kind: ErrorKind,
-    /// What was being done and the one root cause; lowercase, no final period.
+    /// The text for people: what was being done and the one root cause; lowercase, no final period.
     pub message: String,
-    /// What the user may do about it, when something is known.
+    /// Advice on what the user may do about it, where there is any.
     pub help: Option<String>,
-    /// Where.
+    /// The place where it went wrong.
     pub blame: Box<Blame>,
 }
 

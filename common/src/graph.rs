@@ -22,14 +22,14 @@ impl std::fmt::Display for ContentHash {
     }
 }
 
-/// What runs a program.
+/// The kind of a program, which decides what runs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ProgramKind {
     /// A DataFusion physical plan in Gnist's own encoding.
     Plan,
     /// A chain of typed operators of the application's own binary (a later kind).
     Typed,
-    /// Does nothing: the price of the path itself.
+    /// A program that does nothing: the price of the path itself.
     Empty,
 }
 
@@ -38,13 +38,13 @@ pub enum ProgramKind {
 pub struct ProgramRef {
     /// Hash of its bytes, which hold nothing that changes from run to run.
     pub hash: ContentHash,
-    /// What runs it.
+    /// The kind, which decides what runs it.
     pub kind: ProgramKind,
     /// Length of its bytes.
     pub length_bytes: u64,
 }
 
-/// How the tasks of a stage read an input.
+/// The ways in which the tasks of a stage read an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum InputMode {
     /// Task `p` reads output partition `p` of every task of the producer.
@@ -60,11 +60,11 @@ pub enum InputMode {
 pub struct StageInput {
     /// The producer.
     pub stage: StageId,
-    /// Which of its output partitions a task reads.
+    /// The output partitions that a task reads.
     pub mode: InputMode,
 }
 
-/// Where the rows of a stage go.
+/// The destination of a stage's rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StageOutput {
     /// Blocks by output partition, read by later stages. How rows are placed is in the program.
@@ -89,13 +89,13 @@ impl StageOutput {
         }
     }
 
-    /// Whether the driver takes it: no stage reads it as an input.
+    /// True if the driver takes the output: no stage reads it as an input.
     pub fn is_for_driver(self) -> bool {
         matches!(self, Self::Value | Self::Result)
     }
 }
 
-/// What a second run of a task may change. Ordered from the safest.
+/// The differences that a second run of a task may make. Ordered from the safest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Repeatability {
     /// The same rows in the same partitions, every time.
@@ -111,22 +111,23 @@ pub enum Repeatability {
 /// One node of the graph.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stage {
-    /// Its name.
+    /// The id of the stage.
     pub id: StageId,
     /// A line for people: progress, `EXPLAIN`, the web interface.
     pub label: String,
-    /// What its tasks run.
+    /// The program that its tasks run.
     pub program: ProgramRef,
-    /// What of the program's holes this job fills: subquery values, clock, seed, settings.
+    /// The values that fill the program's holes in this job: subquery values, clock, seed,
+    /// settings.
     pub bindings: Option<ContentHash>,
     /// Number of tasks, at least 1.
     pub tasks: u32,
     /// Slots that each task holds. 1, but for `local[N]`, where one task drives N partitions.
     pub slots_per_task: u32,
-    /// What it reads from other stages, in the order of the program's input ordinals.
+    /// Inputs from other stages, in the order of the program's input ordinals.
     pub inputs: Vec<StageInput>,
-    /// What it makes.
+    /// The destination of its rows.
     pub output: StageOutput,
-    /// What a second run of a task may change, its inputs being equal.
+    /// The differences that a second run of a task may make, its inputs being equal.
     pub repeatability: Repeatability,
 }

@@ -41,7 +41,7 @@ pub struct StageId {
 pub struct TaskId {
     /// The stage the task belongs to.
     pub stage: StageId,
-    /// Which task of the stage, from 0.
+    /// The index of the task in its stage, from 0.
     pub partition: u32,
 }
 
@@ -50,7 +50,7 @@ pub struct TaskId {
 pub struct AttemptId {
     /// The task tried.
     pub task: TaskId,
-    /// Which try, from 0; never reused.
+    /// The number of the attempt among those at its task, from 0; never reused.
     pub attempt: u32,
 }
 
@@ -67,7 +67,7 @@ pub struct BlockId {
     pub partition: u32,
 }
 
-/// How often a stage was rolled back; attempts of an older generation are stale.
+/// The number of times that a stage was rolled back; attempts of an older generation are stale.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Generation(pub u32);
 
@@ -117,7 +117,7 @@ impl fmt::Display for WorkerId {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not {expected}")]
 pub struct ParseIdError {
-    /// What was given.
+    /// The text that was given.
     pub text: String,
     /// The form that was expected.
     pub expected: &'static str,
@@ -157,7 +157,7 @@ impl StageId {
 }
 
 impl TaskId {
-    /// This try at the task.
+    /// The attempt at this task with this number.
     pub fn attempt(self, attempt: u32) -> AttemptId {
         AttemptId { task: self, attempt }
     }

@@ -1,5 +1,5 @@
-//! What every part of Gnist agrees on: ids, time, sizes, config, errors, the stage graph and the
-//! messages between driver, cluster manager and worker.
+//! The types that every part of Gnist agrees on: ids, time, sizes, config, errors, the stage graph
+//! and the messages between driver, cluster manager and worker.
 //!
 //! Invariant: no Arrow, no DataFusion, no object_store, no tokio, no clock, no randomness. A
 //! program is a hash, a kind and a length here; a block is an id and a size. That is why the

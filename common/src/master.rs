@@ -19,15 +19,15 @@ pub const SLOTS_MAX: u32 = 4096;
 /// Least memory of one process: what one operator with a few batches needs.
 pub const MEMORY_MIN: ByteSize = ByteSize::mib(16);
 
-/// Where a job runs.
+/// The place where a job runs.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum MasterUrl {
-    /// In this process.
+    /// This process.
     Local {
         /// Slots; none means one for each CPU this process may use.
         slots: Option<NonZeroU32>,
     },
-    /// On a cluster of processes on loopback that goes when the job goes.
+    /// A cluster of processes on loopback that goes when the job goes.
     LocalCluster {
         /// Worker processes.
         workers: NonZeroU32,
@@ -36,7 +36,7 @@ pub enum MasterUrl {
         /// Memory budget of each worker.
         memory: ByteSize,
     },
-    /// On a standing cluster.
+    /// A standing cluster.
     Cluster {
         /// `HOST:PORT` of its cluster managers; at least one.
         addresses: Vec<String>,
@@ -44,15 +44,15 @@ pub enum MasterUrl {
 }
 
 impl MasterUrl {
-    /// Everything in this process, a slot for each CPU.
+    /// The master that runs everything in this process, with a slot for each CPU.
     pub const LOCAL_ALL: Self = Self::Local { slots: None };
 
-    /// Where a standing cluster's manager listens unless told otherwise.
+    /// The standing cluster at the address where its manager listens unless told otherwise.
     pub fn default_cluster() -> Self {
         Self::Cluster { addresses: vec!["127.0.0.1:7077".to_owned()] }
     }
 
-    /// Whether the job stays in this process.
+    /// True if the job stays in this process.
     pub fn is_local(&self) -> bool {
         matches!(self, Self::Local { .. })
     }
@@ -86,9 +86,9 @@ fn exact(size: ByteSize) -> String {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("bad master URL `{url}`: {reason}")]
 pub struct ParseMasterError {
-    /// What was typed.
+    /// The text that was typed.
     pub url: String,
-    /// What is wrong with it.
+    /// The reason why it is no master URL.
     pub reason: String,
 }
 
@@ -123,7 +123,7 @@ fn parse(url: &str) -> Result<MasterUrl, String> {
     }
 }
 
-/// What stands between the brackets of `name[...]`; none when the URL is not of that form.
+/// Returns the text between the brackets of `name[...]`; none when the URL is not of that form.
 fn arguments_of<'a>(url: &'a str, name: &str) -> Result<Option<&'a str>, String> {
     let Some(rest) = url.strip_prefix(name).and_then(|rest| rest.strip_prefix('[')) else {
         return Ok(None);

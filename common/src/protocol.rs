@@ -1,4 +1,4 @@
-//! Who says what to whom: the messages between driver, cluster manager and worker.
+//! The messages between driver, cluster manager and worker.
 //!
 //! These are the domain's own types. `local[*]` passes them over channels inside one process;
 //! a cluster passes their conversions (crate `gnist-proto`) over gRPC. Each conversation is one
@@ -23,16 +23,16 @@ pub const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 /// A result up to this size travels inside the attempt's end, larger ones are fetched.
 pub const INLINE_RESULT_BYTES_MAX: usize = 16 * 1024;
 
-/// What a worker says of itself when it registers.
+/// The description that a worker gives of itself when it registers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Registration {
-    /// This incarnation.
+    /// The incarnation of the worker process.
     pub worker: WorkerId,
     /// `HOST:PORT` of its data plane.
     pub address: String,
     /// Tasks it runs at once.
     pub slots: u32,
-    /// Its memory budget.
+    /// Memory budget, in bytes.
     pub memory_bytes: u64,
     /// Process id, for people and for tests.
     pub process_id: u32,
@@ -49,15 +49,15 @@ pub enum WorkerToManager {
     Register(Registration),
     /// An attempt ended.
     AttemptEnded {
-        /// Which.
+        /// The attempt.
         attempt: AttemptId,
-        /// How.
+        /// The way in which it ended.
         end: AttemptEnd,
     },
     /// An attempt waits for whoever reads its rows, for as long as that takes: it runs on, and others
     /// may have its slots.
     SlotsReleased {
-        /// Which.
+        /// The attempt.
         attempt: AttemptId,
     },
     /// Every heartbeat interval.
@@ -67,7 +67,7 @@ pub enum WorkerToManager {
         /// Bytes reserved of its budget.
         memory_used_bytes: u64,
     },
-    /// It leaves in good order: lost at once, no lease.
+    /// The worker leaves in good order: lost at once, no lease.
     Deregister,
 }
 
@@ -76,7 +76,7 @@ pub enum WorkerToManager {
 pub enum ManagerToWorker {
     /// The registration was accepted.
     Registered {
-        /// How often to send a heartbeat.
+        /// Time between two heartbeats, in milliseconds.
         heartbeat_interval_ms: u64,
     },
     /// Run these.
@@ -91,7 +91,7 @@ pub enum ManagerToWorker {
     WorkerLost(WorkerId),
     /// The registration was refused, or this incarnation was declared lost: stop.
     Shutdown {
-        /// Why.
+        /// The reason, for people.
         reason: String,
     },
 }
@@ -101,9 +101,9 @@ pub enum ManagerToWorker {
 pub enum DriverToManager {
     /// First message of the stream.
     OpenApplication {
-        /// For people.
+        /// The name, for people.
         name: String,
-        /// When the user submitted it.
+        /// Time when the user submitted it.
         submitted_at: WallTime,
     },
     /// Stages of a job: the first such message opens it, and more may follow until it is sealed.
@@ -126,37 +126,38 @@ pub enum DriverToManager {
         /// The attempt whose result was ready.
         attempt: AttemptId,
     },
-    /// Its worker answers and does not have these rows, or has damaged them: compute them again.
+    /// The worker of these rows answers and does not have them, or has damaged them: compute them
+    /// again.
     ResultMissing {
         /// The attempt whose result was ready.
         attempt: AttemptId,
     },
     /// Every heartbeat interval; the application's jobs are cancelled when its lease runs out.
     Heartbeat,
-    /// It leaves in good order.
+    /// The driver leaves in good order.
     CloseApplication {
-        /// Why it failed, if it did.
+        /// The reason, if the application failed.
         error: Option<String>,
     },
 }
 
-/// Where one partition of a result is.
+/// The place of one partition of a result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ResultLocation {
-    /// Here (Arrow IPC).
+    /// The rows themselves, as Arrow IPC.
     Inline(Vec<u8>),
-    /// In the block of this attempt on this worker.
+    /// The block of the attempt that made it, on this worker.
     Worker {
-        /// Who holds it.
+        /// The worker that holds the block.
         worker: WorkerId,
         /// `HOST:PORT` of its data plane.
         address: String,
-        /// Its size.
+        /// Length of the block, in bytes.
         bytes: u64,
     },
 }
 
-/// What a stage made, once it is complete.
+/// The counts of a stage that is complete, over its winners.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StageSummary {
     /// The stage.
@@ -193,7 +194,7 @@ pub struct StageProgress {
     pub bytes: u64,
 }
 
-/// What a job cost, known at its end.
+/// The counts of the work done for a job, known at its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct JobStats {
     /// Stages that ran.
@@ -213,9 +214,9 @@ pub struct JobStats {
 pub enum ManagerToDriver {
     /// Answer to `OpenApplication`.
     ApplicationOpened {
-        /// Its id.
+        /// The id of the application.
         application: ApplicationId,
-        /// How often to send a heartbeat.
+        /// Time between two heartbeats, in milliseconds.
         heartbeat_interval_ms: u64,
         /// Slots of all workers that are alive now.
         slots: u32,
@@ -228,32 +229,32 @@ pub enum ManagerToDriver {
     ResultReady {
         /// The attempt that made it; its task names stage and partition.
         attempt: AttemptId,
-        /// Where it is.
+        /// The place of the rows.
         location: ResultLocation,
-        /// Its rows.
+        /// Rows in the partition.
         rows: u64,
     },
     /// A worker that a running job had work or blocks on is gone.
     WorkerLost {
-        /// Which.
+        /// The worker.
         worker: WorkerId,
-        /// Why, for people.
+        /// The reason, for people.
         reason: String,
     },
-    /// How far a job is. Sent a few times per second at most.
+    /// The progress of a job. Sent a few times per second at most.
     Progress {
         /// The job.
         job: JobId,
-        /// Its stages that have started and not been reported finished.
+        /// Stages that have started and not been reported finished.
         stages: Vec<StageProgress>,
     },
     /// The last message about a job.
     JobEnded {
         /// The job.
         job: JobId,
-        /// Nothing, or why it failed.
+        /// Nothing if it succeeded, else the reason why it failed.
         outcome: Result<(), Failure>,
-        /// What it cost.
+        /// The counts of the work done for the job.
         stats: JobStats,
     },
 }

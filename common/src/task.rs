@@ -7,7 +7,7 @@ use crate::ids::{AttemptId, BlockId, Generation, StageId, WorkerId};
 /// An order to run one attempt. Small: programs, bindings and output tables go by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Launch {
-    /// What to run.
+    /// The attempt to run.
     pub attempt: AttemptId,
     /// The generation of the stage it belongs to.
     pub generation: Generation,
@@ -19,7 +19,7 @@ pub struct Launch {
     pub slots: u32,
     /// The inputs, each with the version of the producer's output table it must read.
     pub inputs: Vec<LaunchInput>,
-    /// What it makes.
+    /// The destination of its rows.
     pub output: StageOutput,
     /// Tasks of the stage.
     pub tasks: u32,
@@ -28,13 +28,13 @@ pub struct Launch {
 /// An input of a launch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LaunchInput {
-    /// What is read, and how.
+    /// The producer, and the output partitions to read.
     pub input: StageInput,
     /// Version of the output table: it grows whenever a location in it changes.
     pub version: u32,
 }
 
-/// Where the outputs of a finished stage are: one entry per task, in task order.
+/// The places of a finished stage's outputs: one entry per task, in task order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutputTable {
     /// The producer.
@@ -47,7 +47,7 @@ pub struct OutputTable {
     pub workers: Vec<(WorkerId, String)>,
 }
 
-/// Where one task's output is.
+/// The place of one task's output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutputLocation {
     /// The attempt that won.
@@ -69,11 +69,11 @@ pub struct TaskMetrics {
     pub input_rows: u64,
     /// Bytes read from other stages.
     pub input_bytes: u64,
-    /// Of those, bytes that came from another worker.
+    /// Bytes among those that came from another worker.
     pub fetched_bytes: u64,
     /// Bytes written to disk for want of memory.
     pub spill_bytes: u64,
-    /// Most memory reserved by the attempt's operators.
+    /// The most memory that the attempt's operators reserved, in bytes.
     pub peak_memory_bytes: u64,
     /// Wall time of the attempt on its executor, in microseconds.
     pub run_us: u64,
@@ -102,7 +102,7 @@ pub struct OperatorMetrics {
     pub output_rows: u64,
     /// Time it computed, without operators below it, in microseconds.
     pub compute_us: u64,
-    /// Most memory it reserved in one task.
+    /// The most memory that it reserved in one task, in bytes.
     pub peak_memory_bytes: u64,
     /// Bytes it wrote to disk for want of memory.
     pub spill_bytes: u64,
@@ -126,7 +126,7 @@ impl OperatorMetrics {
     }
 }
 
-/// What a successful attempt made.
+/// The sizes of a successful attempt's output, its counts, and a small result itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TaskOutput {
     /// Bytes per output partition.
@@ -145,18 +145,18 @@ pub struct TaskOutput {
 /// maps each to a policy. That a worker is gone is never said by an attempt, but by the shell.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AttemptEnd {
-    /// It succeeded.
+    /// The attempt succeeded.
     Done(TaskOutput),
     /// Input blocks that their worker, which answered, no longer has or has damaged.
     BlocksMissing {
-        /// Which.
+        /// The blocks.
         blocks: Vec<BlockId>,
     },
     /// Input blocks that could not be fetched: their worker did not answer.
     FetchFailed {
         /// The worker that did not answer.
         worker: WorkerId,
-        /// Why, for people.
+        /// The reason, for people.
         failure: Failure,
     },
     /// Storage or network trouble that may pass.
@@ -169,6 +169,6 @@ pub enum AttemptEnd {
     User(Failure),
     /// A panic, with message and location.
     Panic(Failure),
-    /// It was told to stop.
+    /// The attempt was told to stop.
     Cancelled,
 }

@@ -12,7 +12,8 @@ use crate::value::Value;
 
 type Features = BTreeSet<String>;
 
-/// What a query over these tables uses, with how the tables it reads are stored.
+/// The features of a query: the parts of SQL that it uses, and the storage of the tables that it
+/// reads.
 pub fn features(query: &Query, tables: &TableSet) -> Features {
     let mut found = Features::new();
     let mut read = BTreeSet::new();
@@ -33,7 +34,7 @@ pub fn features(query: &Query, tables: &TableSet) -> Features {
     found
 }
 
-/// How a table is stored, and what its rows hold.
+/// The features of a table: its storage, and the special values in its rows.
 pub fn table_features(table: &Table) -> Features {
     let mut found = storage_features(table);
     if table.rows.is_empty() {
@@ -53,7 +54,7 @@ pub fn table_features(table: &Table) -> Features {
     found
 }
 
-/// How a table is stored.
+/// The features of a table's storage.
 pub(crate) fn storage_features(table: &Table) -> Features {
     let mut found = Features::new();
     let mut add = |name: String| {

@@ -11,7 +11,7 @@ pub struct Rendered {
     /// Names and contents, before compression. Parquet files have none: whoever has a writer makes
     /// them.
     pub files: Vec<(String, String)>,
-    /// How the files are compressed.
+    /// The compression of the files.
     pub compression: Compression,
     /// `CREATE EXTERNAL TABLE`, for files in this folder.
     pub create: String,

@@ -23,7 +23,7 @@ pub struct Table {
     pub columns: Vec<Column>,
     /// The rows, in the order in which they are stored.
     pub rows: Vec<Row>,
-    /// How they are stored.
+    /// The storage of the rows.
     pub storage: Storage,
     /// The columns by each of which the rows of every partition or file are declared to be sorted:
     /// ascending, nulls last. All rows of the table are in the order of the first one.
@@ -32,22 +32,22 @@ pub struct Table {
     pub is_edge: bool,
 }
 
-/// How the rows of a table are stored.
+/// The storage of a table's rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Storage {
-    /// In memory: the number of rows of every batch of every partition.
+    /// Memory: the number of rows of every batch of every partition.
     Memory(Vec<Vec<usize>>),
     /// CSV files.
     Csv {
         /// Rows of each file.
         files: Vec<usize>,
-        /// How the files are compressed.
+        /// The compression of the files.
         compression: Compression,
-        /// Between fields.
+        /// The character between fields.
         delimiter: char,
-        /// Between records; a line feed if absent.
+        /// The character between records; a line feed if absent.
         terminator: Option<char>,
-        /// Around texts.
+        /// The character around texts.
         quote: char,
         /// True if a first line names the columns.
         header: bool,
@@ -58,7 +58,7 @@ pub enum Storage {
     Json {
         /// Rows of each file.
         files: Vec<usize>,
-        /// How the files are compressed.
+        /// The compression of the files.
         compression: Compression,
         /// True if a file is one array instead of an object per line.
         array: bool,
@@ -74,10 +74,10 @@ pub enum Storage {
     },
 }
 
-/// How files are compressed.
+/// The compression of files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compression {
-    /// Not at all.
+    /// No compression.
     None,
     /// gzip
     Gzip,

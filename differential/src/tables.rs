@@ -134,7 +134,7 @@ fn also_sort(table: &mut Table, column: usize) {
     table.sorted_by.push(column);
 }
 
-/// How the values of a table are chosen.
+/// The choices by which the values of a table are drawn.
 struct Values {
     special_floats: bool,
     negative_zero: bool,

@@ -22,7 +22,7 @@ use crate::fetch::Fetcher;
 use crate::inbox::{Inboxes, JobInbox};
 use crate::tables::Tables;
 
-/// How long a manager may take to hear a goodbye.
+/// Time that a manager may take to hear a goodbye.
 const GOODBYE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Sees every message about the session's jobs, for progress and tests.
@@ -44,7 +44,7 @@ pub(crate) struct Connection {
     tasks: Vec<JoinHandle<()>>,
     /// Ends when the manager has hung up.
     hung_up: watch::Receiver<()>,
-    /// Why the application failed.
+    /// The reason, if the application failed.
     failed: OnceLock<String>,
 }
 
@@ -127,7 +127,7 @@ impl Connection {
         self.inboxes.open(job, self.to_manager.clone())
     }
 
-    /// What executors pull.
+    /// Returns the programs and bindings that executors pull.
     pub(crate) fn contents(&self) -> &Contents {
         &self.contents
     }

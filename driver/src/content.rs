@@ -149,7 +149,7 @@ mod tests {
 
     use super::*;
 
-    /// What a manager would keep.
+    /// A content sink that keeps the names which a manager would keep.
     #[derive(Default)]
     struct Kept(Mutex<BTreeSet<ContentHash>>);
 

@@ -45,7 +45,7 @@ impl TableMemory {
     }
 }
 
-/// What one table holds of it, given back when it is dropped.
+/// The share of one table in a [`TableMemory`], given back when it is dropped.
 #[derive(Debug)]
 struct Held {
     memory: Arc<TableMemory>,

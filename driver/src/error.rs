@@ -1,22 +1,22 @@
-//! What a session answers with when a statement can't be planned or a job fails.
+//! The answer of a session when a statement can't be planned or a job fails.
 
 use datafusion::common::DataFusionError;
 use gnist_common::error::{ErrorKind, Failure};
 use gnist_operators::failure::failure_of;
 
-/// Why a statement has no result.
+/// Reasons why a statement has no result.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
-    /// It can't be planned. The cause keeps its place in the SQL text.
+    /// The statement can't be planned. The cause keeps its place in the SQL text.
     #[error("planning the statement")]
     Plan(#[source] Box<DataFusionError>),
-    /// It was planned, and its job failed.
+    /// The statement was planned, and its job failed.
     #[error(transparent)]
     Job(#[from] Failure),
 }
 
 impl SessionError {
-    /// What to do about it.
+    /// Returns the kind of the failure, which says what to do about it.
     pub fn kind(&self) -> ErrorKind {
         self.failure().kind
     }

@@ -146,7 +146,8 @@ impl Tree<'_> {
         }
     }
 
-    /// What a stage waits for: its inputs, and whoever makes the values it is bound to.
+    /// Returns the drafts that a stage waits for: its inputs, and the makers of the values it is
+    /// bound to.
     fn below(&self, draft: &StageDraft) -> BTreeSet<usize> {
         let inputs = draft.inputs.iter().map(|(input, _)| *input);
         let makers = self.job.drafts.iter().enumerate().filter(|(_, maker)| match maker.output {

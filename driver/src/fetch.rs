@@ -17,7 +17,7 @@ use tonic::{Status, Streaming};
 
 use crate::partition::Partition;
 
-/// Most that is reserved on a peer's word.
+/// Limit of the memory, in bytes, that is reserved because a peer announces so much.
 const FRAME_RESERVE_MAX: usize = 256 << 20;
 
 /// Connections to workers, made when first needed.

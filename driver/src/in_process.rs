@@ -21,7 +21,7 @@ use crate::job::abandoned;
 use crate::planner::{Draws, repeatability_of};
 use crate::result::JobReport;
 
-/// What the process that is both driver and executor offers to its driver.
+/// The services of a process that is both driver and executor, for its driver.
 pub trait InProcess: Send + Sync {
     /// Makes a plan known to the executor under a name, with the settings the user changed, and
     /// whether every operator is measured; it runs at most once.
@@ -69,7 +69,7 @@ pub(crate) async fn run(
     deliver(&connection, &mut inbox, batches, rows).await
 }
 
-/// What a job left with the executor, forgotten however the job is left.
+/// The traces of a job in the executor, forgotten however the job is left.
 struct Published {
     in_process: Arc<dyn InProcess>,
     program: ContentHash,

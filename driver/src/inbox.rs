@@ -1,4 +1,4 @@
-//! What the manager says about one job, until the job has heard it.
+//! The messages of the manager about one job, until the job has heard them.
 //!
 //! One conversation carries the messages of many jobs, so nobody may wait for one of them: a job
 //! that reads slowly finds its messages merged. The latest word about a stage, and the latest about
@@ -16,7 +16,8 @@ use gnist_common::protocol::{DriverToManager, ManagerToDriver};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc};
 
-/// What a message is about: of two about the same the later one counts, but of two ends the first.
+/// The subject of a message. Of two messages about the same subject the later one counts, but of
+/// two ends the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum About {
     Stage(StageId),
@@ -25,7 +26,7 @@ enum About {
 }
 
 impl About {
-    /// Nothing for what is not about one job.
+    /// Returns the subject of a message; none for messages that no inbox keeps.
     fn of(message: &ManagerToDriver) -> Option<Self> {
         match message {
             ManagerToDriver::StageFinished(summary) => Some(Self::Stage(summary.stage)),
@@ -132,7 +133,7 @@ pub(crate) struct JobInbox {
     queue: Arc<Queue>,
     inboxes: Arc<Inboxes>,
     to_manager: mpsc::Sender<DriverToManager>,
-    /// It was submitted, and its end was not heard.
+    /// True if the job was submitted, and its end was not heard.
     runs: bool,
 }
 

@@ -32,7 +32,7 @@ use crate::result::{BATCHES_WAITING_MAX, JobReport, ResultStream};
 use crate::settings::OwnSettings;
 use crate::sql;
 
-/// Where the jobs of one session run, and how they are planned.
+/// The jobs of one session: the place where they run, and the way they are planned.
 pub(crate) struct Jobs {
     pub(crate) connection: Arc<Connection>,
     pub(crate) in_process: Option<Arc<dyn InProcess>>,
@@ -42,7 +42,7 @@ pub(crate) struct Jobs {
     pub(crate) tables: Arc<TableMemory>,
     /// Every setting as it was when the session was opened.
     pub(crate) opened_with: BTreeMap<String, Option<String>>,
-    /// What executors decode plans in.
+    /// The contexts in which executors decode plans.
     pub(crate) contexts: Contexts,
     /// Sees that they decode what was planned.
     pub(crate) guard: Guard,
@@ -98,7 +98,7 @@ impl Jobs {
         self.run(plan, config, false)
     }
 
-    /// As [`Jobs::start`]; every operator is measured.
+    /// Starts a plan as [`Jobs::start`] does, and measures every operator.
     ///
     /// # Errors
     /// As [`Jobs::start`].
@@ -199,7 +199,7 @@ fn sort_threshold(config: &SessionConfig) -> ByteSize {
     own.map_or_else(ByteSize::default, OwnSettings::sort_threshold)
 }
 
-/// Whether a plan reads what only the driver has, such as the information schema.
+/// True if a plan reads what only the driver has, such as the information schema.
 pub(crate) fn reads_the_session(plan: &Arc<dyn ExecutionPlan>) -> bool {
     matches!(plan.name(), "StreamingTableExec" | "ExplainExec")
         || plan.children().into_iter().any(reads_the_session)

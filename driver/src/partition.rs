@@ -81,7 +81,7 @@ impl Partition {
 #[derive(Debug)]
 struct Spilled {
     file: Arc<File>,
-    /// Where the unread ones are: offset and length.
+    /// Places of the unread frames: offset and length.
     frames: VecDeque<(u64, usize)>,
     written_bytes: u64,
 }

@@ -15,12 +15,13 @@ use tokio::sync::mpsc;
 /// Batches that wait for a slow reader.
 pub(crate) const BATCHES_WAITING_MAX: usize = 16;
 
-/// What a finished job cost.
+/// The counts of a finished job.
 #[derive(Clone, Debug, Default)]
 pub struct JobReport {
     /// Counts of the whole job.
     pub stats: JobStats,
-    /// What each stage made, by stage ordinal; a stage that was rolled back is its last run.
+    /// The counts of each stage, by stage ordinal; of a stage that was rolled back, those of its
+    /// last run.
     pub stages: Vec<StageSummary>,
     /// The stage of every draft of the plan, if it came to be.
     pub(crate) drafts: Vec<Option<StageId>>,
@@ -56,8 +57,8 @@ impl ResultStream {
         Arc::clone(&self.schema)
     }
 
-    /// What the job cost; known when the stream has ended well, and never for statements that
-    /// run in the driver.
+    /// Returns the counts of the job; known when the stream has ended well, and never for
+    /// statements that run in the driver.
     pub fn report(&self) -> Option<&JobReport> {
         self.report.get()
     }

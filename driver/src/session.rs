@@ -35,10 +35,10 @@ use crate::in_process::InProcess;
 use crate::jobs::{Jobs, reads_the_session};
 use crate::numbers::with_number_rules;
 use crate::planner::{
-    CooperativeJoins, JoinsApart, SoftLimits, WholeFrames, partitions_for, with_held_limits,
-    with_kept_orders, with_kept_projections, with_namesakes, with_one_sided, with_own_statistics,
-    with_promised_inputs, with_scan_statistics, with_unique_columns, with_unnest_names,
-    with_whole_arrays,
+    CompactBuilds, CooperativeJoins, JoinsApart, SoftLimits, WholeFrames, partitions_for,
+    with_held_limits, with_kept_orders, with_kept_projections, with_namesakes, with_one_sided,
+    with_own_statistics, with_promised_inputs, with_scan_statistics, with_unique_columns,
+    with_unnest_names, with_whole_arrays,
 };
 use crate::prepared::PreparedStatements;
 use crate::result::ResultStream;
@@ -46,7 +46,7 @@ use crate::settings::{self, OwnSettings};
 use crate::sql;
 use crate::statement::{self, classify};
 
-/// What a session is made from. The facade fills it in.
+/// The parts that a session is made from. The facade fills them in.
 pub struct SessionParts {
     /// The conversation with the cluster manager.
     pub link: DriverLink,
@@ -54,7 +54,7 @@ pub struct SessionParts {
     pub in_process: Option<Arc<dyn InProcess>>,
     /// The application's name.
     pub name: String,
-    /// When the user started it.
+    /// Time when the user started the application.
     pub submitted_at: WallTime,
     /// Sees every message about its jobs.
     pub observer: Option<Arc<dyn JobObserver>>,
@@ -64,7 +64,7 @@ pub struct SessionParts {
     pub batch_rows: usize,
     /// True if an overflow of integers and decimals is an error.
     pub ansi: bool,
-    /// Most memory for the tables that the driver keeps.
+    /// Limit of the memory for the tables that the driver keeps.
     pub memory: ByteSize,
     /// Largest build side of a join that is sent whole to every executor of a cluster.
     pub broadcast_threshold: ByteSize,
@@ -150,6 +150,7 @@ impl Session {
             .with_physical_optimizer_rule(Arc::new(SoftLimits))
             .with_physical_optimizer_rule(Arc::new(JoinsApart))
             .with_physical_optimizer_rule(Arc::new(WholeFrames))
+            .with_physical_optimizer_rule(Arc::new(CompactBuilds))
             .with_physical_optimizer_rule(Arc::new(CooperativeJoins))
             .with_query_planner(Arc::new(FramePlanner::new(&jobs)))
             .with_cache_factory(Some(Arc::new(NoCache)))
@@ -403,7 +404,7 @@ impl Session {
     }
 }
 
-/// What DataFusion's planner has to know of plans that are cut into tasks.
+/// Sets options of DataFusion's planner as plans that are cut into tasks need them.
 fn plan_for_tasks(config: &mut SessionConfig, broadcast_threshold: ByteSize) {
     let options = config.options_mut();
     // Tasks share nothing: a scan must not take another task's files.

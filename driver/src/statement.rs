@@ -1,5 +1,5 @@
-//! What kind of statement a logical plan is: what runs as a job, what stays in the driver, and
-//! what comes with a later version and is refused before anything runs.
+//! The kinds of statement: those that run as a job, those that stay in the driver, and those that
+//! come with a later version and are refused before anything runs.
 
 use datafusion::common::format::ExplainFormat;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
@@ -10,16 +10,16 @@ use gnist_common::error::Failure;
 
 use crate::error::{SessionError, not_yet};
 
-/// How a statement is executed.
+/// A statement, by the way it is executed.
 #[derive(Debug)]
 pub(crate) enum Statement {
-    /// As a job.
+    /// A query, which runs as a job.
     Query(LogicalPlan),
-    /// By DataFusion, in the driver: definitions, descriptions.
+    /// A statement that DataFusion runs, in the driver: definitions, descriptions.
     InDriver(LogicalPlan),
     /// Another value of a setting; none for the one it was opened with.
     Set(String, Option<String>),
-    /// Its query as a job, its rows kept in the driver.
+    /// A table made by a query, which runs as a job; the rows are kept in the driver.
     CreateTable(DdlStatement),
     /// Kept until it is executed.
     Prepare(Prepare),
@@ -94,7 +94,8 @@ pub(crate) fn classify(plan: LogicalPlan) -> Result<Statement, SessionError> {
     })
 }
 
-/// Nobody checks the keys of a table, and DataFusion would leave out a `DISTINCT` by them.
+/// The refusal of keys: a table's keys are not checked, and DataFusion would leave out a `DISTINCT`
+/// by them.
 fn no_keys() -> Failure {
     not_yet("`PRIMARY KEY` and `UNIQUE` of a table").with_help("leave them out")
 }

@@ -36,7 +36,8 @@ pub const VERSION_HEADER: &str = "gnist-protocol-version";
 /// Content from this size is offered by hash before it is sent.
 const OFFER_BYTES_MIN: usize = 64 << 10;
 
-/// Most that is reserved on a peer's word; more grows as it comes.
+/// Limit of the memory, in bytes, that is reserved because a peer announces so much. Content that
+/// is longer grows as it comes.
 const CONTENT_RESERVE_MAX: usize = 256 << 20;
 
 /// Times in a row that a call for outputs may break before its attempt fails. An attempt that was
@@ -44,7 +45,7 @@ const CONTENT_RESERVE_MAX: usize = 256 << 20;
 /// not cost it one of its tries.
 const OUTPUTS_RETRIES: u32 = 5;
 
-/// Between two of those calls.
+/// Pause between two of those calls.
 const OUTPUTS_RETRY_WAIT: Duration = Duration::from_secs(1);
 
 /// Opens a worker's conversation with the first cluster manager that answers.
@@ -144,7 +145,7 @@ where
     }
 }
 
-/// What an executor pulls, over gRPC.
+/// The content that an executor pulls, over gRPC.
 struct GrpcContent {
     client: ControlClient<Channel>,
 }
@@ -207,7 +208,7 @@ async fn next<W>(stream: &mut Streaming<W>) -> Result<Option<W>, Failure> {
     stream.message().await.map_err(|status| failure_from_status(&status))
 }
 
-/// Where a driver puts programs, over gRPC.
+/// The store into which a driver puts programs, over gRPC.
 struct GrpcSink {
     client: ControlClient<Channel>,
     /// Known once the conversation is open; ends with it.
@@ -237,7 +238,7 @@ impl ContentSink for GrpcSink {
 }
 
 impl GrpcSink {
-    /// This driver's application, once it is open.
+    /// Returns this driver's application, once it is open.
     async fn application(&self) -> Result<ApplicationId, Failure> {
         let mut application = self.application.clone();
         let opened = application.wait_for(Option::is_some).await;

@@ -30,10 +30,11 @@ const FRAME_BYTES: u32 = 256 << 10;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
-/// Longer than a busy machine may starve a process; leases notice the dead sooner.
+/// Time without an answer after which a connection is broken: longer than a busy machine may starve
+/// a process; leases notice the dead sooner.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How to connect to `HOST:PORT`; `gnist://` before it is taken off.
+/// The endpoint at `HOST:PORT`; `gnist://` before it is taken off.
 fn endpoint(address: &str) -> Result<Endpoint, Failure> {
     let address = address.strip_prefix("gnist://").unwrap_or(address);
     let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|_| {
@@ -96,14 +97,14 @@ async fn unreachable_manager(address: &str, cause: String) -> Failure {
     Failure::new(ErrorKind::Cluster, message).with_help(help)
 }
 
-/// What a process's absence looks like from outside.
+/// The outcome of a probe: the state of a process as it looks from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
-    /// Somebody listens there.
+    /// A process listens there.
     Answers,
     /// The machine answers, and nobody listens: the process is gone.
     Refused,
-    /// Nothing is known: no route, no answer in time, no such name.
+    /// The state is not known: no route, no answer in time, no such name.
     Silent,
 }
 

@@ -19,25 +19,25 @@ pub const LINK_MESSAGES_MAX: usize = 1024;
 
 /// A worker's end of its conversation with the cluster manager.
 pub struct WorkerLink {
-    /// What the worker says; the first message is `Register`.
+    /// Messages of the worker; the first one is `Register`.
     pub to_manager: mpsc::Sender<WorkerToManager>,
-    /// What it hears; ends when the conversation is broken.
+    /// Messages of the manager; they end when the conversation is broken.
     pub from_manager: mpsc::Receiver<ManagerToWorker>,
-    /// What it pulls by name.
+    /// The content that it pulls by name.
     pub content: Arc<dyn ContentSource>,
 }
 
 /// A driver's end of its conversation with the cluster manager.
 pub struct DriverLink {
-    /// What the driver says; the first message is `OpenApplication`.
+    /// Messages of the driver; the first one is `OpenApplication`.
     pub to_manager: mpsc::Sender<DriverToManager>,
-    /// What it hears; ends when the conversation is broken.
+    /// Messages of the manager; they end when the conversation is broken.
     pub from_manager: mpsc::Receiver<ManagerToDriver>,
-    /// Where it puts programs and bindings before it submits stages that name them.
+    /// The store into which it puts programs and bindings before it submits stages that name them.
     pub content: Arc<dyn ContentSink>,
 }
 
-/// What an executor pulls from the cluster manager by name.
+/// The content that an executor pulls from the cluster manager by name.
 #[async_trait]
 pub trait ContentSource: Send + Sync {
     /// The bytes of a program or of bindings.
@@ -46,7 +46,7 @@ pub trait ContentSource: Send + Sync {
     /// `Cluster` when the manager is gone, `NotFound` when it never had them.
     async fn content(&self, hash: ContentHash) -> Result<Bytes, Failure>;
 
-    /// Where the outputs of a stage are, at this version or a later one. Waits for a stage that
+    /// The places of a stage's outputs, at this version or a later one. Waits for a stage that
     /// still runs; whoever drops the future waits no more.
     ///
     /// # Errors
@@ -55,7 +55,7 @@ pub trait ContentSource: Send + Sync {
     async fn outputs(&self, stage: StageId, version: u32) -> Result<Arc<OutputTable>, Failure>;
 }
 
-/// Where a driver puts what executors will pull.
+/// The store into which a driver puts what executors will pull.
 #[async_trait]
 pub trait ContentSink: Send + Sync {
     /// Stores bytes under their hash; putting what is there already is cheap and no error.

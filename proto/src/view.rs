@@ -16,17 +16,17 @@ pub struct ClusterState {
     pub applications: Vec<ApplicationView>,
 }
 
-/// What is known of a worker's health.
+/// The health of a worker, as far as the manager knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum WorkerState {
-    /// Its conversation goes on.
+    /// The worker's conversation goes on.
     Alive,
-    /// Its conversation broke; its lease runs.
+    /// The worker's conversation broke; its lease runs.
     Suspect,
-    /// It is gone with everything it held.
+    /// The worker is gone with everything it held.
     Lost,
-    /// It finishes what it runs and takes nothing new.
+    /// The worker finishes what it runs and takes nothing new.
     Draining,
 }
 
@@ -45,40 +45,40 @@ impl WorkerState {
 /// One worker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct WorkerView {
-    /// Its incarnation.
+    /// The id of this incarnation.
     #[serde(serialize_with = "display")]
     pub id: WorkerId,
     /// `HOST:PORT` of its data plane.
     pub address: String,
-    /// Its health.
+    /// The health, as far as the manager knows.
     pub state: WorkerState,
     /// Tasks it runs at once.
     pub slots: u32,
-    /// Its memory budget.
+    /// Memory budget, in bytes.
     pub memory_bytes: u64,
-    /// Its process.
+    /// The id of its process.
     pub process_id: u32,
     /// Bytes reserved of its budget at its last heartbeat.
     pub memory_used_bytes: u64,
     /// Attempts it ran at its last heartbeat.
     pub running: u32,
-    /// Why it was lost.
+    /// The reason, if it was lost.
     pub reason: Option<String>,
 }
 
-/// How far an application is.
+/// The state of an application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ApplicationState {
     /// Accepted, its driver not running yet.
     Submitted,
-    /// Its driver is connected.
+    /// The driver is connected.
     Running,
-    /// Its driver closed it in good order.
+    /// The driver closed the application in good order.
     Finished,
-    /// Its driver is gone without having closed it.
+    /// The driver is gone without having closed the application.
     Failed,
-    /// Somebody asked for its end.
+    /// A user asked for the end of the application.
     Killed,
 }
 
@@ -98,22 +98,22 @@ impl ApplicationState {
 /// One application.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ApplicationView {
-    /// Its id, `app-7`.
+    /// The id, `app-7`.
     #[serde(serialize_with = "display")]
     pub id: ApplicationId,
     /// The name its driver gave it.
     pub name: String,
-    /// How far it is.
+    /// The state that it is in.
     pub state: ApplicationState,
     /// `client` or `cluster`: where its driver runs.
     pub deploy_mode: String,
-    /// When the user submitted it.
+    /// Time when the user submitted it.
     #[serde(serialize_with = "display")]
     pub submitted_at: WallTime,
-    /// When it ended.
+    /// Time when it ended.
     #[serde(serialize_with = "display_option")]
     pub ended_at: Option<WallTime>,
-    /// Why it failed.
+    /// The reason, if it failed.
     pub error: Option<String>,
 }
 

@@ -36,14 +36,14 @@ pub(crate) struct BaselineArgs {
 #[derive(Serialize, Deserialize)]
 struct Request {
     sql: String,
-    /// Where the rows go, as an Arrow IPC file.
+    /// The Arrow IPC file that the rows go to.
     result: Option<PathBuf>,
 }
 
-/// How it went.
+/// The outcome of a query.
 #[derive(Serialize, Deserialize)]
 struct Reply {
-    /// From the SQL text to the last row.
+    /// Time from the SQL text to the last row, in milliseconds.
     ms: f64,
     error: Option<String>,
 }

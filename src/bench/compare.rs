@@ -1,5 +1,6 @@
-//! Whether two answers to a query are the same: the same rows, however often each, and the ORDER
-//! BY keys in the same order. Exact but for floats, which may differ by 1e-9 of their size.
+//! The comparison of two answers to a query. They are the same if they have the same rows, each as
+//! often, and the ORDER BY keys in the same order. Exact but for floats, which may differ by 1e-9
+//! of their size.
 
 use std::cmp::Ordering;
 
@@ -85,7 +86,7 @@ fn cells(column: &dyn Array) -> Result<Vec<Cell>, ArrowError> {
     Ok(cells)
 }
 
-/// What differs between two answers to this statement; none when they are the same.
+/// Returns the difference between two answers to this statement; none when they are the same.
 pub(crate) fn difference(ours: &Answer, theirs: &Answer, statement: &Statement) -> Option<String> {
     if ours.rows() != theirs.rows() {
         return Some(format!("{} rows instead of {}", ours.rows(), theirs.rows()));

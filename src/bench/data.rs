@@ -1,4 +1,4 @@
-//! Where benchmark data is kept between runs.
+//! The folder in which benchmark data is kept between runs.
 
 use std::env;
 use std::path::PathBuf;

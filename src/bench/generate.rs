@@ -77,7 +77,7 @@ pub(super) const TABLES: [(&str, f64); 8] = [
 /// A file to write.
 struct Piece {
     table: &'static str,
-    /// Which of the table's files, from 1.
+    /// The number of the file among those of the table, from 1.
     part: i32,
     parts: i32,
 }

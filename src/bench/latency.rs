@@ -1,4 +1,4 @@
-//! What a job costs that does almost nothing, from SQL text to rows in the driver, planned anew
+//! The time of a job that does almost nothing, from SQL text to rows in the driver, planned anew
 //! each time; the comparison of a plan with its program; and the whole process of `select 1`.
 
 use std::process::{Command, Stdio};

@@ -14,7 +14,7 @@ pub(super) fn describe() -> String {
     format!("{cpus} x {cpu}, {memory}")
 }
 
-/// Most memory a process has held resident so far; none when it is gone.
+/// Returns the most memory that a process has held resident so far, in bytes; none when it is gone.
 pub(super) fn peak_rss_bytes(process: u32) -> Option<u64> {
     kilobytes(&field(&format!("/proc/{process}/status"), "VmHWM")?)
 }

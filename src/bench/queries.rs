@@ -26,7 +26,7 @@ const QUERIES: [&str; 22] = [
     include_str!("tpch/q22.sql"),
 ];
 
-/// How many queries there are.
+/// The number of queries.
 pub(crate) const COUNT: usize = QUERIES.len();
 
 /// The text of a query, by its number from 1. The fraction of q11 depends on the scale (TPC-H

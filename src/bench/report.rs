@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::machine;
 use crate::cli::{CliError, Engine};
 
-/// What one benchmark measured. A field without meaning is null.
+/// The measures of one benchmark. A field without meaning is null.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
     pub(super) bench: &'static str,
@@ -81,7 +81,7 @@ impl Report {
         }
     }
 
-    /// Whether every answer was right.
+    /// True if every answer was right.
     pub(super) fn is_right(&self) -> bool {
         self.queries.iter().all(|query| query.right)
     }

@@ -1,4 +1,4 @@
-//! What the benchmarks share: a session without progress, and timed runs.
+//! The parts that the benchmarks share: a session without progress, and timed runs.
 
 use std::future::Future;
 use std::time::Instant;

@@ -88,7 +88,7 @@ impl Engine {
         self.session.slots() as usize
     }
 
-    /// This process and every process that the session started.
+    /// Returns this process and every process that the session started.
     pub(crate) fn processes(&self) -> &[Process] {
         self.session.processes()
     }

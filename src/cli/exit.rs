@@ -7,7 +7,7 @@ use std::process::ExitCode;
 pub(crate) enum Exit {
     /// All was done, or the reader of stdout had enough.
     Success,
-    /// Something met on the way: a missing path, no such master, a wrong query.
+    /// A failure met on the way: a missing path, no such master, a wrong query.
     Failed,
     /// A fault that the command line and config alone show.
     Usage,

@@ -22,7 +22,7 @@ const HELD_LINES_MAX: usize = 1_000;
 /// The form of the progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Shown {
-    /// Nothing.
+    /// No progress.
     Nothing,
     /// A line for each finished stage.
     Lines,

@@ -1,4 +1,4 @@
-//! From what was typed to validated settings, in one function.
+//! The one function that turns what was typed into validated settings.
 //!
 //! ```text
 //! master   --master > GNIST_MASTER > `master` in gnist.toml > the command's default

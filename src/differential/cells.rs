@@ -1,4 +1,4 @@
-//! Between the generator's values and Arrow's arrays.
+//! Conversions between the generator's values and Arrow's arrays.
 
 use std::sync::Arc;
 

@@ -7,19 +7,20 @@ use gnist_differential::{Outcome, Row};
 
 use super::engine::{Reply, is_fault};
 
-/// What the reply must be.
+/// The reply that an engine must give.
 pub(super) enum Wanted {
-    /// These rows.
+    /// The rows that are wanted.
     Rows(Vec<Row>),
-    /// These rows, or an error of the statement's own: plain DataFusion can't plan or run it.
+    /// The rows that are wanted, or an error of the statement's own: plain DataFusion can't plan or
+    /// run it.
     RowsOrRefusal(Vec<Row>),
     /// An error, for this reason.
     Error(String),
-    /// Nobody knows.
+    /// The right reply is not known.
     Unknown,
 }
 
-/// What the reply is.
+/// The judgement of a reply.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// The wanted rows.
@@ -30,7 +31,7 @@ pub(super) enum Verdict {
     Refused(String),
     /// A difference.
     Wrong(String),
-    /// Nobody knows.
+    /// The right reply is not known.
     Unknown,
 }
 

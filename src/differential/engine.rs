@@ -18,13 +18,13 @@ use crate::session::Session;
 /// Time for one statement. An engine that takes longer hangs.
 const STATEMENT_TIME_MAX: Duration = Duration::from_secs(40);
 
-/// What an engine makes of a statement.
+/// The reply of an engine to a statement.
 pub(super) enum Reply {
     /// Rows.
     Rows(Vec<Row>),
     /// An error.
     Failed(Failure),
-    /// Nothing in time.
+    /// No reply in time.
     Hangs,
 }
 

@@ -29,22 +29,22 @@ use round::Lanes;
 /// Statements of a round: enough to make its tables worth their while.
 const STATEMENTS_PER_ROUND: usize = 120;
 
-/// What to run.
+/// The settings of a run.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The seed of everything random.
     pub seed: u64,
     /// The round to begin with.
     pub first_round: u64,
-    /// How long new rounds begin.
+    /// Time during which new rounds begin.
     pub duration: Duration,
-    /// Most statements.
+    /// The most statements to run.
     pub statements: u64,
     /// Names of the configurations that take turns beside `local[2]`.
     pub configurations: Vec<String>,
     /// Features that no statement and no table has.
     pub without: BTreeSet<String>,
-    /// Where files of tables are written for a time.
+    /// The folder in which files of tables are written for a time.
     pub folder: PathBuf,
     /// True if differences are reduced.
     pub reduce: bool,

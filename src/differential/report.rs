@@ -10,13 +10,13 @@ const DIFFERENCES_KEPT_MAX: usize = 200;
 /// A run.
 #[derive(Debug, Default, Serialize)]
 pub struct Report {
-    /// Always `differential`.
+    /// The name of the benchmark, always `differential`.
     pub bench: &'static str,
     /// The seed; with it the run repeats.
     pub seed: u64,
     /// Rounds that ended.
     pub rounds: u64,
-    /// How long it took.
+    /// The time it took, in seconds.
     pub seconds: f64,
     /// Features that no statement has.
     pub without: Vec<String>,
@@ -53,13 +53,13 @@ pub struct Difference {
     pub statement: usize,
     /// The statement.
     pub sql: String,
-    /// What differs.
+    /// The difference.
     pub what: String,
     /// The features of the smallest statement that differs still.
     pub features: Vec<String>,
     /// The smallest statement and tables, as a test.
     pub test: Option<String>,
-    /// How many differences have these features.
+    /// The number of differences that have these features.
     pub count: u64,
 }
 

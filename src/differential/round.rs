@@ -60,7 +60,7 @@ pub(super) struct Round<'a> {
     pub(super) ends: Option<Instant>,
 }
 
-/// What a statement runs on.
+/// The engines that a statement runs on.
 struct Engines {
     plain: SessionContext,
     always: Gnist,
@@ -280,7 +280,8 @@ fn has_rows(wanted: &Wanted) -> bool {
     }
 }
 
-/// Where nobody knows the answer, or one master refuses, the masters must agree with each other.
+/// Judges the masters by each other where the answer is not known, or where one of them refuses:
+/// they must agree.
 fn masters_agree(
     verdicts: [Verdict; 2],
     replies: [&Reply; 2],

@@ -48,7 +48,7 @@ pub(super) async fn prepare(tables: &TableSet, folder: &Path) -> Result<Vec<Regi
     Ok(registered)
 }
 
-/// As [`prepare`], of these tables by their place in the set.
+/// Prepares tables as [`prepare`] does, but only these, by their place in the set.
 pub(super) async fn prepare_some(
     tables: &TableSet,
     some: &BTreeSet<usize>,

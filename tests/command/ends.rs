@@ -1,5 +1,5 @@
-//! How the command ends when somebody else wants it to: quickly, with the code that says why, and
-//! with none of its processes left.
+//! The end of the command when somebody else asks for it: it comes quickly, with the code that says
+//! why, and leaves none of the processes.
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -32,7 +32,7 @@ fn endless() -> Result<(Running, Vec<u32>), String> {
     if children.len() == 3 { Ok((query, children)) } else { Err(format!("{children:?}")) }
 }
 
-/// Which of these processes are workers, by what they were told to be.
+/// Returns those of these processes that are workers, by what they were told to be.
 fn workers(children: &[u32]) -> Vec<u32> {
     let is_worker = |process: &&u32| {
         let environment = std::fs::read(format!("/proc/{process}/environ")).unwrap_or_default();

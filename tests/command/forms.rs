@@ -1,4 +1,4 @@
-//! What goes to stdout, to the last byte, and what goes to stderr.
+//! Output forms: what goes to stdout, to the last byte, and what goes to stderr.
 
 use libtest_mimic::Failed;
 

@@ -1,4 +1,4 @@
-//! What somebody at a terminal sees: the command runs in a pseudo terminal that `script` opens.
+//! The view of a user at a terminal: the command runs in a pseudo terminal that `script` opens.
 
 use std::process::Command;
 

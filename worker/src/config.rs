@@ -1,4 +1,4 @@
-//! What a worker is told when it starts.
+//! Settings that a worker is started with.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -13,25 +13,25 @@ use gnist_common::ids::WorkerId;
 /// Rows of a batch unless told otherwise.
 const BATCH_ROWS: usize = 8192;
 
-/// How long a worker goes on without its cluster manager.
+/// Time that a worker goes on without its cluster manager.
 const RECONNECT_FOR: Duration = Duration::from_secs(30);
 
 /// Settings of one worker.
 #[derive(Clone)]
 pub struct WorkerConfig {
-    /// This incarnation; random, chosen by the shell.
+    /// The id of this incarnation; random, chosen by the shell.
     pub worker: WorkerId,
     /// Attempts it runs at once, and its CPU threads.
     pub slots: u32,
     /// The budget that execution, blocks and fetches share.
     pub memory: ByteSize,
-    /// Where the folder of this incarnation is made.
+    /// The folder in which the folder of this incarnation is made.
     pub work_dir: PathBuf,
     /// `HOST` or `HOST:PORT` that peers are told instead of the address it listens on.
     pub advertise: Option<String>,
     /// Rows of a batch.
     pub batch_rows: usize,
-    /// How long to try again when the cluster manager is gone, with a way to reconnect.
+    /// Time to try again when the cluster manager is gone, with a way to reconnect.
     pub reconnect_for: Duration,
     /// The stores that plans read, by URL; the local file system alone when absent.
     pub object_stores: Option<Arc<dyn ObjectStoreRegistry>>,

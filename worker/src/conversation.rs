@@ -20,12 +20,12 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 use crate::runner::Runner;
 use crate::worker::{Reconnect, WorkerEnd};
 
-/// How long a manager may take to answer a registration.
+/// Time that a manager may take to answer a registration.
 const REGISTER_TIMEOUT: Duration = Duration::from_secs(10);
 
 const RECONNECT_WAIT: Duration = Duration::from_millis(500);
 
-/// What the owner of a worker asks of it.
+/// The wish of a worker's owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wish {
     /// Go on.
@@ -39,21 +39,21 @@ pub(crate) enum Wish {
 /// A worker's side of the conversation.
 pub(crate) struct Conversation {
     pub(crate) runner: Arc<Runner>,
-    /// What the worker says of itself; what runs and is held is filled in.
+    /// The description that the worker gives of itself; what runs and is held is filled in.
     pub(crate) registration: Registration,
     pub(crate) wishes: watch::Receiver<Wish>,
     pub(crate) reconnect: Option<Reconnect>,
     pub(crate) reconnect_for: Duration,
 }
 
-/// Why a worker is not registered.
+/// Reasons why a worker is not registered.
 pub(crate) enum Unregistered {
     /// The manager does not want it, and would not the next time.
     Refused {
-        /// Why.
+        /// The reason that the manager gave.
         reason: String,
     },
-    /// It did not come to that.
+    /// The manager gave no answer to the registration.
     Failed(Failure),
 }
 
@@ -69,14 +69,14 @@ impl From<Unregistered> for Failure {
     }
 }
 
-/// Why a stretch of conversation ended.
+/// Reasons why a stretch of conversation ended.
 enum Pause {
     Broken,
     Over(WorkerEnd),
 }
 
 impl Conversation {
-    /// Registers over a new link; says how often to send a heartbeat.
+    /// Registers over a new link. Returns the time between two heartbeats.
     pub(crate) async fn register(&self, link: &mut WorkerLink) -> Result<Duration, Unregistered> {
         let registration = Registration {
             running: self.runner.running_attempts(),
@@ -211,7 +211,7 @@ async fn speak(runner: &Runner, to: &mpsc::Sender<WorkerToManager>, heartbeat: D
     }
 }
 
-/// Whether all could be sent.
+/// Sends the ends of attempts that wait in the outbox. Returns true if all could be sent.
 async fn send_ends(runner: &Runner, to: &mpsc::Sender<WorkerToManager>) -> bool {
     loop {
         // A place is taken first, so that no message is in hand when this is dropped.

@@ -1,4 +1,4 @@
-//! What all attempts of a worker share, and the context that each runs in.
+//! The parts of a worker that all its attempts share, and the context that each runs in.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ const SORT_RESERVATION_BYTES_MAX: u64 = 10 << 20;
 /// Bytes after which an exchange inside a task starts another spill file: any batch is larger.
 const ONE_BATCH_PER_SPILL_FILE: usize = 1;
 
-/// What all attempts share.
+/// The parts of a worker that all its attempts share.
 pub(crate) struct Executor {
     pub(crate) worker: WorkerId,
     pub(crate) budget: Arc<MemoryBudget>,
@@ -39,7 +39,7 @@ pub(crate) struct Executor {
     pub(crate) programs: Arc<dyn ProgramSource>,
     pub(crate) results: Option<Arc<dyn ResultSink>>,
     pub(crate) batch_rows: usize,
-    /// What programs are decoded in, by settings.
+    /// The contexts in which programs are decoded, by settings.
     contexts: Contexts,
     runtime: Arc<RuntimeEnv>,
     /// Deleted when the last attempt is gone.
@@ -134,10 +134,86 @@ fn session_config(config: &WorkerConfig) -> SessionConfig {
         .with_sort_spill_reservation_bytes(reservation)
 }
 
-/// Whatever was set: with more than one batch a file, two inputs that spill at once can wait for
-/// each other for ever (apache/datafusion#24883, mended after 55.2).
+/// Overrides any setting: with more than one batch a file, two inputs that spill at once can wait
+/// for each other for ever (apache/datafusion#24883, mended after 55.2).
 fn one_batch_per_spill_file(options: &mut ConfigOptions) -> datafusion::common::Result<()> {
     options.execution.max_spill_file_size_bytes =
         ConfigNonZeroUsize::try_new(ONE_BATCH_PER_SPILL_FILE)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use async_trait::async_trait;
+    use bytes::Bytes;
+    use gnist_common::bytes::ByteSize;
+    use gnist_common::error::ErrorKind;
+    use gnist_common::graph::ContentHash;
+    use gnist_common::ids::{ApplicationId, StageId};
+    use gnist_common::task::OutputTable;
+    use gnist_proto::link::ContentSource;
+    use tokio::runtime::Handle;
+
+    use super::*;
+    use crate::inputs::Tables;
+    use crate::programs::OneProcessPrograms;
+
+    /// A manager that has nothing.
+    struct Nothing;
+
+    #[async_trait]
+    impl ContentSource for Nothing {
+        async fn content(&self, hash: ContentHash) -> Result<Bytes, Failure> {
+            Err(Failure::new(ErrorKind::NotFound, hash.to_string()))
+        }
+
+        async fn outputs(&self, stage: StageId, _: u32) -> Result<Arc<OutputTable>, Failure> {
+            Err(Failure::new(ErrorKind::NotFound, stage.to_string()))
+        }
+    }
+
+    fn executor(folder: &Path) -> Executor {
+        let config = WorkerConfig::new(WorkerId(7), 2, ByteSize::mib(64), folder.to_owned());
+        let work_dir = Arc::new(WorkDir::create(folder, config.worker).unwrap());
+        let budget = MemoryBudget::of_memory(config.memory);
+        let store = BlockStore::new(work_dir.segments(), Arc::clone(&budget));
+        let tables = Tables::new(Arc::new(Nothing));
+        let inputs = InputSource::new(config.worker, store, budget, tables, Handle::current());
+        let programs = Arc::new(OneProcessPrograms::default());
+        Executor::new(&config, work_dir, inputs, programs, None).unwrap()
+    }
+
+    /// Hundreds of functions and options are the same for all attempts.
+    #[tokio::test]
+    async fn an_attempt_copies_neither_options_nor_functions() {
+        let folder = tempfile::tempdir().unwrap();
+        let executor = executor(folder.path());
+        let decoding = executor.decoding(&[]).unwrap();
+        let again = executor.decoding(&[]).unwrap();
+        assert!(Arc::ptr_eq(&decoding, &again), "contexts are kept by settings");
+        let attempt = ApplicationId(1).job(0).stage(0).task(0).attempt(0);
+        let pool = AttemptPool::new(&executor.budget);
+        let reader = TaskReader::new(Arc::clone(&executor.inputs), vec![], 1);
+        let running = executor.running(attempt, &decoding, pool, Arc::new(reader));
+        let options = |context: &TaskContext| Arc::clone(context.session_config().options());
+        assert!(Arc::ptr_eq(&options(&running), &options(&decoding)));
+        assert!(!decoding.scalar_functions().is_empty());
+        assert!(running.scalar_functions().is_empty());
+        assert!(running.higher_order_functions().is_empty());
+        assert!(running.aggregate_functions().is_empty());
+        assert!(running.window_functions().is_empty());
+    }
+
+    #[tokio::test]
+    async fn no_setting_puts_two_batches_into_a_spill_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let executor = executor(folder.path());
+        let name = "datafusion.execution.max_spill_file_size_bytes";
+        let settings = [(name.to_owned(), "1000000".to_owned())];
+        let context = executor.decoding(&settings).unwrap();
+        let bytes = context.session_config().options().execution.max_spill_file_size_bytes;
+        assert_eq!(bytes.get(), ONE_BATCH_PER_SPILL_FILE);
+    }
 }

@@ -1,4 +1,4 @@
-//! What a panic of a task said, and where.
+//! Panics of tasks: the message of each, and its place in the code.
 //!
 //! The payload that `catch_unwind` gives has no location, and a panic may surface on another
 //! thread than the one it happened on. So a hook notes every panic of a CPU thread, without

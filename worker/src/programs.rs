@@ -1,4 +1,4 @@
-//! Where programs and bindings come from: handed over inside one process, or pulled by hash and
+//! The source of programs and bindings: handed over inside one process, or pulled by hash and
 //! decoded once per executor (see [`crate::pulled`]).
 
 use std::collections::HashMap;
@@ -20,11 +20,11 @@ use crate::pulled::Counted;
 pub struct TaskRows {
     /// The batches, by leaf and partition.
     pub(crate) rows: HashMap<(u32, u32), Vec<RecordBatch>>,
-    /// What counts them.
+    /// Handles that keep the rows counted.
     pub(crate) held: Vec<Arc<Counted<Vec<RecordBatch>>>>,
 }
 
-/// Where an executor's programs come from.
+/// The source of an executor's programs.
 #[async_trait]
 pub trait ProgramSource: Send + Sync {
     /// The decoded program.

@@ -1,19 +1,20 @@
-//! Where the rows of a result stage go when the driver is in this process: straight to its
-//! stream, batch by batch, held back when it is behind.
+//! The sink for the rows of a result stage when the driver is in this process: they go straight to
+//! its stream, batch by batch, and are held back when it is behind.
 
 use async_trait::async_trait;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use gnist_common::ids::AttemptId;
 
-/// Nobody reads this result any more: the attempt ends as cancelled.
+/// The answer to rows of a result that is no longer read: the attempt ends as cancelled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the result is no longer wanted")]
 pub struct ResultClosed;
 
 /// Takes the rows of result stages.
 pub trait ResultSink: Send + Sync {
-    /// Where the rows of this attempt go; nothing when they are to be stored as its block.
+    /// Returns the writer for the rows of this attempt; nothing when they are to be stored as its
+    /// block.
     ///
     /// A second attempt of a task whose rows were passed on already is the sink's to handle.
     fn open(&self, attempt: AttemptId, schema: SchemaRef) -> Option<Box<dyn ResultWriter>>;

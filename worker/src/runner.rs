@@ -78,7 +78,7 @@ impl Runner {
         self.running().values().for_each(AbortHandle::abort);
     }
 
-    /// What runs now, in order.
+    /// Returns the attempts that run now, in order.
     pub(crate) fn running_attempts(&self) -> Vec<AttemptId> {
         let mut attempts: Vec<_> = self.running().keys().copied().collect();
         attempts.sort_unstable();

@@ -19,7 +19,7 @@ use gnist_operators::failure::external;
 
 use crate::work_dir::{disk_error, disk_failure};
 
-/// Most bytes that operators may spill; the disk refuses before.
+/// Limit of the bytes that operators may spill; the disk refuses before.
 const SPILL_BYTES_MAX: u64 = 1 << 60;
 
 /// Makes the spill files of all attempts.

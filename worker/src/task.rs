@@ -77,7 +77,7 @@ fn blame(end: AttemptEnd, add: impl FnOnce(Failure) -> Failure) -> AttemptEnd {
     }
 }
 
-/// What an attempt of an empty program makes: nothing, at no cost.
+/// Returns the output of an attempt at an empty program: nothing, at no cost.
 pub(crate) fn empty_output(output: StageOutput) -> TaskOutput {
     let nothing = vec![0; output.partitions() as usize];
     TaskOutput { bytes: nothing.clone(), rows: nothing, ..TaskOutput::default() }
@@ -211,7 +211,7 @@ fn small_result(writer: &OutputWriter) -> Result<Option<TaskOutput>> {
     Ok(Some(TaskOutput { bytes, rows, inline: Some(block.into()), ..TaskOutput::default() }))
 }
 
-/// Where the counts of an attempt come from.
+/// The sources of an attempt's counts.
 struct Measured<'a> {
     plan: &'a Arc<dyn ExecutionPlan>,
     pool: &'a AttemptPool,

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -32,6 +32,7 @@ use gnist_proto::link::{ContentSource, LINK_MESSAGES_MAX, WorkerLink};
 use tokio::sync::mpsc;
 
 use super::*;
+use crate::memory::MemoryBudget;
 
 /// Tables that are known; of other stages one waits for ever.
 #[derive(Default)]
@@ -52,13 +53,39 @@ impl ContentSource for Known {
     }
 }
 
+/// Programs handed over, and the budget of the worker that has them.
+#[derive(Default)]
+struct Programs {
+    handed: OneProcessPrograms,
+    budget: OnceLock<Arc<MemoryBudget>>,
+}
+
+#[async_trait]
+impl ProgramSource for Programs {
+    async fn program(&self, program: ProgramRef) -> Result<Arc<Counted<Program>>, Failure> {
+        self.handed.program(program).await
+    }
+
+    async fn bindings(
+        &self,
+        program: ProgramRef,
+        bindings: Option<ContentHash>,
+    ) -> Result<Arc<Counted<Bindings>>, Failure> {
+        self.handed.bindings(program, bindings).await
+    }
+
+    fn count_in(self: Arc<Self>, budget: &Arc<MemoryBudget>) {
+        self.budget.set(Arc::clone(budget)).expect("a worker starts once");
+    }
+}
+
 /// The other end of a worker's link.
 struct FakeManager {
     worker: Worker,
     to_worker: mpsc::Sender<ManagerToWorker>,
     from_worker: mpsc::Receiver<WorkerToManager>,
     known: Arc<Known>,
-    programs: Arc<OneProcessPrograms>,
+    programs: Arc<Programs>,
     folder: tempfile::TempDir,
 }
 
@@ -76,8 +103,7 @@ const REGISTERED: ManagerToWorker = ManagerToWorker::Registered { heartbeat_inte
 impl FakeManager {
     async fn start(memory: ByteSize, results: Option<Arc<dyn ResultSink>>) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let (known, programs) =
-            (Arc::new(Known::default()), Arc::new(OneProcessPrograms::default()));
+        let (known, programs) = (Arc::new(Known::default()), Arc::new(Programs::default()));
         let (link, to_worker, mut from_worker) = link(&known);
         let config = config(folder.path(), memory);
         let programs_of_worker = Arc::clone(&programs) as _;
@@ -100,7 +126,7 @@ impl FakeManager {
 
     fn publish(&self, name: u8, plan: Arc<dyn ExecutionPlan>) -> ProgramRef {
         let hash = ContentHash([name; 32]);
-        self.programs.put(hash, Program::Shared { plan }, Bindings::default());
+        self.programs.handed.put(hash, Program::Shared { plan }, Bindings::default());
         ProgramRef { hash, kind: ProgramKind::Plan, length_bytes: 0 }
     }
 
@@ -225,6 +251,19 @@ async fn two_stages_run_and_a_small_result_travels_inline() {
     manager.launch(second).await;
     let (_, end) = manager.ended().await;
     assert_eq!(end, AttemptEnd::BlocksMissing { blocks: vec![attempt.block(0)] });
+}
+
+/// 40 kB of rows fill no batch. The room for them is taken in steps.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_wait_for_a_full_batch_take_from_the_budget() {
+    let mut manager = FakeManager::start(ByteSize::mib(64), None).await;
+    let all = plan(&session(5), "select n from t").await;
+    let program = manager.publish(1, all);
+    manager.launch(launch(stage(0), program, StageOutput::Shuffle { partitions: 1 })).await;
+    assert_eq!(manager.done().await.rows, [5000]);
+    let budget = manager.programs.budget.get().expect("the worker has started");
+    assert!(budget.peak_bytes() >= 256 << 10, "{}", budget.peak_bytes());
+    assert!(budget.used_bytes() <= 128 << 10, "{}", budget.used_bytes());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -41,12 +41,12 @@ impl WorkDir {
         Ok(made)
     }
 
-    /// Where sealed segments go.
+    /// Returns the folder of sealed segments.
     pub fn segments(&self) -> PathBuf {
         self.path.join("segments")
     }
 
-    /// Where operators spill.
+    /// Returns the folder of spill files.
     pub fn spill(&self) -> PathBuf {
         self.path.join("spill")
     }

@@ -35,28 +35,28 @@ pub type Reconnect = Arc<
     dyn Fn() -> Pin<Box<dyn Future<Output = Result<WorkerLink, Failure>> + Send>> + Send + Sync,
 >;
 
-/// What a worker talks to.
+/// The parties that a worker talks to.
 pub struct Connections {
     /// The cluster manager.
     pub link: WorkerLink,
     /// Opens that link again; without it, a broken link ends the worker.
     pub reconnect: Option<Reconnect>,
-    /// Where programs come from.
+    /// The source of programs.
     pub programs: Arc<dyn ProgramSource>,
     /// Takes result rows when the driver is in this process.
     pub results: Option<Arc<dyn ResultSink>>,
-    /// Where peers fetch blocks; without it nobody can.
+    /// The port at which peers fetch blocks; without it nobody can.
     pub listener: Option<Listener>,
 }
 
-/// Why a worker ended.
+/// Reasons why a worker ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WorkerEnd {
-    /// Its owner asked for it.
+    /// The owner asked for it.
     Asked,
     /// The cluster manager told it to stop.
     ShutDown {
-        /// Why.
+        /// The reason that the manager gave.
         reason: String,
     },
     /// The cluster manager is gone.
@@ -126,7 +126,7 @@ impl Worker {
         Ok(Self { handle, conversation: Some(conversation) })
     }
 
-    /// To ask it to end.
+    /// Returns a handle to ask it to end.
     pub fn handle(&self) -> WorkerHandle {
         self.handle.clone()
     }
@@ -149,7 +149,7 @@ impl Drop for Worker {
 }
 
 impl WorkerHandle {
-    /// Which worker this is.
+    /// Returns the id of the worker.
     pub fn worker(&self) -> WorkerId {
         self.worker
     }
@@ -183,7 +183,7 @@ async fn deleted(folder: &Path) {
     let _late = tokio::time::timeout(PATIENCE, gone).await;
 }
 
-/// What must stop when the conversation is over, however it ends.
+/// The parts that must stop when the conversation is over, however it ends.
 struct Running {
     runner: Arc<Runner>,
     data_plane: Option<JoinHandle<()>>,

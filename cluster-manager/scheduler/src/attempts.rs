@@ -11,13 +11,14 @@ use crate::task::{Task, TaskState};
 use crate::timers::Timer;
 use crate::worker::Pause;
 
-/// What an attempt is to its task when its end is heard.
+/// The relation of an attempt to its task at the time when the attempt's end is heard.
 enum Standing {
     /// The one that runs.
     Current,
-    /// It won before: its end was said twice.
+    /// The attempt that won: its end is reported a second time.
     Winner,
-    /// Its job has ended, or it was cancelled, rolled back or given up.
+    /// An attempt that no longer counts: its job has ended, or it was cancelled, rolled back or
+    /// given up.
     Stale,
 }
 

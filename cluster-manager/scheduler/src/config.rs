@@ -5,9 +5,9 @@ use std::time::Duration;
 /// Limits and waits of the scheduler.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SchedulerConfig {
-    /// How long a job with work waits while no worker is registered, before it fails.
+    /// Time that a job with work waits while no worker is registered, before it fails.
     pub no_worker_timeout: Duration,
-    /// Whether a lost worker can be replaced. If not (`local-cluster`), jobs fail at once when the
+    /// True if a lost worker can be replaced. If not (`local-cluster`), jobs fail at once when the
     /// last worker is lost.
     pub worker_can_return: bool,
     /// Counted failures of one task after which its job fails.
@@ -19,13 +19,13 @@ pub struct SchedulerConfig {
     /// Ends of one task's attempts that were not its own fault (lost inputs, lost workers) after
     /// which its job fails all the same, so that nothing loops for ever.
     pub max_uncounted: u32,
-    /// How long a worker whose disk was full takes no launches.
+    /// Time for which a worker whose disk was full takes no launches.
     pub disk_full_pause: Duration,
     /// Failures of different tasks within [`Self::set_aside_window`] that set a worker aside.
     pub set_aside_failures: usize,
-    /// How far back those failures are counted.
+    /// Period, back from now, in which the failures of [`Self::set_aside_failures`] are counted.
     pub set_aside_window: Duration,
-    /// How long such a worker takes no launches.
+    /// Time for which a worker that was set aside takes no launches.
     pub set_aside_pause: Duration,
 }
 

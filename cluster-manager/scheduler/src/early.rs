@@ -126,7 +126,8 @@ impl Scheduler {
         true
     }
 
-    /// Where the latest early attempt is of those that can make the room needed there.
+    /// Returns the worker with the latest early attempt, of those workers where taking back early
+    /// attempts makes enough room.
     fn latest_that_helps(&self, needs: &BTreeMap<WorkerId, u32>, room: &Room) -> Option<WorkerId> {
         let helps = |worker: &WorkerId| {
             let need = needs.get(worker);

@@ -1,4 +1,5 @@
-//! What the scheduler is told, and what it wants done: two closed enums.
+//! The two closed enums at the scheduler's edge: events, which it is told, and actions, which it
+//! wants done.
 
 use gnist_common::error::Failure;
 use gnist_common::graph::Stage;
@@ -6,12 +7,12 @@ use gnist_common::ids::{ApplicationId, AttemptId, JobId, StageId, WorkerId};
 use gnist_common::protocol::{JobStats, ResultLocation, StageSummary};
 use gnist_common::task::{AttemptEnd, Launch};
 
-/// Something that happened.
+/// An event that the scheduler is told of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A worker registered, for the first time or again after a broken stream.
     WorkerJoined {
-        /// This incarnation.
+        /// The incarnation of the worker process.
         worker: WorkerId,
         /// Tasks it runs at once.
         slots: u32,
@@ -22,38 +23,38 @@ pub enum Event {
         /// Finished attempts whose blocks it still holds.
         held: Vec<AttemptId>,
     },
-    /// Its stream broke: no launches there until it is heard again.
+    /// The stream of a worker broke: no launches there until it is heard again.
     WorkerSuspect {
-        /// Which.
+        /// The worker.
         worker: WorkerId,
     },
-    /// Its process is gone or its lease is over.
+    /// The process of a worker is gone, or its lease is over.
     WorkerLost {
-        /// Which.
+        /// The worker.
         worker: WorkerId,
-        /// Why, for people.
+        /// The reason, for people.
         reason: String,
     },
-    /// It will leave: no launches there.
+    /// A worker will leave: no launches there.
     WorkerDraining {
-        /// Which.
+        /// The worker.
         worker: WorkerId,
     },
     /// A worker says what it really runs.
     Heartbeat {
-        /// Which.
+        /// The worker.
         worker: WorkerId,
-        /// Its running attempts.
+        /// Attempts that it runs.
         running: Vec<AttemptId>,
     },
     /// A driver opened an application.
     ApplicationOpened {
-        /// Which.
+        /// The application.
         application: ApplicationId,
     },
-    /// It was closed, or its lease is over: its jobs are cancelled and it is forgotten.
+    /// An application was closed, or its lease is over: its jobs are cancelled and it is forgotten.
     ApplicationClosed {
-        /// Which.
+        /// The application.
         application: ApplicationId,
     },
     /// Stages of a job; the first such event opens it.
@@ -65,25 +66,25 @@ pub enum Event {
         /// No more will follow.
         sealed: bool,
     },
-    /// Somebody asked for the end of a job.
+    /// A user asked for the end of a job.
     JobCancelled {
-        /// Which.
+        /// The job.
         job: JobId,
     },
     /// An attempt waits for whoever reads its rows: it runs on without its slots.
     SlotsReleased {
-        /// Who says so.
+        /// The worker that says so.
         worker: WorkerId,
-        /// Which.
+        /// The attempt.
         attempt: AttemptId,
     },
     /// An attempt ended.
     AttemptEnded {
-        /// Who says so.
+        /// The worker that says so.
         worker: WorkerId,
-        /// Which.
+        /// The attempt.
         attempt: AttemptId,
-        /// How.
+        /// The way in which it ended.
         end: AttemptEnd,
     },
     /// The driver has the rows of a result that was left on a worker.
@@ -102,46 +103,46 @@ pub enum Event {
     Tick,
 }
 
-/// Something the shell must do, in the order given.
+/// An action that the shell must perform, in the order given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Run an attempt.
     Launch {
-        /// Where.
+        /// The worker to run it.
         worker: WorkerId,
-        /// What.
+        /// The attempt, and what it reads.
         launch: Launch,
     },
     /// Stop an attempt. It holds its slots until it ends or its worker no longer reports it.
     Cancel {
-        /// Where it runs.
+        /// The worker that runs it.
         worker: WorkerId,
-        /// Which.
+        /// The attempt.
         attempt: AttemptId,
     },
     /// Delete the blocks of an attempt: it lost, was rolled back, or its result was taken.
     DropAttempt {
-        /// Who holds them.
+        /// The worker that holds the blocks.
         worker: WorkerId,
-        /// Whose.
+        /// The attempt that made them.
         attempt: AttemptId,
     },
     /// Delete everything of an ended job.
     DropJob {
-        /// Who ran some of it.
+        /// A worker that ran some of its tasks.
         worker: WorkerId,
-        /// Which.
+        /// The job.
         job: JobId,
     },
     /// A consumer could not fetch from this worker: see whether it is alive, and answer
     /// [`Event::WorkerLost`] or nothing.
     Probe {
-        /// Which.
+        /// The worker.
         worker: WorkerId,
     },
     /// Tell the driver that a stage is complete; said again if it completes again.
     StageFinished {
-        /// What it made.
+        /// The counts of the stage, over its winners.
         summary: StageSummary,
     },
     /// Tell the driver that a partition of a result is ready. Said again, with another attempt,
@@ -149,33 +150,33 @@ pub enum Action {
     ResultReady {
         /// The attempt that made it; its task names stage and partition.
         attempt: AttemptId,
-        /// Where it is.
+        /// The place of the rows.
         location: ResultLocation,
-        /// Its rows.
+        /// Rows in the partition.
         rows: u64,
     },
     /// Report a bug: a stage that was to be exact made other rows the second time. It is taken for
     /// indeterminate from now on.
     StageDemoted {
-        /// Which.
+        /// The stage.
         stage: StageId,
     },
     /// Tell the driver that a worker which its running jobs had work or blocks on is gone.
     WorkerLost {
-        /// Whose driver.
+        /// The application whose driver is told.
         application: ApplicationId,
-        /// Which worker.
+        /// The worker.
         worker: WorkerId,
-        /// Why, for people.
+        /// The reason, for people.
         reason: String,
     },
     /// Tell the driver that a job ended. Nothing about the job follows but `DropJob`.
     JobEnded {
-        /// Which.
+        /// The job.
         job: JobId,
-        /// Nothing, or why it failed.
+        /// Nothing if it succeeded, else the reason why it failed.
         outcome: Result<(), Failure>,
-        /// What it cost.
+        /// The counts of the work done for the job.
         stats: JobStats,
     },
 }

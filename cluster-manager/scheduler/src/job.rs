@@ -10,7 +10,7 @@ use gnist_common::time::Time;
 use crate::lineage::{self, Recovery, Shape, StageFacts};
 use crate::stage::StageRun;
 
-/// Why submitted stages are refused.
+/// Reasons to refuse submitted stages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum GraphError {
     #[error("stages were added to {job} after it was sealed")]
@@ -34,7 +34,8 @@ pub(crate) enum GraphError {
 pub(crate) struct Job {
     pub(crate) id: JobId,
     pub(crate) sealed: bool,
-    /// When it last got stages: its patience without workers counts from here.
+    /// Time when the job last got stages: without workers, its wait for one counts from here at the
+    /// earliest.
     pub(crate) submitted_at: Time,
     /// Workers that ran something of it and are not lost.
     pub(crate) workers: BTreeSet<WorkerId>,
@@ -181,8 +182,8 @@ impl Job {
         consumers.iter().map(|&at| self.stages[at].stage.id).collect()
     }
 
-    /// Everything a stage reads is there. The gate between queued tasks and slots; see `early` for
-    /// who may pass before.
+    /// True if everything that a stage reads is there. The gate between queued tasks and slots; see
+    /// `early` for the attempts that may pass before.
     pub(crate) fn is_runnable(&self, id: StageId) -> bool {
         self.inputs(id).all(StageRun::is_complete)
     }
@@ -197,7 +198,7 @@ impl Job {
         self.stages.iter().all(StageRun::is_delivered)
     }
 
-    /// What must run again, given the lost outputs.
+    /// Returns the stages that must run again, given the lost outputs.
     pub(crate) fn recovery(&self) -> Recovery {
         lineage::recovery(&self.all_facts())
     }
@@ -250,7 +251,7 @@ impl Job {
         }
     }
 
-    /// What the job cost so far.
+    /// Returns the counts of the work done for the job so far.
     pub(crate) fn stats(&self) -> JobStats {
         let started = self.stages.iter().filter(|stage| stage.started);
         let (stages, tasks) =

@@ -1,4 +1,5 @@
-//! What is missing and what must be rolled back, as pure functions over a few facts per stage.
+//! Recovery: the outputs that are missing and the stages that must be rolled back, as pure
+//! functions over a few facts per stage.
 //!
 //! Recomputation by lineage is that of Zaharia et al., "Resilient Distributed Datasets" (NSDI
 //! 2012, section 5.1); the roll-back of what an unrepeatable stage fed is described in `recovery`. Every
@@ -9,22 +10,23 @@ use std::collections::BTreeSet;
 
 use gnist_common::graph::{Repeatability, StageOutput};
 
-/// What of the graph is looked at: the shape, and how second runs may differ.
+/// The part of a stage's place in the graph that recovery looks at: its edges, and how second runs
+/// of its tasks may differ.
 #[derive(Clone, Debug)]
 pub(crate) struct Shape {
     /// Indexes of the stages it reads.
     pub(crate) inputs: Vec<usize>,
     /// Indexes of the stages that read it.
     pub(crate) consumers: Vec<usize>,
-    /// What a second run of a task may change.
+    /// The differences that a second run of a task may make.
     pub(crate) repeatability: Repeatability,
-    /// What it makes.
+    /// The destination of its rows.
     pub(crate) output: StageOutput,
 }
 
-/// Whether a second run of a task of stage `at` can contradict what later stages made of the
-/// first. A rounding stage can as soon as a value derived from it may place rows or meet itself,
-/// which [`may_compare`] tells of the stages after it; while the graph may grow, any may follow.
+/// True if a second run of a task of stage `at` can contradict what later stages made of the first.
+/// A rounding stage can as soon as a value derived from it may place rows or meet itself, which
+/// [`may_compare`] tells of the stages after it; while the graph may grow, any may follow.
 pub(crate) fn is_indeterminate(shapes: &[Shape], is_sealed: bool, at: usize) -> bool {
     match shapes[at].repeatability {
         Repeatability::Exact | Repeatability::Equivalent => false,
@@ -33,7 +35,7 @@ pub(crate) fn is_indeterminate(shapes: &[Shape], is_sealed: bool, at: usize) -> 
     }
 }
 
-/// Whether a value out of stage `at` may be compared with the same value of another run: a stage
+/// True if a value out of stage `at` may be compared with the same value of another run: a stage
 /// after it, at any distance, writes a shuffle, which may place rows by it, or gives the driver a
 /// value that filters others; or it goes two ways, which may meet.
 fn may_compare(shapes: &[Shape], at: usize) -> bool {
@@ -49,8 +51,8 @@ fn may_compare(shapes: &[Shape], at: usize) -> bool {
     after.iter().any(places) || goes_two_ways(at) || after.into_iter().any(goes_two_ways)
 }
 
-/// Whether the stage or any stage it is made of is indeterminate: its results are then held back
-/// until nothing is left that could roll them back.
+/// True if the stage, or any stage that it reads at any distance, is indeterminate: its results are
+/// then held back until nothing is left that could roll them back.
 pub(crate) fn has_indeterminate_lineage(shapes: &[Shape], is_sealed: bool, at: usize) -> bool {
     is_indeterminate(shapes, is_sealed, at)
         || reachable(at, |stage| &shapes[stage].inputs)
@@ -58,7 +60,8 @@ pub(crate) fn has_indeterminate_lineage(shapes: &[Shape], is_sealed: bool, at: u
             .any(|before| is_indeterminate(shapes, is_sealed, before))
 }
 
-/// Whether every run of a task makes the same rows, by what is said of it and of all it is made of.
+/// True if every run of a task makes the same rows: the stage, and every stage that it reads at any
+/// distance, is declared exact.
 pub(crate) fn has_exact_lineage(shapes: &[Shape], at: usize) -> bool {
     let mut stages = reachable(at, |stage| &shapes[stage].inputs);
     stages.insert(at);
@@ -77,7 +80,7 @@ fn reachable<'a>(from: usize, edges: impl Fn(usize) -> &'a Vec<usize>) -> BTreeS
     found
 }
 
-/// What is looked at of one stage after outputs were lost.
+/// The facts of one stage that decide what runs again after outputs were lost.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct StageFacts {
     /// Indexes of the stages it reads.
@@ -88,16 +91,16 @@ pub(crate) struct StageFacts {
     pub(crate) unfinished: bool,
     /// Some task was done and its blocks are gone.
     pub(crate) lost: bool,
-    /// It was complete before; if not, it is wanted for its own sake.
+    /// The stage was complete before; if not, it is wanted for its own sake.
     pub(crate) reported: bool,
     /// Some task runs, is done or was done since the last roll-back: it has used what its inputs
     /// held, and what later stages made of it may still be there even if its own output is not.
     pub(crate) used_inputs: bool,
-    /// See [`is_indeterminate`].
+    /// The result of [`is_indeterminate`] for the stage.
     pub(crate) indeterminate: bool,
 }
 
-/// What to run again.
+/// The stages to run again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Recovery {
     /// Stages whose lost tasks run again.

@@ -40,7 +40,7 @@ impl Scheduler {
         }
     }
 
-    /// Everything a worker held and ran is gone, in every job, at once.
+    /// Forgets a worker: all that it held and ran is gone, in every job, at once.
     pub(crate) fn worker_lost(&mut self, worker: WorkerId, reason: &str) {
         let Some(gone) = self.workers.remove(worker) else {
             return; // Stale: lost before, or never registered.
@@ -70,7 +70,8 @@ impl Scheduler {
         self.actions.extend(applications.into_iter().map(tell));
     }
 
-    /// From the loss of the last worker on, jobs with work run out of patience.
+    /// Lets each job with work fail after the loss of the last worker, unless another one comes in
+    /// time.
     fn note_last(&mut self, worker: WorkerId, reason: &str) {
         if !self.workers.is_empty() {
             return;

@@ -1,5 +1,5 @@
-//! Which worker a task goes to: one that holds most of its input, else the one with most free
-//! slots, else the lowest id.
+//! Placement: a task goes to the worker that holds most of its input, else to the one with most
+//! free slots, else to the one with the lowest id.
 //!
 //! A share of the input that any worker would hold by chance pulls nothing: with an even shuffle
 //! the sizes differ by noise, and following the noise would heap all tasks on one worker. So a
@@ -16,23 +16,24 @@ use gnist_common::ids::{StageId, TaskId, WorkerId};
 use crate::job::Job;
 use crate::worker::{Worker, Workers};
 
-/// Below this a fetch takes about a millisecond, and an idle worker is worth more.
+/// Least input, in bytes, that a task follows to a worker. Fetching less takes about a millisecond,
+/// and an idle worker is worth more.
 const LOCAL_BYTES_MIN: u64 = 1 << 20;
 
-/// What a task needs of a worker.
+/// The demands of a task on a worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Request {
     pub(crate) width: Width,
-    /// Where it failed last: taken only if no other worker could ever take it.
+    /// The worker where it failed last: taken only if no other worker could ever take it.
     pub(crate) avoid: Option<WorkerId>,
-    /// Who holds much of its input.
+    /// The worker that holds much of its input.
     pub(crate) preferred: Option<WorkerId>,
 }
 
-/// How much of a worker a task needs.
+/// The share of a worker that a task needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Width {
-    /// So many slots.
+    /// This number of slots.
     Slots(u32),
     /// All of them, and nothing else on the worker.
     Alone,
@@ -68,7 +69,7 @@ impl Width {
         is_alone_enough && worker.free() >= self.slots_on(worker)
     }
 
-    /// It may have to wait for several slots of one worker to come free.
+    /// True if the task may have to wait for several slots of one worker to come free.
     pub(crate) fn is_wide(self) -> bool {
         !matches!(self, Self::Slots(1) | Self::Ahead)
     }

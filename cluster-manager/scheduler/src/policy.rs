@@ -4,10 +4,10 @@ use gnist_common::error::{ErrorKind, Failure};
 use gnist_common::ids::{BlockId, WorkerId};
 use gnist_common::task::{AttemptEnd, TaskOutput};
 
-/// What is done about the end of an attempt that is its task's current one.
+/// The reaction to the end of an attempt that is its task's current one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Policy {
-    /// It wins its partition.
+    /// The attempt wins its partition.
     Win(TaskOutput),
     /// Recompute these inputs, then run the task again. Not counted.
     RecomputeInputs(Vec<BlockId>),

@@ -1,5 +1,5 @@
-//! What was lost is found, run again, and rolled back where a second run would contradict the
-//! first: `lineage` decides, this file does.
+//! Recovery performed: lost outputs are found, run again, and rolled back where a second run would
+//! contradict the first. `lineage` decides, this file does.
 
 use gnist_common::error::{ErrorKind, Failure};
 use gnist_common::ids::{AttemptId, JobId, StageId, WorkerId};

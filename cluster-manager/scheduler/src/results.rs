@@ -77,8 +77,8 @@ impl Scheduler {
         }
     }
 
-    /// When nothing of a job is left to run: lets go of the results that were held back, and
-    /// ends the job once every result is delivered and no stage can follow.
+    /// Releases the results that were held back, once nothing of the job is left to run. Ends the
+    /// job once every result is delivered and no stage can follow.
     pub(crate) fn settle(&mut self, id: JobId) {
         let Some(job) = self.jobs.get(&id) else { return };
         if job.has_work() {

@@ -30,19 +30,19 @@ pub struct Scheduler {
     pub(crate) early: EarlyAttempts,
     pub(crate) timers: Timers,
     pub(crate) no_worker: NoWorker,
-    /// What the event in hand led to so far.
+    /// The actions that the event in hand led to so far.
     pub(crate) actions: Vec<Action>,
 }
 
-/// What is known of an output table that was asked for at a version.
+/// The answer to a request for a stage's output table at a version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TableLookup {
-    /// It is this one, at that version or a later one.
+    /// The table, at that version or a later one.
     Complete(OutputTable),
-    /// Its stage still runs, and lost nothing since that version: wait. A launch that finds this is
+    /// The stage still runs, and lost nothing since that version: wait. A launch that finds this is
     /// early, and gives way to whatever the stage needs; no other may wait in its slot.
     Pending,
-    /// There will be none at that version: the stage lost outputs since, or its job has ended.
+    /// No table will come at that version: the stage lost outputs since, or its job has ended.
     Gone,
 }
 
@@ -56,7 +56,7 @@ pub(crate) struct Application {
     pub(crate) ended: EndedJobs,
 }
 
-/// Which jobs of an application have ended, so that a late message does not open one again.
+/// The jobs of an application that have ended, kept so that a late message does not open one again.
 #[derive(Debug, Default)]
 pub(crate) struct EndedJobs {
     /// Every job below has ended.
@@ -77,10 +77,10 @@ impl EndedJobs {
     }
 }
 
-/// Since when there is no worker.
+/// The time since when there is no worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum NoWorker {
-    /// There is one.
+    /// A worker is registered.
     No,
     /// None has come yet.
     Never { since: Time },
@@ -137,12 +137,12 @@ impl Scheduler {
         std::mem::take(&mut self.actions)
     }
 
-    /// When to send [`Event::Tick`] if nothing else happens before.
+    /// Returns the time at which to send [`Event::Tick`] if nothing else happens before.
     pub fn next_deadline(&self) -> Option<Time> {
         self.timers.next()
     }
 
-    /// Where the outputs of a stage are, as a launch that names `version` may read them.
+    /// Returns the places of a stage's outputs, as a launch that names `version` may read them.
     /// O(tasks x output partitions): ask once per worker, stage and version.
     pub fn output_table(&self, stage: StageId, version: u32) -> TableLookup {
         match self.stage(stage) {

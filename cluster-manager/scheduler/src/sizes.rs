@@ -33,7 +33,7 @@ impl Sizes {
         })
     }
 
-    /// Their sum.
+    /// Returns the sum of the numbers.
     pub(crate) fn sum(&self) -> u64 {
         self.iter().sum()
     }

@@ -10,7 +10,7 @@ use crate::stage::StageRun;
 use crate::task::{Task, TaskState};
 use crate::worker::{Pause, Worker};
 
-/// Everything but the tasks, which [`Scheduler::tasks`] lists stage by stage.
+/// The state of the scheduler but for the tasks, which [`Scheduler::tasks`] lists stage by stage.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
     /// Jobs that have not ended, by id.
@@ -22,26 +22,26 @@ pub struct Snapshot {
 /// A job that has not ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobView {
-    /// Its name.
+    /// The id of the job.
     pub job: JobId,
     /// No more stages will follow.
     pub sealed: bool,
-    /// What it cost so far.
+    /// The counts of the work done for it so far.
     pub stats: JobStats,
-    /// Its stages, in the order of their submission.
+    /// Stages, in the order of their submission.
     pub stages: Vec<StageView>,
 }
 
-/// What a stage is doing.
+/// The state of a stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StageStatus {
     /// A stage that it reads is not complete.
     Waiting,
-    /// Its tasks run, or wait for slots.
+    /// Tasks of the stage run, or wait for slots.
     Active,
     /// Every task has a winner that can be read.
     Complete,
-    /// It was complete; some outputs are gone, and nothing needs them now.
+    /// The stage was complete; some outputs are gone, and nothing needs them now.
     Lost,
 }
 
@@ -60,15 +60,15 @@ impl StageStatus {
 /// A stage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StageView {
-    /// Its name.
+    /// The id of the stage.
     pub stage: StageId,
-    /// For people.
+    /// A description, for people.
     pub label: String,
     /// The stages it reads, in the order of its inputs.
     pub inputs: Vec<StageId>,
-    /// What it is doing.
+    /// The state that it is in.
     pub status: StageStatus,
-    /// How often it was rolled back.
+    /// Number of times that it was rolled back.
     pub generation: Generation,
     /// Tasks in all.
     pub tasks: u32,
@@ -91,7 +91,7 @@ pub struct RunTimes {
     pub min_us: u64,
     /// A quarter was faster.
     pub lower_quartile_us: u64,
-    /// Half were faster.
+    /// Half of the attempts were faster.
     pub median_us: u64,
     /// Three quarters were faster.
     pub upper_quartile_us: u64,
@@ -99,18 +99,18 @@ pub struct RunTimes {
     pub max_us: u64,
 }
 
-/// What a task is doing.
+/// The state of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TaskStatus {
-    /// It waits for inputs or a slot.
+    /// The task waits for inputs or a slot.
     Queued,
-    /// It waits before a retry.
+    /// The task waits before a retry.
     Backoff,
-    /// It runs.
+    /// An attempt runs.
     Running,
-    /// It has a winner.
+    /// The task has a winner.
     Done,
-    /// Its output is gone and not needed.
+    /// The output of the winner is gone and not needed.
     Lost,
 }
 
@@ -130,9 +130,9 @@ impl TaskStatus {
 /// A task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaskView {
-    /// Which of the stage's.
+    /// The index of the task in its stage.
     pub partition: u32,
-    /// What it is doing.
+    /// The state that it is in.
     pub status: TaskStatus,
     /// Attempts launched.
     pub attempts: u32,
@@ -144,16 +144,16 @@ pub struct TaskView {
     pub metrics: Option<TaskMetrics>,
 }
 
-/// Whether a worker takes launches.
+/// The readiness of a worker to take launches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WorkerStatus {
-    /// It does.
+    /// The worker takes launches.
     Usable,
-    /// Its stream is broken.
+    /// The stream of the worker is broken.
     Suspect,
-    /// It will leave.
+    /// The worker will leave.
     Draining,
-    /// Its disk was full a moment ago.
+    /// The disk of the worker was full a moment ago.
     DiskFull,
     /// Tasks kept failing on it.
     SetAside,
@@ -175,11 +175,11 @@ impl WorkerStatus {
 /// A worker that is not lost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorkerView {
-    /// Its name.
+    /// The id of the worker.
     pub worker: WorkerId,
     /// `HOST:PORT` of its data plane.
     pub address: String,
-    /// Whether it takes launches.
+    /// The readiness to take launches.
     pub status: WorkerStatus,
     /// Slots in all.
     pub slots: u32,
@@ -190,7 +190,7 @@ pub struct WorkerView {
 }
 
 impl Scheduler {
-    /// Everything there is, but for the tasks. O(tasks).
+    /// Returns the whole state but for the tasks. O(tasks).
     pub fn snapshot(&self) -> Snapshot {
         Snapshot {
             jobs: self.jobs.values().map(job_view).collect(),

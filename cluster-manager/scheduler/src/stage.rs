@@ -28,13 +28,14 @@ pub(crate) struct StageRun {
     pub(crate) generation: Generation,
     /// Version of the output table: grows whenever a winner's output is lost.
     pub(crate) version: u32,
-    /// It was complete at least once in this generation, and its driver was told.
+    /// The stage was complete at least once in this generation, and its driver was told.
     pub(crate) reported: bool,
     /// Some attempt was launched.
     pub(crate) started: bool,
     /// Some task won in this generation.
     has_won: bool,
-    /// Its results wait for the end of everything; derived from the graph when it grows.
+    /// The results of the stage are held back until nothing of the job is left to run; derived from
+    /// the graph when it grows.
     pub(crate) holds_results: bool,
     /// A second run of a task has to make the same rows; derived from the graph when it grows.
     pub(crate) is_exact: bool,
@@ -138,12 +139,12 @@ impl StageRun {
         is_known && self.won_us / u64::from(self.won) < SHORT_TASK_US
     }
 
-    /// Its output goes to the driver.
+    /// True if the output goes to the driver.
     pub(crate) fn is_for_driver(&self) -> bool {
         self.stage.output.is_for_driver()
     }
 
-    /// Nothing is left to deliver: true of stages whose output other stages read.
+    /// True if nothing is left to deliver, as in every stage whose output other stages read.
     pub(crate) fn is_delivered(&self) -> bool {
         !self.is_for_driver() || self.delivered == self.stage.tasks
     }
@@ -326,7 +327,7 @@ impl StageRun {
         (0..self.stage.tasks).filter(on_worker).collect()
     }
 
-    /// Where the outputs are, in task order.
+    /// Returns the places of the outputs, in task order.
     ///
     /// # Panics
     /// If the stage is not complete.
@@ -342,7 +343,7 @@ impl StageRun {
         (0..self.stage.tasks).map(location).collect()
     }
 
-    /// What the stage made. O(tasks log tasks).
+    /// Returns the counts of the stage over its winners. O(tasks log tasks).
     ///
     /// # Panics
     /// If the stage is not complete.

@@ -16,9 +16,9 @@ pub(crate) struct Task {
     pub(crate) failures: u32,
     /// Ends that were not its fault.
     pub(crate) uncounted: u32,
-    /// It panicked once.
+    /// An attempt of the task panicked once.
     pub(crate) panicked: bool,
-    /// It ran out of memory once, and runs with nothing else on its worker from now on.
+    /// The task ran out of memory once, and runs with nothing else on its worker from now on.
     pub(crate) alone: bool,
     /// The worker it last failed on.
     pub(crate) avoid: Option<WorkerId>,
@@ -27,7 +27,7 @@ pub(crate) struct Task {
     pub(crate) rows_before: Option<Sizes>,
 }
 
-/// Where a task is in its life; see the drawing in `lib.rs`.
+/// The states of a task; see the drawing in `lib.rs`.
 #[derive(Debug, Default)]
 pub(crate) enum TaskState {
     /// Wanted; runs when the stage is runnable, or almost, and a slot is free.
@@ -37,18 +37,18 @@ pub(crate) enum TaskState {
     Backoff { until: Time },
     /// One attempt runs.
     Running { attempt: u32, worker: WorkerId, slots: u32 },
-    /// It has a winner.
+    /// The task has a winner.
     Done(Box<Winner>),
-    /// It had a winner whose blocks are gone, and nothing needs them now.
+    /// The task had a winner whose blocks are gone, and nothing needs them now.
     Lost,
 }
 
-/// Whether the task counts in `JobStats::recomputed`.
+/// The task's part in the count `JobStats::recomputed`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Recomputed {
     #[default]
     No,
-    /// It will with its next launch.
+    /// The task counts with its next launch.
     Due,
     Counted,
 }
@@ -74,16 +74,16 @@ pub(crate) struct Winner {
     pub(crate) place: Place,
 }
 
-/// Where the output of a winner is.
+/// The place of a winner's output.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// In blocks on its worker.
+    /// Blocks on its worker.
     Worker,
-    /// Here, not yet sent to the driver.
+    /// Memory of the manager, not yet sent to the driver.
     Here(Vec<u8>),
-    /// In a block on its worker; the driver was told.
+    /// A block on its worker; the driver was told.
     Announced,
-    /// With the driver: it needs no worker any more.
+    /// The driver has the output, which needs no worker any more.
     Delivered,
 }
 

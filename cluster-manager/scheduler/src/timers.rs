@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use gnist_common::ids::{JobId, TaskId, WorkerId};
 use gnist_common::time::Time;
 
-/// What is waited for.
+/// The waits of the scheduler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Timer {
     /// The backoff of a task.
@@ -28,7 +28,7 @@ impl Timers {
         self.0.insert((at, timer));
     }
 
-    /// When the next one fires.
+    /// Returns the time when the next timer fires.
     pub(crate) fn next(&self) -> Option<Time> {
         self.0.first().map(|(at, _)| *at)
     }

@@ -23,7 +23,7 @@ const AHEAD_PER_SLOT: u32 = 7;
 pub(crate) struct Worker {
     pub(crate) address: String,
     pub(crate) slots: u32,
-    /// Its stream is up.
+    /// The stream of the worker is up.
     pub(crate) heard: bool,
     pub(crate) draining: bool,
     pub(crate) pause: Option<Pause>,
@@ -39,10 +39,10 @@ pub(crate) struct Worker {
     indexed: Option<u32>,
 }
 
-/// Why a worker takes no launches for a while.
+/// Reasons why a worker takes no launches for a while.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pause {
-    /// Its disk was full.
+    /// The disk of the worker was full.
     DiskFull { until: Time },
     /// Tasks kept failing on it.
     SetAside { until: Time },
@@ -62,12 +62,12 @@ pub(crate) struct Occupied {
     slots: u32,
     /// Heartbeats in a row that left it out.
     misses: u8,
-    /// It was told to stop.
+    /// The attempt was told to stop.
     cancelled: bool,
 }
 
 impl Worker {
-    /// It takes launches.
+    /// True if the worker takes launches.
     pub(crate) fn is_usable(&self) -> bool {
         self.heard && !self.draining && self.pause.is_none()
     }
@@ -114,7 +114,8 @@ impl Worker {
     }
 }
 
-/// What a list of really running attempts says about the books.
+/// Differences between the scheduler's books and a worker's list of the attempts that it really
+/// runs.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Reconciled {
     /// Attempts that hold no slot any more: they never arrived, or their end was lost.

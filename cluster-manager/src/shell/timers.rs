@@ -1,4 +1,4 @@
-//! What time demands of the shell: the scheduler's timers, leases, progress.
+//! Duties of the shell that fall due with time: the scheduler's timers, leases, progress.
 
 use std::time::Instant;
 
@@ -10,17 +10,17 @@ use gnist_scheduler::Event;
 
 use super::Shell;
 
-/// What a driver was told of a job's progress.
+/// The progress of a job, as its driver was told of it.
 pub(super) struct Progress {
-    /// When it may be told again.
+    /// Time from which on it may be told again.
     due: Time,
-    /// Something may have changed since.
+    /// True if something may have changed since.
     is_touched: bool,
     told: Vec<StageProgress>,
 }
 
 impl Shell {
-    /// When the next round has to begin if nothing is said.
+    /// Returns the time at which the next round has to begin if no message comes before.
     pub(super) fn deadline(&self) -> Instant {
         let leases = self.leases_checked_at + self.config.heartbeat_interval;
         let progress = self.jobs.values().filter(|job| job.is_touched).map(|job| job.due);
@@ -29,7 +29,7 @@ impl Shell {
         self.origin + first.since(Time::default())
     }
 
-    /// Does whatever is due.
+    /// Performs the duties that are due.
     pub(super) fn fire_timers(&mut self) {
         if self.scheduler.next_deadline().is_some_and(|deadline| deadline <= self.now) {
             self.feed(Event::Tick);

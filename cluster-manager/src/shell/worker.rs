@@ -15,7 +15,7 @@ use crate::workers::Worker;
 /// Probes of one suspicion.
 const PROBES: u32 = 30;
 
-/// Between two of them.
+/// Pause between two of them.
 const PROBE_PAUSE: Duration = Duration::from_millis(100);
 
 impl Shell {
@@ -46,7 +46,7 @@ impl Shell {
         }
     }
 
-    /// Why this registration can't be accepted, if it can't.
+    /// Returns the reason to refuse a registration, or nothing if it can be accepted.
     fn reason_to_refuse(&self, registration: &Registration) -> Option<String> {
         let id = registration.worker;
         if registration.slots == 0 {
@@ -185,8 +185,8 @@ impl Shell {
         });
     }
 
-    /// What a probe found. Only a refusal means something: an answer may be the machine's backlog,
-    /// and silence may pass before the lease does.
+    /// Takes the answer of a probe. Only a refusal means something: an answer may be the machine's
+    /// backlog, and silence may pass before the lease does.
     pub(super) fn probed(&mut self, id: WorkerId, session: Option<SessionId>, reach: Reach) {
         let is_current = self.workers.get(id).is_some_and(|worker| worker.session == session);
         if is_current && reach == Reach::Refused {
@@ -194,7 +194,7 @@ impl Shell {
         }
     }
 
-    /// Somebody saw a process exit.
+    /// Loses the workers of a process that was seen to exit.
     pub(super) fn process_gone(&mut self, process_id: u32, reason: &str) {
         let of_process = self.workers.iter().filter(|(_, worker)| {
             worker.registration.process_id == process_id && worker.carrier == Carrier::Connection

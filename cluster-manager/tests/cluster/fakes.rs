@@ -23,7 +23,7 @@ use tokio::task::{JoinHandle, JoinSet};
 /// Longest that any test waits for anything.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What carries the conversations of a test.
+/// The carriers of a test's conversations.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Backend {
     Channels,
@@ -90,7 +90,8 @@ pub(crate) fn registration(id: u64, slots: u32) -> Registration {
     }
 }
 
-/// How a worker ends an attempt; nothing while it holds it.
+/// The behaviour of a worker: the end that it gives an attempt, or nothing while it holds the
+/// attempt.
 pub(crate) type Policy = Arc<dyn Fn(&Launch) -> Option<AttemptEnd> + Send + Sync>;
 
 /// Every attempt is done at once.
@@ -111,7 +112,7 @@ pub(crate) fn done(launch: &Launch) -> AttemptEnd {
     })
 }
 
-/// What a worker saw.
+/// The log of what a worker saw.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Seen {
     pub(crate) launched: Vec<AttemptId>,
@@ -119,7 +120,7 @@ pub(crate) struct Seen {
     pub(crate) running: BTreeSet<AttemptId>,
     pub(crate) batches: usize,
     pub(crate) dropped_jobs: Vec<JobId>,
-    /// Other workers, as they were lost.
+    /// Ids of other workers, in the order in which they were lost.
     pub(crate) lost: Vec<WorkerId>,
     pub(crate) shutdown: Option<String>,
     pub(crate) is_disconnected: bool,
@@ -194,7 +195,7 @@ async fn talk(link: WorkerLink, policy: Policy, seen: Arc<Mutex<Seen>>) {
     }
 }
 
-/// What a worker runs. Dropped, nothing of it waits any more.
+/// The attempts that a worker runs. Once this is dropped, none of them waits any more.
 struct Attempts {
     to_manager: mpsc::Sender<WorkerToManager>,
     content: Arc<dyn ContentSource>,
@@ -217,7 +218,7 @@ impl Attempts {
         let _ = self.to_manager.send(heartbeat).await;
     }
 
-    /// Like a real worker, waits for what an attempt reads before it does anything.
+    /// Waits, as a real worker does, for what an attempt reads before it does anything.
     async fn launch(&mut self, launch: Launch) {
         self.see().launched.push(launch.attempt);
         self.see().running.insert(launch.attempt);
@@ -292,7 +293,7 @@ impl Driver {
         self.link.to_manager.send(message).await.expect("the manager listens");
     }
 
-    /// What comes until the next job ends, that end included.
+    /// Returns the messages up to the end of the next job, that end included.
     pub(crate) async fn until_job_ends(&mut self) -> Vec<ManagerToDriver> {
         let mut heard = Vec::new();
         loop {

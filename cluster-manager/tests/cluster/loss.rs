@@ -15,7 +15,7 @@ use crate::fakes::{
     registration, two_stages,
 };
 
-/// Does partition 0 of everything at once and holds the rest.
+/// Lets partition 0 of every stage end at once, and holds the others.
 fn first_only() -> Policy {
     Arc::new(|launch| (launch.attempt.task.partition == 0).then(|| done(launch)))
 }
@@ -48,7 +48,7 @@ async fn half_done(cluster: &Cluster, id: u64) -> (Worker, Worker, Driver) {
     (first, second, driver)
 }
 
-/// How a job ended, and why a worker was lost on the way.
+/// Returns the counts of a job that succeeded, and the reason why a worker was lost on the way.
 async fn end_after_loss(driver: &mut Driver) -> (JobStats, String) {
     let heard = driver.until_job_ends().await;
     let lost = heard.iter().find_map(|message| match message {
@@ -156,7 +156,8 @@ async fn a_silent_worker_is_lost_when_its_lease_is_over() {
     assert_eq!(state.workers[0].reason.as_deref(), Some("no heartbeat for 1s"));
 }
 
-/// Else they would wait for blocks of a worker whose connections stand.
+/// The other workers would wait for blocks of a lost worker whose connections stand, were they not
+/// told.
 #[tokio::test]
 async fn a_loss_is_told_to_the_other_workers() {
     for backend in BACKENDS {

@@ -1,4 +1,4 @@
-//! Who may not take part, and what they are told.
+//! Refusals: peers that may not take part, and the reason that each is told.
 
 use gnist_cluster_manager::{ManagerConfig, serve_rest};
 use gnist_common::error::ErrorKind;
@@ -14,7 +14,7 @@ use tonic::Request;
 
 use crate::fakes::{BACKENDS, Backend, Cluster, obedient, registration, two_stages};
 
-/// What a worker is told that is refused.
+/// Returns the reason that a refused worker is told.
 async fn refusal(cluster: &Cluster, registration: Registration) -> String {
     let mut link = cluster.worker_link().await;
     let register = WorkerToManager::Register(registration);

@@ -22,10 +22,10 @@ use crate::size::rows_bytes;
 const MAGIC: &[u8; 4] = b"GNB1";
 const HEADER_BYTES: usize = 16;
 
-/// Whether the buffers of a block are compressed.
+/// The compression of a block's buffers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BlockCodec {
-    /// Not at all.
+    /// No compression.
     Plain,
     /// lz4, per Arrow buffer.
     Lz4,
@@ -37,7 +37,7 @@ pub enum BlockError {
     /// The frame or the checksum does not hold.
     #[error("the block is damaged: {reason}")]
     Damaged {
-        /// What does not hold.
+        /// The check that failed, in words.
         reason: &'static str,
     },
     /// Arrow could not write or read the body.
@@ -235,6 +235,26 @@ mod tests {
             for buffer in column.to_data().buffers() {
                 assert!(within.contains(&buffer.as_ptr()), "{}", column.data_type());
             }
+        }
+    }
+
+    /// A frame stands alone: it repeats the schema.
+    #[test]
+    fn the_schema_is_a_small_part_of_a_full_frame() {
+        for (columns, frame_bytes, percent_max) in
+            [(2, 1 << 20, 1), (16, 1 << 20, 1), (100, 1 << 20, 4), (16, 64 << 10, 9)]
+        {
+            let field = |at| Field::new(format!("column_{at}"), DataType::Int64, true);
+            let schema = Arc::new(Schema::new((0..columns).map(field).collect::<Vec<_>>()));
+            let rows = frame_bytes / 8 / i64::from(columns);
+            let column: Arc<dyn datafusion::arrow::array::Array> =
+                Arc::new(Int64Array::from_iter_values(0..rows));
+            let columns = vec![column; usize::try_from(columns).unwrap()];
+            let rows_bytes = columns.len() * columns[0].len() * 8;
+            let batch = RecordBatch::try_new(schema, columns).unwrap();
+            let block = encode_block(&batch.schema(), &[batch], BlockCodec::Plain).unwrap();
+            let percent = (block.len() - rows_bytes) * 100 / block.len();
+            assert!(percent <= percent_max, "{percent} % of {frame_bytes} bytes");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! How a plan travels: DataFusion's own encoding, and what it needs from us.
+//! The encoding of plans: DataFusion's own, and what it needs from us.
 //!
 //! - our operators, each an arm of [`OperatorMessage`], encoded beside the operator;
 //! - subquery values: inside a stage a scalar subquery is a hole with an ordinal. It is encoded as
@@ -25,6 +25,7 @@ use datafusion_proto::protobuf::physical_plan_node::PhysicalPlanType;
 use prost::Message;
 
 use crate::canonical;
+use crate::compact::{CompactExec, CompactMessage};
 use crate::functions::unordered;
 use crate::leaves::LeafMessage;
 use crate::random::{self, TaskRandom};
@@ -55,6 +56,8 @@ pub(crate) struct OperatorMessage {
     pub(crate) carried: Option<CarriedOperator>,
     #[prost(message, optional, tag = "8")]
     pub(crate) unclaimed: Option<UnclaimedMessage>,
+    #[prost(message, optional, tag = "9")]
+    pub(crate) compact: Option<CompactMessage>,
 }
 
 /// A union: the number of partitions, and of operators, of each branch.
@@ -80,7 +83,7 @@ pub struct GnistCodec {
 /// The ways to decode calls of `random()` and `uuid()`.
 #[derive(Debug)]
 enum Draws {
-    /// As the driver planned them.
+    /// Calls as the driver planned them.
     AsPlanned,
     /// Bound to the rows of one task.
     OfTask(TaskRandom),
@@ -98,7 +101,8 @@ impl GnistCodec {
         Self { draws: Draws::OfTask(random), ..Self::of_driver(functions) }
     }
 
-    /// Why nothing was encoded: what has no encoding, if that was it.
+    /// Returns the error to show for a failed encoding: it names the operator or expression that
+    /// has no encoding, if that was the cause.
     pub(crate) fn explain(&self, error: DataFusionError) -> DataFusionError {
         match self.refused.get() {
             Some(name) => functions::cannot_travel(name),
@@ -133,11 +137,13 @@ impl PhysicalExtensionCodec for GnistCodec {
             OperatorMessage { unclaimed: Some(rows), .. } => {
                 Ok(Arc::new(UnclaimedExec::decode(&rows, inputs, &decode_context, converter)?))
             }
+            OperatorMessage { compact: Some(_), .. } => Ok(Arc::new(CompactExec::decode(inputs)?)),
             _ => internal_err!("an unknown operator"),
         }
     }
 
-    /// Never reached for our own operators: [`crate::encoder::Encoder`] encodes them.
+    /// Refuses an operator that has no encoding. Our own operators never get here:
+    /// [`crate::encoder::Encoder`] encodes them.
     fn try_encode(
         &self,
         node: Arc<dyn ExecutionPlan>,
@@ -243,6 +249,8 @@ pub(crate) fn operator_message(
         message.sample = Some(sample.encode(codec, converter)?);
     } else if let Some(rows) = node.downcast_ref::<UnclaimedExec>() {
         message.unclaimed = Some(rows.encode(codec, converter)?);
+    } else if node.is::<CompactExec>() {
+        message.compact = Some(CompactMessage {});
     } else {
         return Ok(None);
     }

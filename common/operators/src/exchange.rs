@@ -1,4 +1,5 @@
-//! How a program reads what other stages made, and how it fails when that is not there.
+//! The reading half of an exchange: the blocks of other stages that a program reads, and its
+//! failure when they are not there.
 //!
 //! The worker installs a [`StageInputs`] in the task's session config; the readers of the program
 //! find it there. A reader never knows where a block is, how it travels, or whether it was copied.
@@ -12,8 +13,8 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use gnist_common::error::Failure;
 use gnist_common::ids::{BlockId, WorkerId};
 
-/// Which blocks of an input one reader partition takes. Always read in task order of the
-/// producer, so that a second attempt sees the same rows in the same order.
+/// The blocks of an input that one reader partition takes. They are always read in task order of
+/// the producer, so that a second attempt sees the same rows in the same order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BlockSelection {
     /// One output partition of every task of the producer.
@@ -26,7 +27,7 @@ pub enum BlockSelection {
     Block {
         /// The task.
         task: u32,
-        /// Its output partition.
+        /// The output partition of the task.
         partition: u32,
     },
 }
@@ -63,22 +64,22 @@ impl TaskInputs {
     }
 }
 
-/// Why a block of another stage can't be had. Kept typed through DataFusion's errors, so that
-/// recovery never depends on a message.
+/// Reasons why a block of another stage can't be had. They stay typed through DataFusion's errors,
+/// so that recovery never depends on a message.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum FetchError {
-    /// Their worker answered, and does not have them or found them damaged.
+    /// The worker of the blocks answered, and does not have them or found them damaged.
     #[error("input blocks are missing or damaged: {}", shown(blocks))]
     Missing {
-        /// Which; none when the producer is being computed again and has no table now.
+        /// The blocks; none when the producer is being computed again and has no table now.
         blocks: Vec<BlockId>,
     },
-    /// Their worker did not answer.
+    /// The worker of the blocks did not answer.
     #[error("{worker} did not answer: {failure}")]
     Unreachable {
-        /// Who did not answer.
+        /// The worker.
         worker: WorkerId,
-        /// What was seen.
+        /// The failure of the fetch, as its reader saw it.
         failure: Failure,
     },
 }

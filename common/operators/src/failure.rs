@@ -16,7 +16,7 @@ use crate::exchange::FetchError;
 /// Arrow's text for a local time in the hour of a change of the clock; the error has no kind of its own.
 const NO_LOCAL_TIME: &str = "Cannot cast timezone to different timezone";
 
-/// How an attempt ended whose plan failed with this error.
+/// Returns the end of an attempt whose plan failed with this error.
 pub fn attempt_end_of(error: &DataFusionError) -> AttemptEnd {
     if let Some(fetch) = find::<FetchError>(error) {
         return match fetch.clone() {

@@ -38,7 +38,7 @@ pub(crate) struct LeafMessage {
     /// A scan of rows, without the rows.
     #[prost(message, optional, tag = "3")]
     rows: Option<RowsMessage>,
-    /// What DataFusion's encoding of the scan has lost.
+    /// The fields of the scan that DataFusion's encoding loses.
     #[prost(message, optional, tag = "4")]
     lost: Option<CarriedOperator>,
 }
@@ -50,7 +50,7 @@ struct RowsMessage {
     schema: Option<protobuf::Schema>,
     #[prost(message, optional, tag = "2")]
     projection: Option<ProjectionMessage>,
-    /// In terms of the projected columns.
+    /// Orderings in terms of the projected columns.
     #[prost(message, repeated, tag = "3")]
     orderings: Vec<protobuf::PhysicalSortExprNodeCollection>,
     #[prost(bool, tag = "4")]

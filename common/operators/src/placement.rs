@@ -1,4 +1,4 @@
-//! Where the rows of a stage go: the writing half of an exchange.
+//! The writing half of an exchange: the output partition of every row of a stage.
 //!
 //! Placement is a function of the row and of its position, never of arrival order across tasks,
 //! so a second attempt puts the same rows into the same partitions. Round robin goes by row
@@ -32,7 +32,8 @@ pub enum Placement {
     Single,
     /// Hash or round robin over that many output partitions.
     Partitioned(Partitioning),
-    /// By the range a row's keys are in. The rows come sorted by them.
+    /// Ranges of the sort keys: a row goes to the range that its keys are in. The rows come sorted
+    /// by them.
     Ranges(Ranges),
 }
 
@@ -41,8 +42,8 @@ pub enum Placement {
 pub struct Ranges {
     /// The keys.
     pub ordering: LexOrdering,
-    /// Ascending in that order, equal ones leave a range empty; each has a value per key, a literal
-    /// once it is bound.
+    /// Split points, ascending in that order; equal ones leave a range empty. Each has a value per
+    /// key, which is a literal once it is bound.
     pub split_points: Vec<Vec<Arc<dyn PhysicalExpr>>>,
 }
 

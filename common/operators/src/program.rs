@@ -57,7 +57,7 @@ const DECODER_STACK_BYTES_PER_LEVEL: usize = 48 << 10;
 /// Stack for decoding a program without depth.
 const DECODER_STACK_BYTES_MIN: usize = 256 << 10;
 
-/// What travels.
+/// A plan and its placement on the wire.
 #[derive(Clone, PartialEq, Message)]
 struct PlanProgram {
     #[prost(message, optional, boxed, tag = "1")]
@@ -85,7 +85,7 @@ struct RangesMessage {
 /// A decoded program, shared by all attempts of an executor.
 #[derive(Debug)]
 pub enum Program {
-    /// Does nothing.
+    /// A program that does nothing.
     Empty,
     /// A plan that came as bytes: a template to build instances from.
     Template(PlanTemplate),
@@ -109,7 +109,7 @@ pub struct PlanTemplate {
 pub struct Encoded {
     /// The program.
     pub bytes: Bytes,
-    /// What its leaves scan, by their ordinals.
+    /// The files or rows that its leaves scan, by the ordinals of the leaves.
     pub scanned: Vec<Scanned>,
 }
 

@@ -24,7 +24,7 @@ use datafusion::logical_expr::{
 };
 use gnist_common::ids::TaskId;
 
-/// Which of the two functions.
+/// The two functions that draw random values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Kind {
     Random,
@@ -33,7 +33,7 @@ enum Kind {
 
 const KINDS: [Kind; 2] = [Kind::Random, Kind::Uuid];
 
-/// Whether a function is one of those that are bound to the rows of a task.
+/// True if a function is one of those that are bound to the rows of a task.
 pub fn draws_by_row(function: &ScalarUDF) -> bool {
     kind_of(function).is_some()
 }
@@ -46,7 +46,7 @@ fn kind_of(function: &ScalarUDF) -> Option<Kind> {
     inner.is::<UuidFunc>().then_some(Kind::Uuid)
 }
 
-/// What a call looks like on the wire; nothing for any other function.
+/// Returns the number that stands for a function on the wire; none for any function but those two.
 pub(crate) fn encode(function: &ScalarUDF) -> Option<u8> {
     let kind = kind_of(function)?;
     let at = KINDS.iter().position(|known| *known == kind).expect("every kind is listed");

@@ -41,7 +41,7 @@ use prost::Message;
 
 use crate::exchange::{BlockSelection, TaskInputs};
 
-/// How the partitions of a reader map to the blocks of its input.
+/// The ways in which the partitions of a reader map to the blocks of its input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ReadMode {
     /// Partition `p` is output partition `p` of every producer task.
@@ -52,7 +52,7 @@ pub enum ReadMode {
     Merge,
     /// Partition `p` is everything of producer task `p`, and there is a task for each.
     Each,
-    /// In task `t`, partition `i` is output partition `t` of producer task `i`.
+    /// Partition `i` is, in task `t`, output partition `t` of producer task `i`.
     Runs,
     /// Partition `p` is output partition `p` of every producer task, merged in the order that the
     /// reader promises. An instance is a merge of the runs: see [`StageReaderExec::instance`].
@@ -90,19 +90,19 @@ impl StageReaderExec {
         Self { input, mode, bound: None, properties: Arc::new(properties) }
     }
 
-    /// Which input of the stage it reads.
+    /// Returns the ordinal of the input among those of the stage.
     pub fn input(&self) -> usize {
         self.input
     }
 
-    /// How its partitions map to blocks.
+    /// Returns the way in which its partitions map to blocks.
     pub fn mode(&self) -> ReadMode {
         self.mode
     }
 
-    /// What one task runs in place of the reader: in modes `Shuffle`, `Each` and `Ordered` only
-    /// partition `task` is left, as partition 0; in modes `Gather` and `Merge` every task reads the
-    /// same.
+    /// Returns the plan that one task runs in place of the reader: in modes `Shuffle`, `Each` and
+    /// `Ordered` only partition `task` is left, as partition 0; in modes `Gather` and `Merge` every
+    /// task reads the same.
     ///
     /// # Errors
     /// Internal, when a reader is to merge in an order that it does not promise.
@@ -188,13 +188,13 @@ pub(crate) struct OrderingMessage {
 pub(crate) struct EqualMessage {
     #[prost(message, repeated, tag = "1")]
     exprs: Vec<protobuf::PhysicalExprNode>,
-    /// Whether all rows of a partition have the same value.
+    /// True if all rows of a partition have the same value.
     #[prost(bool, tag = "2")]
     is_constant: bool,
     /// True if the rows of all partitions have the same value.
     #[prost(bool, tag = "3")]
     is_uniform: bool,
-    /// That value, where it is known.
+    /// The value of all rows, where it is known.
     #[prost(message, optional, tag = "4")]
     value: Option<protobuf::ScalarValue>,
 }
@@ -300,7 +300,8 @@ impl StageReaderExec {
 }
 
 impl EqualMessage {
-    /// How far the expressions are constant, if they are.
+    /// Returns the partitions over which the expressions are constant, each or all; none if they
+    /// are not constant.
     fn constant(&self) -> Result<Option<AcrossPartitions>> {
         if !self.is_constant {
             return Ok(None);

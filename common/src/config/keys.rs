@@ -29,7 +29,7 @@ impl Config {
     }
 }
 
-/// How a getter sees the value of its kind.
+/// The conversion of a key's value to the type that its getter returns.
 trait FromValue: Sized {
     fn from_value(value: Option<Value>) -> Self;
 }

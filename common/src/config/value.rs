@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::bytes::ByteSize;
 
-/// What a key's values are.
+/// The kind of a key's values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ValueKind {
     /// A whole number, 1 or more.
@@ -24,15 +24,15 @@ pub enum ValueKind {
 /// A value of one of the kinds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Value {
-    /// See [`ValueKind::Count`].
+    /// A value of the kind [`ValueKind::Count`].
     Count(NonZeroU32),
-    /// See [`ValueKind::Size`].
+    /// A value of the kind [`ValueKind::Size`].
     Size(ByteSize),
-    /// See [`ValueKind::Duration`].
+    /// A value of the kind [`ValueKind::Duration`].
     Duration(Duration),
-    /// See [`ValueKind::Flag`].
+    /// A value of the kind [`ValueKind::Flag`].
     Flag(bool),
-    /// See [`ValueKind::Word`].
+    /// A value of the kind [`ValueKind::Word`].
     Word(&'static str),
 }
 
@@ -40,9 +40,9 @@ pub enum Value {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not {expected}")]
 pub struct ParseValueError {
-    /// What was typed.
+    /// The text that was typed.
     pub text: String,
-    /// What would have been right.
+    /// A description of the texts that would be right.
     pub expected: String,
 }
 

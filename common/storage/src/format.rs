@@ -5,7 +5,7 @@ use std::path::Path;
 
 use datafusion::common::parsers::CompressionTypeVariant;
 
-/// How the rows of a file are written.
+/// The format of a file's rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FileFormat {
     /// Apache Parquet.
@@ -41,18 +41,18 @@ const COMPRESSIONS: [(&str, CompressionTypeVariant); 4] = [
     (".zst", CompressionTypeVariant::ZSTD),
 ];
 
-/// What the end of a file's name says.
+/// The end of a file's name, and what it says of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Extension {
-    /// How its rows are written.
+    /// The format of its rows.
     pub(crate) format: FileFormat,
-    /// How the whole file is compressed. Parquet compresses inside.
+    /// The compression of the whole file. Parquet compresses inside.
     pub(crate) compression: CompressionTypeVariant,
     /// The end itself, as written, such as `.csv.gz`.
     pub(crate) text: String,
 }
 
-/// What the file's name says about it; none when it ends in nothing known.
+/// Returns what the name of a file says of it; none when it ends in nothing known.
 pub(crate) fn extension_of(path: &Path) -> Option<Extension> {
     let name = path.file_name()?.to_str()?;
     let lower = name.to_ascii_lowercase();

@@ -19,7 +19,7 @@ const DEPTH_MAX: u32 = 64;
 pub struct Listing {
     pub(crate) root: PathBuf,
     pub(crate) extension: Extension,
-    /// At least one, sorted by path.
+    /// Files to read, at least one, sorted by path.
     pub(crate) files: Vec<PathBuf>,
 }
 

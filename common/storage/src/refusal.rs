@@ -11,7 +11,7 @@ use crate::hidden::is_hidden;
 /// A path that is no table.
 #[derive(Debug, thiserror::Error)]
 pub enum ListingError {
-    /// Nothing is there.
+    /// No file or folder has this path.
     #[error("no such file or folder: `{}`", .path.display())]
     Missing {
         /// The path that was asked for.

@@ -55,7 +55,7 @@ pub async fn open_path(
     open_listing(state, &Listing::of(path)?).await
 }
 
-/// As [`open_path`], of files of this format.
+/// A table over the files of a path, as [`open_path`] makes it, if they are of this format.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! What statements read: tables, derived queries, joins of every kind, unnested lists.
+//! Relations that statements read: tables, derived queries, joins of every kind, unnested lists.
 
 use super::Generator;
 use crate::tree::{ColumnId, Expr, From, JoinKind, JoinOn, Query, Select};

@@ -93,7 +93,7 @@ impl Generator<'_> {
         Expr::compare(operator, left, right)
     }
 
-    /// What an EXISTS asks: rows, or an aggregate, which always has one.
+    /// The query of an EXISTS: rows, or an aggregate, which always has one.
     fn exists_body(&mut self, inner: &Source, filter: Expr) -> Query {
         let item = if self.dice.percent(12) { self.aggregate(inner) } else { Expr::int(1) };
         let mut select = Select::of(vec![item], Some(inner.from.clone()));

@@ -30,7 +30,7 @@ use crate::value::{Row, Value};
 
 pub(crate) use scope::Scope;
 
-/// Why an evaluation row by row fails.
+/// Reasons why an evaluation row by row fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// A number out of the range of its type.
@@ -50,7 +50,7 @@ pub enum Outcome {
     Rows(Vec<Row>),
     /// An error.
     Fails(Fault),
-    /// It does not know, for this reason.
+    /// The oracle does not know, for this reason.
     NotCovered(&'static str),
     /// SQL leaves it open, for this reason.
     Undetermined(&'static str),
@@ -63,7 +63,7 @@ pub struct Settings {
     pub zone_minutes: i32,
 }
 
-/// Why an evaluation stops.
+/// Reasons why an evaluation stops.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Stop {
     Fault(Fault),

@@ -1,4 +1,5 @@
-//! What an expression sees: the row at hand, the group, the window, and the scopes around.
+//! The surroundings of an expression: the row at hand, the group, the window, and the scopes
+//! around.
 
 use std::cmp::Ordering;
 
@@ -10,7 +11,7 @@ use crate::value::{Row, Value};
 pub(crate) struct Scope<'a> {
     /// The columns of the row.
     pub(crate) columns: &'a [ColumnId],
-    /// Their values.
+    /// The values of the columns.
     pub(crate) row: &'a [Value],
     /// The group, where aggregates and keys may stand.
     pub(crate) group: Option<&'a GroupRows>,

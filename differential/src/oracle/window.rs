@@ -12,7 +12,7 @@ use crate::value::{Row, Value};
 struct Partition {
     /// Places of the rows among those of the SELECT.
     rows: Vec<usize>,
-    /// Their order keys.
+    /// The order keys of the rows.
     keys: Vec<Row>,
     /// The place of the row at hand in `rows`.
     at: usize,

@@ -40,7 +40,7 @@ impl Expr {
         }
     }
 
-    /// As [`Self::children`], to change.
+    /// The children, as [`Self::children`] gives them, to change.
     pub fn children_mut(&mut self) -> Vec<&mut Self> {
         match self {
             Self::Column(..) | Self::Literal(..) | Self::Key(..) | Self::Grouping(_) => Vec::new(),

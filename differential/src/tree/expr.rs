@@ -29,7 +29,7 @@ pub enum Expr {
         of: Box<Expr>,
         /// True, false, or none for unknown.
         truth: Option<bool>,
-        /// With NOT.
+        /// True with NOT.
         negated: bool,
     },
     /// `=`, `<>`, `<`, `<=`, `>` or `>=`
@@ -40,7 +40,7 @@ pub enum Expr {
         left: Box<Expr>,
         /// The right side.
         right: Box<Expr>,
-        /// With NOT.
+        /// True with NOT.
         negated: bool,
     },
     /// `[NOT] BETWEEN`
@@ -53,7 +53,7 @@ pub enum Expr {
         of: Box<Expr>,
         /// The pattern.
         pattern: String,
-        /// With NOT.
+        /// True with NOT.
         negated: bool,
         /// `ILIKE`
         insensitive: bool,
@@ -64,7 +64,7 @@ pub enum Expr {
     Negate(Box<Expr>, Type),
     /// `CASE`
     Case {
-        /// What the WHEN values are compared with.
+        /// The value that the WHEN values are compared with.
         operand: Option<Box<Expr>>,
         /// WHEN and THEN.
         whens: Vec<(Expr, Expr)>,
@@ -202,7 +202,7 @@ pub struct Window {
 /// A window frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame {
-    /// What its bounds count.
+    /// The unit that its bounds count.
     pub unit: FrameUnit,
     /// The first row.
     pub start: Bound,
@@ -210,7 +210,7 @@ pub struct Frame {
     pub end: Bound,
 }
 
-/// What the bounds of a frame count.
+/// The unit that the bounds of a frame count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FrameUnit {
     /// Rows.
@@ -305,7 +305,7 @@ impl Expr {
         }
     }
 
-    /// As [`Self::subquery`], to change.
+    /// The subquery, as [`Self::subquery`] gives it, to change.
     pub fn subquery_mut(&mut self) -> Option<&mut Query> {
         match self {
             Self::Scalar(query, _)

@@ -30,7 +30,7 @@ pub struct ColumnId {
 pub struct Statement {
     /// The query.
     pub query: Query,
-    /// What an error means.
+    /// The meaning of an error.
     pub errors: Errors,
 }
 
@@ -39,9 +39,10 @@ pub struct Statement {
 pub enum Errors {
     /// No error is expected; one that the oracle finds may be found or not.
     Lenient,
-    /// It computes with edge values: an engine that evaluates early may fail more often.
+    /// The statement computes with edge values: an engine that evaluates early may fail more often.
     Edge,
-    /// It computes with edge values where every engine must evaluate: it fails if the oracle does.
+    /// The statement computes with edge values where every engine must evaluate: it fails if the
+    /// oracle does.
     Strict,
 }
 
@@ -50,11 +51,11 @@ pub enum Errors {
 pub struct Query {
     /// Common table expressions.
     pub with: Vec<Common>,
-    /// What it selects.
+    /// The part that makes its rows.
     pub body: Body,
     /// Keys of its order, as places among its columns.
     pub order: Vec<OrderColumn>,
-    /// Most rows.
+    /// The most rows it returns.
     pub limit: Option<u64>,
     /// Rows left out first.
     pub offset: Option<u64>,
@@ -135,7 +136,7 @@ pub struct Select {
 pub struct Group {
     /// The keys.
     pub keys: Vec<Expr>,
-    /// How they form grouping sets.
+    /// The way in which they form grouping sets.
     pub sets: GroupingSets,
 }
 
@@ -152,7 +153,7 @@ pub enum GroupingSets {
     Listed(Vec<Vec<usize>>),
 }
 
-/// What a SELECT reads.
+/// The relation that a SELECT reads.
 #[derive(Clone, Debug)]
 pub enum From {
     /// A table of the set.
@@ -198,7 +199,7 @@ pub enum From {
     },
     /// A join.
     Join {
-        /// How rows without a partner are treated.
+        /// The kind of join: it decides what becomes of rows without a partner.
         kind: JoinKind,
         /// The left side.
         left: Box<From>,
@@ -214,11 +215,11 @@ pub enum From {
 pub enum JoinKind {
     /// Rows with partners.
     Inner,
-    /// And the left rows without.
+    /// Rows with partners, and the left rows without.
     Left,
-    /// And the right rows without.
+    /// Rows with partners, and the right rows without.
     Right,
-    /// And the rows without of both sides.
+    /// Rows with partners, and the rows without of both sides.
     Full,
     /// Every pair.
     Cross,
@@ -237,7 +238,7 @@ pub enum JoinOn {
     On(Expr),
     /// Equal columns of the same name: left, right and the merged column.
     Using(Vec<(ColumnId, ColumnId, Type)>),
-    /// As `Using`, spelled `NATURAL`.
+    /// Columns as in `Using`, spelled `NATURAL`.
     Natural(Vec<(ColumnId, ColumnId, Type)>),
 }
 
@@ -297,7 +298,7 @@ impl Select {
         }
     }
 
-    /// As a query.
+    /// Makes it a query.
     pub fn query(self) -> Query {
         Query::of(Body::Select(Box::new(self)))
     }

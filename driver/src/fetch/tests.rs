@@ -9,6 +9,7 @@ use gnist_common::ids::{ApplicationId, AttemptId, JobId, StageId};
 use gnist_operators::block::{BlockCodec, encode_block};
 use gnist_proto::wire::data::ReadRequest;
 use gnist_proto::wire::data::data_server::Data;
+use tokio::runtime::Builder;
 use tokio::sync::Barrier;
 use tokio::task::JoinHandle;
 use tonic::{Request, Response};
@@ -19,6 +20,7 @@ use super::*;
 pub(crate) struct Worker {
     pub(crate) address: String,
     connections: Arc<AtomicUsize>,
+    requests: Arc<AtomicUsize>,
     serving: JoinHandle<()>,
 }
 
@@ -32,15 +34,22 @@ impl Worker {
         let incoming = listener.into_incoming().inspect(move |_| {
             count.fetch_add(1, Ordering::Relaxed);
         });
-        let blocks = connect::data_server(Blocks { asked: Barrier::new(at_once) });
+        let requests = Arc::new(AtomicUsize::new(0));
+        let asked = Barrier::new(at_once);
+        let blocks = connect::data_server(Blocks { asked, requests: Arc::clone(&requests) });
         let server = connect::server().add_service(blocks).serve_with_incoming(incoming);
         let serving = tokio::spawn(async move { server.await.expect("it serves") });
-        Self { address, connections, serving }
+        Self { address, connections, requests, serving }
     }
 
     /// Connections that were made so far.
     pub(crate) fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Blocks that were asked for so far.
+    pub(crate) fn requests(&self) -> usize {
+        self.requests.load(Ordering::Relaxed)
     }
 }
 
@@ -52,6 +61,7 @@ impl Drop for Worker {
 
 struct Blocks {
     asked: Barrier,
+    requests: Arc<AtomicUsize>,
 }
 
 type Chunks = Iter<std::vec::IntoIter<Result<FetchChunk, Status>>>;
@@ -62,6 +72,7 @@ impl Data for Blocks {
     type ReadStream = Chunks;
 
     async fn fetch(&self, request: Request<FetchRequest>) -> Result<Response<Chunks>, Status> {
+        self.requests.fetch_add(1, Ordering::Relaxed);
         self.asked.wait().await;
         let data = block_of(request.into_inner().blocks[0].task);
         let frame_bytes = data.len() as u64;
@@ -98,4 +109,21 @@ async fn blocks_of_a_worker_come_over_one_connection() {
         assert_eq!(batch.columns(), [number]);
     }
     assert_eq!(worker.connections(), 1);
+}
+
+/// Decoding in the conversation would hold up all others on its thread.
+#[test]
+fn a_result_is_decoded_on_a_thread_for_work_that_blocks() {
+    let runtime = Builder::new_current_thread().max_blocking_threads(1).build().expect("a thread");
+    let (open, gate) = std::sync::mpsc::channel::<()>();
+    runtime.block_on(async {
+        let shut = tokio::task::spawn_blocking(move || gate.recv());
+        let mut decoded = std::pin::pin!(decode(block_of(7)));
+        assert!(futures::poll!(&mut decoded).is_pending());
+        tokio::spawn(async {}).await.expect("others go on meanwhile");
+        assert!(futures::poll!(&mut decoded).is_pending());
+        open.send(()).expect("it waits");
+        assert_eq!(decoded.await.expect("a block")[0].num_rows(), 1);
+        shut.await.expect("it has ended").expect("it was opened");
+    });
 }

@@ -34,7 +34,7 @@ const AHEAD_BYTES_MAX: u64 = 64 << 20;
 /// The job's end of a courier. Dropped, the courier stops.
 pub(super) struct Courier {
     offers: Arc<Offers>,
-    /// Nothing once its end was heard.
+    /// The running courier; nothing once its end was heard.
     running: Option<JoinHandle<Result<(), Failure>>>,
 }
 
@@ -137,13 +137,13 @@ fn panicked(error: &JoinError) -> Failure {
     Failure::new(ErrorKind::Panic, format!("delivering a result: {error}"))
 }
 
-/// What became of a fetch.
+/// The outcome of a fetch.
 struct Fetched {
     attempt: AttemptId,
     bytes: u64,
-    /// It was left on its worker, which may let go of it now.
+    /// True if the result was left on its worker, which may let go of it now.
     is_held: bool,
-    /// Nothing, when it has to be computed again.
+    /// The rows; nothing when they have to be computed again.
     rows: Result<Option<Partition>, Failure>,
 }
 

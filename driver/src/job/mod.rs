@@ -37,10 +37,10 @@ use crate::split_points::{self, Samples};
 /// Jobs that one query may become.
 const JOBS_MAX: u32 = 4;
 
-/// What a job is made of.
+/// The parts from which a job starts.
 pub(crate) struct JobStart {
     pub(crate) plan: JobPlan,
-    /// What the user set, as executors have to set it too.
+    /// The settings of the user, which executors have to set too.
     pub(crate) settings: Vec<(String, String)>,
     /// Runs above which a sort is one of ranges.
     pub(crate) sort_threshold: ByteSize,
@@ -85,20 +85,21 @@ struct ClusterJob<'a> {
     inbox: JobInbox,
     start: &'a JobStart,
     plan: &'a JobPlan,
-    /// Where the job's random numbers begin.
+    /// The seed of the job's random numbers.
     seed: u64,
     /// Values of bindings, as they become known.
     values: Vec<Option<ScalarValue>>,
     /// Stage of every submitted draft.
     stages: Vec<Option<StageId>>,
     submitted: u32,
-    /// Whether the draft of a sort's runs made more than the threshold.
+    /// True if the runs of a sort are larger than the threshold, by the draft of the runs; absent
+    /// until they are made.
     is_large: BTreeMap<usize, bool>,
     /// Samples of sorts, by the draft that takes them.
     samples: BTreeMap<usize, Samples>,
     /// Brings the result to its reader, once some of it is ready.
     courier: Option<Courier>,
-    /// What finished, the last run of each stage.
+    /// Summaries of finished stages, each of the stage's last run.
     finished: BTreeMap<StageId, StageSummary>,
     /// Content that the job's tasks may pull: kept until it ends.
     content: Vec<Arc<Put>>,
@@ -129,7 +130,7 @@ impl<'a> ClusterJob<'a> {
         }
     }
 
-    /// See [`run`].
+    /// Runs the job once, for [`run`].
     async fn run(
         &mut self,
         rows: &mpsc::Sender<Result<RecordBatch, Failure>>,
@@ -210,7 +211,7 @@ impl<'a> ClusterJob<'a> {
             && self.is_there(at) == Some(true)
     }
 
-    /// Whether the job has this draft, once that is known.
+    /// True if the job has this draft; none as long as that is not known.
     fn is_there(&self, at: usize) -> Option<bool> {
         match self.plan.drafts[at].when {
             Some(when) => Some(*self.is_large.get(&when.stage)? == when.is_large),

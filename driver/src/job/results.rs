@@ -1,5 +1,5 @@
-//! What comes back from a job's tasks: rows for the user, which a courier brings, and values and
-//! samples for later stages.
+//! The results of a job's tasks: rows for the user, which a courier brings, and values and samples
+//! for later stages.
 
 use std::sync::Arc;
 use std::time::Duration;

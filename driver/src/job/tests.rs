@@ -1,6 +1,7 @@
 //! One job against a manager that says what the test wants.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -125,7 +126,8 @@ fn contradicted() -> Result<(), Failure> {
     Err(Failure::new(ErrorKind::Contradicted, "what was delivered is lost"))
 }
 
-/// Else the manager would wait for ever for a worker that it lost before it heard of the first.
+/// The manager may lose a worker before it hears that a partition was taken, and computes the
+/// partition again. It would wait for ever if the second one were not acknowledged.
 #[tokio::test]
 async fn a_partition_that_is_here_is_acknowledged_again() {
     let (session, mut manager) = session().await;
@@ -166,7 +168,7 @@ async fn a_job_is_not_started_over_for_ever() {
     assert_eq!(failure.kind, ErrorKind::Contradicted);
 }
 
-/// Else its slots and blocks would stay until the session is closed.
+/// The job's slots and blocks would stay until the session is closed, were it not cancelled.
 #[tokio::test]
 async fn a_job_that_an_error_in_the_driver_ends_is_cancelled() {
     let (session, mut manager) = session().await;
@@ -211,6 +213,31 @@ async fn partitions_are_fetched_several_at_a_time_over_one_connection() {
     numbers.sort_unstable();
     assert_eq!(numbers, (0..i64::from(PARTITIONS)).collect::<Vec<_>>());
     assert_eq!(worker.connections(), 1);
+}
+
+/// Two partitions of 40 MiB are more than may wait for their reader.
+#[tokio::test]
+async fn no_more_is_fetched_than_may_wait_for_a_slow_reader() {
+    const PARTITIONS: u32 = 50;
+    let worker = Worker::start(1).await;
+    let (session, mut manager) = session().await;
+    let mut rows = session.sql(QUERY).await.expect("a plan");
+    let stage = manager.result_stage().await;
+    for task in 0..PARTITIONS {
+        let address = worker.address.clone();
+        let location = ResultLocation::Worker { worker: WorkerId(1), address, bytes: 40 << 20 };
+        let attempt = stage.task(task).attempt(0);
+        manager.tell(ManagerToDriver::ResultReady { attempt, location, rows: 1 }).await;
+    }
+    manager.end(stage.job, Ok(())).await;
+    let mut requests = 0;
+    while requests == 0 || requests != worker.requests() {
+        requests = worker.requests();
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    assert!(requests < 20, "{requests}");
+    let batches = rows.collect().await.expect("every partition");
+    assert_eq!(batches.iter().map(RecordBatch::num_rows).sum::<usize>(), PARTITIONS as usize);
 }
 
 /// The kernel of a process that is stopped accepts connections, and acknowledges what nobody reads.

@@ -1,5 +1,5 @@
-//! What compares floats sees one NaN and one zero: comparisons, join keys, groups, `DISTINCT`,
-//! sorts, window partitions, minimum and maximum.
+//! One NaN and one zero for everything that compares floats: comparisons, join keys, groups,
+//! `DISTINCT`, sorts, window partitions, minimum and maximum.
 //!
 //! `normal_float` (gnist_operators) goes around a float wherever one is compared, as Spark's
 //! `NormalizeFloatingNumbers` does. To make floats normal where they arise was rejected: a table
@@ -78,12 +78,12 @@ fn compares_operands(expr: &Expr) -> bool {
     }
 }
 
-/// Everything that compares floats in an optimised plan.
+/// The rule that makes floats normal wherever an optimised plan compares them.
 #[derive(Debug)]
 pub(super) struct NormalFloats;
 
-/// Before the optimizer too: it takes what holds of a key for all that are equal to it, and moves a filter
-/// on the text of 0.0 to the side that has -0.0.
+/// Runs before the optimizer too: the optimizer takes what holds of a key for all that are equal to
+/// it, and moves a filter on the text of 0.0 to the side that has -0.0.
 impl AnalyzerRule for NormalFloats {
     fn name(&self) -> &'static str {
         "normal_floats"

@@ -43,7 +43,8 @@ impl OptimizerRule for NestedKeys {
     }
 }
 
-/// With `DISTINCT` the key is the argument, and DataFusion sorts by such bytes itself.
+/// Replaces the sort keys of an aggregate, unless it has `DISTINCT`: the key is the argument then,
+/// and DataFusion sorts by such bytes itself.
 fn ordered(mut expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     let is_new = match &mut expr {
         Expr::AggregateFunction(call) if !call.params.distinct => {

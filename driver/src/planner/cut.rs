@@ -45,7 +45,7 @@ pub(super) struct CutStage {
     pub(super) inputs: Inputs,
     /// Number of tasks, when it is not the number of the plan's partitions.
     pub(super) tasks: Option<usize>,
-    /// It is there only if so.
+    /// The condition on which the job has this stage; always if none.
     pub(super) when: Option<When>,
 }
 
@@ -87,7 +87,7 @@ impl Cutter {
         Ok(stage)
     }
 
-    /// What each task of a stage that was cut out really promises.
+    /// Returns the properties that really hold in each task of a stage that was cut out.
     pub(super) fn equivalence_of(&self, stage: usize) -> EquivalenceProperties {
         self.drafts[stage].plan.equivalence_properties().clone()
     }
@@ -242,7 +242,7 @@ fn limited(plan: Plan, fetch: Option<usize>) -> Plan {
     }
 }
 
-/// Whether a join reads its whole left side in every one of its partitions.
+/// True if a join reads its whole left side in every one of its partitions.
 pub(super) fn collects_its_left_side(plan: &dyn ExecutionPlan) -> bool {
     if let Some(join) = plan.downcast_ref::<HashJoinExec>() {
         return matches!(join.partition_mode(), PartitionMode::CollectLeft);

@@ -1,4 +1,4 @@
-//! From a DataFusion physical plan to drafts of stages.
+//! The planner of stages: from a DataFusion physical plan to drafts of stages.
 //!
 //! ```text
 //! physical plan ──rewrite──▶ plan whose joins tasks can run ──cut──▶ drafts ──encode──▶ programs
@@ -12,6 +12,7 @@
 mod apart;
 mod around;
 mod arrays;
+mod compact_builds;
 mod cooperative;
 mod cut;
 mod frames;
@@ -55,6 +56,7 @@ use repeatability::is_volatile;
 
 pub(crate) use apart::JoinsApart;
 pub(crate) use arrays::with_whole_arrays;
+pub(crate) use compact_builds::CompactBuilds;
 pub(crate) use cooperative::CooperativeJoins;
 pub(crate) use frames::WholeFrames;
 pub(crate) use held_limits::with_held_limits;
@@ -78,48 +80,48 @@ pub(crate) use sources::refuse_unknown;
 /// A stage before it has an id.
 #[derive(Debug)]
 pub(crate) struct StageDraft {
-    /// What its tasks run; its readers name `inputs` by position.
+    /// The plan that its tasks run; its readers name `inputs` by position.
     pub(crate) plan: Arc<dyn ExecutionPlan>,
-    /// How its rows are placed.
+    /// The placement of its rows.
     pub(crate) placement: Placement,
-    /// Who reads them.
+    /// The destination of its rows.
     pub(crate) output: DraftOutput,
     /// Earlier drafts it reads, by position in the job plan, and how.
     pub(crate) inputs: Vec<(usize, InputMode)>,
     /// Number of tasks.
     pub(crate) tasks: u32,
-    /// What a second run of a task may change.
+    /// The differences that a second run of a task may make.
     pub(crate) repeatability: Repeatability,
-    /// Whether it needs the job's seed.
+    /// True if it needs the job's seed.
     pub(crate) is_volatile: bool,
-    /// It is there only if so.
+    /// The condition on which the job has this draft; always if none.
     pub(crate) when: Option<When>,
     /// Bindings it needs, by ordinal; ascending.
     pub(crate) values: Vec<usize>,
-    /// Its encoded program.
+    /// The plan, encoded.
     pub(crate) program: Bytes,
-    /// What the leaves of its program scan.
+    /// The files or rows that the leaves of its program scan.
     pub(crate) scanned: Vec<Scanned>,
 }
 
-/// Where the rows of a draft go.
+/// The destination of a draft's rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DraftOutput {
-    /// To later drafts.
+    /// Later drafts.
     Exchange,
-    /// To later drafts, whole, once per executor.
+    /// Later drafts, each of which reads all rows, once per executor.
     Broadcast,
-    /// To the driver, as the value of a binding.
+    /// The driver, which takes them as the value of a binding.
     Value {
         /// The binding's ordinal.
         binding: usize,
     },
-    /// To the driver, which chooses split points from them.
+    /// The driver, which chooses split points from them.
     Sample {
-        /// Which of the plan's sorts.
+        /// The index of the sort among the plan's.
         sort: usize,
     },
-    /// To the driver, as the job's result.
+    /// The driver, which gives them to the user as the job's result.
     Result,
 }
 
@@ -128,7 +130,7 @@ pub(crate) enum DraftOutput {
 pub(crate) struct When {
     /// The draft.
     pub(crate) stage: usize,
-    /// Whether it has to be above the threshold, or not above it.
+    /// True if the draft's output has to be above the threshold, false if not above it.
     pub(crate) is_large: bool,
 }
 

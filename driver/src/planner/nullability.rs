@@ -62,3 +62,75 @@ fn are_alike(one: &Schema, other: &Schema, columns: usize) -> bool {
     let pairs = one.fields().iter().zip(other.fields()).take(columns);
     pairs.into_iter().all(|(one, other)| one.is_nullable() == other.is_nullable())
 }
+
+#[cfg(test)]
+mod tests {
+    use datafusion::arrow::datatypes::{DataType, Field};
+    use datafusion::functions_aggregate::count::count_udaf;
+    use datafusion::physical_expr::PhysicalExpr;
+    use datafusion::physical_expr::aggregate::AggregateExprBuilder;
+    use datafusion::physical_expr::expressions::{Column, lit};
+    use datafusion::physical_plan::aggregates::{AggregateMode, LimitOptions, PhysicalGroupBy};
+    use datafusion::physical_plan::empty::EmptyExec;
+    use datafusion::physical_plan::projection::ProjectionExpr;
+    use gnist_operators::tree::with_children;
+
+    use super::*;
+
+    fn input(is_nullable: bool) -> Plan {
+        let columns = ["a", "b"].map(|name| Field::new(name, DataType::Int64, is_nullable));
+        Arc::new(EmptyExec::new(Arc::new(Schema::new(columns.to_vec()))))
+    }
+
+    fn column() -> Arc<dyn PhysicalExpr> {
+        Arc::new(Column::new("a", 0))
+    }
+
+    fn nullable(node: &Plan) -> Vec<bool> {
+        node.schema().fields().iter().map(|field| field.is_nullable()).collect()
+    }
+
+    fn projection() -> Plan {
+        let items = [("a", column()), ("one", lit(1_i64))];
+        let items = items.map(|(name, expr)| ProjectionExpr::new(expr, name.to_owned()));
+        Arc::new(ProjectionExec::try_new(items, input(true)).unwrap())
+    }
+
+    fn aggregate() -> Plan {
+        let of = input(true);
+        let count = AggregateExprBuilder::new(count_udaf(), vec![column()]).schema(of.schema());
+        let count = Arc::new(count.alias("n").build().unwrap());
+        let keys = PhysicalGroupBy::new_single(vec![(column(), "a".to_owned())]);
+        let filters = vec![Some(lit(true))];
+        let schema = of.schema();
+        let mode = AggregateMode::Single;
+        let made = AggregateExec::try_new(mode, keys, vec![count], filters, of, schema).unwrap();
+        Arc::new(made.with_new_limit_options(Some(LimitOptions::new(7))))
+    }
+
+    #[test]
+    fn columns_are_nullable_where_those_of_the_new_input_are() {
+        for over_nulls in [projection(), aggregate()] {
+            assert!(of_input(&over_nulls).unwrap().is_none());
+            let moved = with_children(Arc::clone(&over_nulls), vec![input(false)]).unwrap();
+            assert_eq!(nullable(&moved), nullable(&over_nulls), "DataFusion keeps the schema");
+            let made = of_input(&moved).unwrap().expect("its key can't be null any more");
+            assert_eq!(nullable(&made), [false, false]);
+            assert!(of_input(&made).unwrap().is_none());
+            let back = with_children(made, vec![input(true)]).unwrap();
+            let back = of_input(&back).unwrap().expect("its key may be null again");
+            assert_eq!(nullable(&back), nullable(&over_nulls));
+        }
+    }
+
+    #[test]
+    fn an_aggregate_that_is_made_again_loses_nothing() {
+        let moved = with_children(aggregate(), vec![input(false)]).unwrap();
+        let made = of_input(&moved).unwrap().expect("its key can't be null any more");
+        let made = made.downcast_ref::<AggregateExec>().expect("an aggregate");
+        assert_eq!(made.limit_options().map(|options| options.limit()), Some(7));
+        assert!(made.filter_expr()[0].is_some());
+        assert_eq!(made.aggr_expr()[0].name(), "n");
+        assert_eq!(*made.mode(), AggregateMode::Single);
+    }
+}

@@ -29,7 +29,8 @@ use gnist_operators::tree::with_children;
 
 use super::cut::Plan;
 
-/// How the partitions of an exchange are read, and what that keeps of its `producer`.
+/// Returns the way in which the partitions of an exchange are read, and the equivalences of its
+/// `producer` that this keeps.
 pub(super) fn after_exchange(
     exchange: &RepartitionExec,
     producer: &Plan,
@@ -54,7 +55,8 @@ fn order_to_keep(exchange: &RepartitionExec) -> Option<LexOrdering> {
     if exchange.preserve_order() { exchange.input().output_ordering().cloned() } else { None }
 }
 
-/// What still holds when the rows of several tasks come together: what is equal stays equal.
+/// Returns the equivalences that still hold when the rows of several tasks come together: what is
+/// equal stays equal.
 pub(super) fn of_several_tasks(mut equivalence: EquivalenceProperties) -> EquivalenceProperties {
     equivalence.clear_orderings();
     equivalence.clear_per_partition_constants();

@@ -1,4 +1,4 @@
-//! How many partitions an exchange of a cluster has: enough for the slots, and for the bytes.
+//! The number of partitions of an exchange of a cluster: enough for the slots, and for the bytes.
 
 use std::sync::Arc;
 
@@ -8,14 +8,16 @@ use datafusion::datasource::physical_plan::FileScanConfig;
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::physical_plan::ExecutionPlan;
 
-/// Enough that a slow task does not leave the other slots idle.
+/// Least number of partitions for each slot: enough that a slow task does not leave the other slots
+/// idle.
 const PARTITIONS_PER_SLOT: u32 = 2;
 
 /// Bytes of input files to a partition: what of a table in columns, compressed, is a few times as
 /// much in memory, and still small beside the memory of a slot.
 const BYTES_PER_PARTITION: u64 = 128 << 20;
 
-/// More are more blocks than they are help: each task has one for each task after it.
+/// Largest number of partitions for each slot. More are more blocks than they are help: each task
+/// has one for each task after it.
 const PARTITIONS_PER_SLOT_MAX: u32 = 64;
 
 /// The partitions for so many bytes of input, the same for every slot.
@@ -63,5 +65,14 @@ mod tests {
         ] {
             assert_eq!(partitions_for(slots, bytes), partitions, "{slots} slots, {bytes} bytes");
         }
+    }
+
+    /// Each task of the exchange has a block for each partition after it: many partitions, not
+    /// few, would make large blocks.
+    #[test]
+    fn blocks_of_a_large_exchange_are_small() {
+        let (slots, bytes) = (2, 128_u64 << 30);
+        let partitions = u64::from(partitions_for(slots, bytes));
+        assert_eq!(bytes / partitions / partitions, 8 << 20);
     }
 }

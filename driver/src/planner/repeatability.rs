@@ -1,4 +1,5 @@
-//! What a second run of a stage's tasks may change, read off its plan.
+//! The repeatability of a stage, read off its plan: the differences that a second run of its tasks
+//! may make.
 //!
 //! Inputs are read in task order and placed by row, so a plan is exact unless an operator in it is
 //! not: partial aggregates emit early under memory pressure (equivalent), sums of floats and
@@ -25,12 +26,12 @@ use super::row_order::{RowOrder, rows_of};
 const ORDER_SENSITIVE: [&str; 5] =
     ["array_agg", "string_agg", "first_value", "last_value", "nth_value"];
 
-/// Where `random()` and `uuid()` get their values.
+/// The source of the values of `random()` and `uuid()`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Draws {
-    /// From the job's seed and the row: tasks of a cluster.
+    /// The job's seed and the row: tasks of a cluster.
     ByRow,
-    /// From the thread they run on: DataFusion's own plan in one process.
+    /// The thread they run on: DataFusion's own plan in one process.
     ByThread,
 }
 
@@ -82,7 +83,8 @@ fn of_operator(node: &dyn ExecutionPlan, draws: Draws) -> Repeatability {
     worst
 }
 
-/// Its own exchanges bring rows in any order, and its rows are drawn by several threads.
+/// The repeatability of a recursive query: its own exchanges bring rows in any order, and its rows
+/// are drawn by several threads.
 fn of_recursive(query: &Arc<dyn ExecutionPlan>) -> Repeatability {
     if is_volatile(query) { Repeatability::Indeterminate } else { Repeatability::Equivalent }
 }
@@ -105,7 +107,7 @@ pub(super) fn rounds(function: &AggregateFunctionExpr) -> bool {
         || name.starts_with("approx_")
 }
 
-/// Whether some expression of the plan gives another value each time.
+/// True if some expression of the plan gives another value each time.
 pub(crate) fn is_volatile(plan: &Arc<dyn ExecutionPlan>) -> bool {
     plan.exists(|node| {
         let mut found = false;

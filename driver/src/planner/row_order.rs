@@ -38,28 +38,30 @@ use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec, Wi
 use datafusion::physical_plan::work_table::WorkTableExec;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, InputOrderMode};
 use gnist_common::graph::Repeatability;
+use gnist_operators::compact::CompactExec;
 use gnist_operators::reader::StageReaderExec;
 use gnist_operators::sample::SampleExec;
 use gnist_operators::unclaimed::UnclaimedExec;
 
 use super::repeatability::rounds;
 
-/// What a second run of the tasks that make some rows may change of them. From the safest.
+/// The differences that a second run may make to the rows of some tasks. From the safest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum RowOrder {
-    /// Nothing: the same rows in the same order.
+    /// No difference: the same rows in the same order.
     Fixed,
-    /// Their order.
+    /// The order of the rows.
     Free,
     /// The rows themselves, as parts of the same whole: the states of a partial aggregate.
     Parts,
 }
 
-/// What is known of the rows of an operator.
+/// The properties of an operator's rows that a second run may change.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rows {
     pub(crate) order: RowOrder,
-    /// What the operators that look at the places of their rows make of places that are not fixed.
+    /// The worst effect of places that are not fixed, over the operators so far that look at the
+    /// places of their rows.
     pub(crate) repeatability: Repeatability,
 }
 
@@ -119,6 +121,7 @@ fn keeps_order(plan: &Arc<dyn ExecutionPlan>) -> bool {
         || plan.is::<FilterExec>()
         || plan.is::<CooperativeExec>()
         || plan.is::<UnclaimedExec>()
+        || plan.is::<CompactExec>()
         || plan.is::<LocalLimitExec>()
         || plan.is::<GlobalLimitExec>()
         || plan.is::<UnnestExec>()
@@ -152,7 +155,7 @@ fn is_total(keys: &LexOrdering, plan: &Arc<dyn ExecutionPlan>) -> bool {
     (0..plan.schema().fields().len()).all(is_key)
 }
 
-/// What an operator's answer is when its rows come in another order.
+/// Returns the repeatability of an operator's answer when its rows come in another order.
 fn by_place(plan: &Arc<dyn ExecutionPlan>) -> Repeatability {
     let functions = if let Some(window) = plan.downcast_ref::<WindowAggExec>() {
         window.window_expr()
@@ -182,7 +185,8 @@ fn chooses_by_place(plan: &Arc<dyn ExecutionPlan>) -> bool {
 /// Window functions that treat rows alike which are equal in the keys of the order.
 const BY_RANK: [&str; 4] = ["rank", "dense_rank", "percent_rank", "cume_dist"];
 
-/// What a window function's values are when rows that are equal in the keys change places.
+/// Returns the repeatability of a window function's values when rows that are equal in the keys
+/// change places.
 fn of_window(function: &dyn WindowExpr) -> Repeatability {
     let any = function.as_any();
     if let Some(standard) = any.downcast_ref::<StandardWindowExpr>() {

@@ -42,7 +42,7 @@ pub(crate) struct RangeSort {
     pub(crate) first_point: usize,
     /// Number of split points.
     pub(crate) points: usize,
-    /// How each key is sorted.
+    /// The direction of each key, and the place of its nulls.
     pub(crate) options: Vec<SortOptions>,
 }
 
@@ -177,7 +177,7 @@ impl Runs {
     }
 }
 
-/// What is bound while the job runs.
+/// Expressions whose values are bound while the job runs.
 struct Points {
     stride: Arc<dyn PhysicalExpr>,
     split_points: Vec<Vec<Arc<dyn PhysicalExpr>>>,

@@ -20,7 +20,7 @@ use crate::content::content_hash;
 /// Set in the process that only says which programs it made.
 const CHILD: &str = "GNIST_TEST_SAYS_PROGRAMS";
 
-/// Among them what fills dynamic filters: joins, the first rows of an order, extremes.
+/// Queries, some of which fill dynamic filters: joins, the first rows of an order, extremes.
 const QUERIES: [&str; 8] = [
     "select t.k, u.s from t join u on t.k = u.k where u.s > 'a'",
     "select * from t order by s, k limit 7",

@@ -105,8 +105,9 @@ fn claims_falsely(plan: &Plan) -> bool {
     })
 }
 
-/// For each column of an operator that hands on some columns of its input, which one it is, if it is one;
-/// and the number of keys that it groups by.
+/// Returns the column of the input that each column of an operator is, if it is one, and for an
+/// aggregate the number of keys that it groups by. None for an operator that does not hand on
+/// columns of its input.
 fn sources(plan: &Plan) -> Option<(Vec<Option<usize>>, Option<usize>)> {
     if let Some(projection) = plan.downcast_ref::<ProjectionExec>() {
         return Some((projection.expr().iter().map(|it| place(&it.expr)).collect(), None));

@@ -72,7 +72,7 @@ async fn set_one(
     apply(context, key, value.or_else(|| jobs.opened(key))).await
 }
 
-/// Has DataFusion set a key of its own, or take its default where the session had no value.
+/// Lets DataFusion set a key of its own, or take its default where the session had no value.
 async fn apply(
     context: &SessionContext,
     key: &str,

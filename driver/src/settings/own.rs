@@ -47,7 +47,7 @@ impl OwnSettings {
         Self { opened: opened.collect(), values }
     }
 
-    /// Those of a config; none when it is not of a session of Gnist.
+    /// The settings in a config; none when it is not of a session of Gnist.
     pub(crate) fn of(options: &ConfigOptions) -> Option<&Self> {
         options.extensions.get::<Self>()
     }
@@ -62,8 +62,8 @@ impl OwnSettings {
         self.opened.get(key)?.clone()
     }
 
-    /// These settings with another value of a key that [is one](Self::has), and the setting of
-    /// DataFusion that it stands for.
+    /// A copy of the settings with another value of a key that [is one](Self::has), and the setting
+    /// of DataFusion that it stands for.
     ///
     /// # Errors
     /// The value is not of the key's kind.

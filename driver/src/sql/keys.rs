@@ -158,9 +158,9 @@ fn visible(plan: &LogicalPlan) -> impl Iterator<Item = Column> {
 struct Side {
     /// The columns, all of the same value; `*` shows the first.
     columns: Vec<Column>,
-    /// Those columns of this side as they are before the join, by the column, where they are new.
+    /// Columns of this side, each with its copy as it is before the join, where the copy is new.
     copies: Vec<(Column, Column)>,
-    /// Those that are there already.
+    /// Copies that are there already.
     copied: Vec<Column>,
 }
 

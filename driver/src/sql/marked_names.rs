@@ -104,7 +104,7 @@ impl VisitorMut for Marks {
         ControlFlow::Continue(())
     }
 
-    /// From the inside out, so that a mark is not looked into.
+    /// Marks names from the inside out, so that a mark is not looked into.
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         self.calls -= usize::from(is_over_rows(expr));
         let read = match &*expr {

@@ -55,7 +55,8 @@ impl OptimizerRule for NotNullKeys {
     }
 }
 
-/// What has to be said of a join whose keys are null-safe and whose filter has equalities.
+/// Returns the conditions that a join needs if its keys are null-safe and its filter has
+/// equalities: the left side of each equality is not null.
 fn not_null(join: &Join) -> Vec<Expr> {
     let (NullEquality::NullEqualsNull, Some(filter)) = (join.null_equality, &join.filter) else {
         return Vec::new();

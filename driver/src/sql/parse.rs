@@ -50,7 +50,7 @@ pub fn parse(text: &str) -> Result<VecDeque<Statement>> {
     parse_as(text, DialectName::Generic)
 }
 
-/// As [`parse`], in a dialect that the session was set to.
+/// Parses as [`parse`] does, in a dialect that the session was set to.
 pub(crate) fn parse_as(text: &str, dialect: DialectName) -> Result<VecDeque<Statement>> {
     let named;
     let dialect: &dyn Dialect = match dialect {
@@ -172,7 +172,7 @@ fn is_prefix(token: &Token) -> bool {
     }
 }
 
-/// Whatever may put one tree on top of another.
+/// True if a token may put one tree on top of another.
 fn is_operator(token: &Token) -> bool {
     match token {
         Token::Word(word) => OPERATORS.contains(&word.keyword),

@@ -108,11 +108,11 @@ fn in_join(plan: &mut LogicalPlan, change: &mut dyn FnMut(&mut Join)) {
 
 /// A filter, by its volatile conditions.
 enum Volatile {
-    /// There is none.
+    /// The filter has no volatile condition.
     Absent(Filter),
-    /// There is no other.
+    /// The filter has no other condition.
     Alone(Filter),
-    /// They are the condition of the upper one of two filters.
+    /// The volatile conditions are those of the upper one of two filters.
     Above(LogicalPlan),
 }
 

@@ -1,4 +1,4 @@
-//! What is done to a parsed statement, and where: one line each.
+//! The rewrites of a parsed statement, and the node each is done at: one line each.
 //!
 //! Two walks. The first balances chains before it goes down into them, and refuses what is too deep,
 //! so that the second, and all that comes after it, may recurse.

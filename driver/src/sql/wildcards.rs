@@ -20,7 +20,7 @@ pub(super) struct Wildcards<'a> {
 }
 
 impl<'a> Wildcards<'a> {
-    /// Those of a `SELECT`. One that leaves columns out or renames them is not looked at.
+    /// The wildcards of a `SELECT`. One that leaves columns out or renames them is not looked at.
     pub(super) fn of(select: &Select, only_table: Option<&'a str>) -> Self {
         let (mut tables, mut has_all) = (BTreeSet::new(), false);
         for item in &select.projection {

@@ -37,13 +37,13 @@ pub enum ConvertError {
     UnknownValue {
         /// The enumeration.
         enumeration: &'static str,
-        /// What came.
+        /// The value that came.
         value: i32,
     },
     /// A content hash of another length than SHA-256's.
     #[error("a content hash of {length} bytes, where 32 were expected")]
     HashLength {
-        /// Its length in bytes.
+        /// The length that came, in bytes.
         length: usize,
     },
     /// A conversation that does not begin with what it must begin with.
@@ -57,9 +57,9 @@ pub enum ConvertError {
     ProtocolVersion {
         /// `worker` or `driver`.
         peer: &'static str,
-        /// What the peer speaks.
+        /// The version that the peer speaks.
         theirs: u32,
-        /// What this process speaks.
+        /// The version that this process speaks.
         ours: u32,
     },
 }

@@ -35,16 +35,16 @@ use crate::memory::Grant;
 /// One output partition of one attempt, in memory.
 #[derive(Debug)]
 pub struct HeldBlock {
-    /// Its batches, in order.
+    /// Batches of the partition, in order.
     pub batches: Vec<RecordBatch>,
-    /// Given back when the last reader is done.
+    /// The memory of the batches, given back when the last reader is done.
     grant: Grant,
 }
 
 /// One output partition of one attempt, as a reader gets it.
 #[derive(Clone, Debug)]
 pub enum Block {
-    /// In memory.
+    /// Batches in memory.
     Held(Arc<HeldBlock>),
     /// Frames of this output partition in a segment.
     OnDisk(Arc<Segment>, u32),
@@ -55,7 +55,7 @@ pub enum Block {
 pub struct StoredBlock {
     /// The schema of every batch.
     pub schema: SchemaRef,
-    /// Where it is.
+    /// The block, in memory or on disk.
     pub block: Block,
 }
 

@@ -26,7 +26,7 @@ use crate::work_dir::disk_error;
 
 const WRITE_BUFFER_BYTES: usize = 128 << 10;
 
-/// Where a frame is in its file.
+/// The place of a frame in its file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct FrameAt {
     offset: u64,
@@ -68,7 +68,7 @@ impl Segment {
         self.frames.len()
     }
 
-    /// Its file.
+    /// Returns the path of its file.
     pub fn path(&self) -> &Path {
         &self.path
     }

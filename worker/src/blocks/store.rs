@@ -1,4 +1,5 @@
-//! What is stored, where, and what goes to disk first.
+//! The store of an executor's outputs: its blocks in memory or on disk, and the choice of those
+//! that go to disk first.
 //!
 //! Memory comes from the worker's budget, whose pressure makes the oldest sealed outputs go to
 //! disk; output still being written is not here yet. Age is the right order for shuffle: what was
@@ -210,6 +211,11 @@ impl BlockStore {
         Ok(writer.finish()?)
     }
 
+    #[cfg(test)]
+    pub(super) fn being_evicted(&self) -> usize {
+        self.state().being_evicted
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -237,7 +243,7 @@ impl State {
         })
     }
 
-    /// It stays in memory after all, unless it was dropped meanwhile.
+    /// Keeps an output in memory after all, unless it was dropped meanwhile.
     fn put_back(&mut self, age: u64, attempt: AttemptId) {
         if self.outputs.contains_key(&attempt) {
             self.in_memory.insert(age, attempt);

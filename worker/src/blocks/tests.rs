@@ -1,5 +1,6 @@
 use std::fs;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use datafusion::arrow::array::{AsArray, Int64Array, RecordBatch, StringViewArray};
@@ -234,6 +235,38 @@ fn two_threads_that_need_room_write_an_output_each() {
     for task in 0..4 {
         assert_eq!(numbers(&fixture.store, task, 1), (1_000_000..1_004_000).collect::<Vec<_>>());
     }
+}
+
+/// The oldest output is written to a pipe: its thread stands in the middle of writing until somebody
+/// reads from there.
+#[test]
+fn nobody_waits_while_another_thread_writes_an_output() {
+    let fixture = fixture(8 << 20);
+    (0..3).for_each(|task| drop(write(&fixture.store, task, 4)));
+    let pipe = fixture.folder.path().join(format!("{}.tmp", attempt(0)));
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    std::thread::scope(|scope| {
+        let stands = scope.spawn(|| Evict::evict(&*fixture.store, 1));
+        // Whatever fails here, the pipe is read in the end: else the scope would wait for ever.
+        let others = scope.spawn(|| {
+            while fixture.store.being_evicted() == 0 {
+                std::thread::yield_now();
+            }
+            assert!(Evict::evict(&*fixture.store, 1).unwrap() > 0);
+            assert_eq!(numbers(&fixture.store, 1, 0).len(), 4_000);
+            write(&fixture.store, 3, 1);
+        });
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !others.is_finished() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let (have_waited, stood) = (!others.is_finished(), !stands.is_finished());
+        let _read = fs::read(&pipe);
+        assert!(stood, "the pipe did not stop it");
+        assert!(!have_waited, "others waited for it");
+        others.join().unwrap();
+    });
 }
 
 #[test]

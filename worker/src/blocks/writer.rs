@@ -17,7 +17,7 @@ use super::segment::SegmentWriter;
 use super::store::BlockStore;
 use crate::memory::{Class, Grant, Refused};
 
-/// What an attempt made, once it is stored.
+/// The sizes of an attempt's output, once it is stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sealed {
     /// Bytes per output partition, as held in memory; never 0 where there are rows.
@@ -44,7 +44,7 @@ pub struct OutputWriter {
     schema: SchemaRef,
     partitions: Vec<Partition>,
     grant: Grant,
-    /// Of rows that have a partition and wait for a full batch.
+    /// The memory of rows that have a partition and wait for a full batch.
     unplaced: Grant,
     /// Batches cut from one buffer hold it together: it is counted once.
     counter: RecordBatchMemoryCounter,
@@ -140,7 +140,8 @@ impl OutputWriter {
         Ok(sealed)
     }
 
-    /// What was written, without storing it; nothing once some of it is on disk.
+    /// Returns the batches written so far, without storing them; nothing once some of them are on
+    /// disk.
     pub fn in_memory(&self) -> Option<Vec<&RecordBatch>> {
         let batches = || self.partitions.iter().flat_map(|partition| &partition.batches);
         self.segment.is_none().then(|| batches().collect())

@@ -1,5 +1,5 @@
-//! How far the blocks of one request have been sent: which frames may follow with the credit that
-//! the reader gave.
+//! The place in the blocks of one request up to which they have been sent: it decides which frames
+//! may follow with the credit that the reader gave.
 
 use std::sync::Arc;
 
@@ -15,10 +15,10 @@ use crate::memory::{Class, Grant, MemoryBudget};
 /// Bytes after which a piece is handed on.
 const PIECE_BYTES: u64 = 1 << 20;
 
-/// Why a piece ends.
+/// Reasons why a piece ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pause {
-    /// It is large enough.
+    /// The piece is large enough.
     Piece,
     /// The credit does not cover the next frame.
     Credit,

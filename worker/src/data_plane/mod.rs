@@ -31,7 +31,7 @@ pub(crate) trait Frames: Send {
     fn frame(&mut self, number: usize, codec: BlockCodec) -> Result<Option<Bytes>, FrameError>;
 }
 
-/// Why a frame can't be sent.
+/// Reasons why a frame can't be sent.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FrameError {
     /// Unreadable is as good as not there: the block is recomputed.

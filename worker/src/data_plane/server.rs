@@ -101,7 +101,7 @@ impl Data for DataPlane {
     }
 }
 
-/// What a reader still allows.
+/// The bytes that a reader still allows, and its requests for more.
 struct Credit {
     bytes: u64,
     requests: Option<Streaming<ReadRequest>>,

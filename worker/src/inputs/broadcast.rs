@@ -37,7 +37,7 @@ impl SharedBlocks {
     }
 }
 
-/// What this executor shares among its tasks.
+/// The broadcasts that this executor shares among its tasks.
 #[derive(Debug, Default)]
 pub(super) struct Broadcasts {
     cells: Mutex<HashMap<(StageId, u32), Cell>>,

@@ -96,7 +96,7 @@ pub(super) struct Credit {
     /// Bytes it may read ahead now, and at most.
     window: u64,
     window_max: u64,
-    /// About as many bytes are to come in all.
+    /// Estimate of the bytes that are to come in all.
     expected: u64,
 }
 
@@ -159,7 +159,7 @@ impl Credit {
         Ok(())
     }
 
-    /// Nothing more will come.
+    /// Gives back what is left: nothing more will come.
     pub(super) fn end(&mut self) {
         self.ahead.give_back(self.grant.bytes());
         self.grant.clear();

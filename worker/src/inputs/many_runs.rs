@@ -30,7 +30,7 @@ use super::tests::{Peer, Reader, on_io, stage};
 use crate::data_plane::{Blocks, FrameError, Frames, serve};
 use crate::memory::{AttemptPool, MemoryBudget};
 
-/// Far longer than any of these takes: they ended, or hung for ever.
+/// Time after which a test counts as hung: far longer than any of them takes.
 const HUNG_AFTER: Duration = Duration::from_secs(300);
 
 const PAYLOAD_BYTES: i32 = 1024;

@@ -1,4 +1,4 @@
-//! What the programs of an executor read from other stages.
+//! The inputs that the programs of an executor read from other stages.
 //!
 //! ```text
 //! StageReaderExec ─read─▶ TaskReader ─▶ table: where are the blocks? (pulled once per executor,
@@ -42,14 +42,14 @@ use credit::ReadAhead;
 use ordered::OrderedBlocks;
 pub use tables::Tables;
 
-/// Where an executor's inputs come from.
+/// The source of an executor's inputs.
 pub struct InputSource {
     pub(crate) worker: WorkerId,
     pub(crate) store: Arc<BlockStore>,
     pub(crate) budget: Arc<MemoryBudget>,
     pub(crate) tables: Tables,
     pub(crate) client: Arc<DataPlaneClient>,
-    /// Where fetches run.
+    /// The runtime on which fetches run.
     pub(crate) io: Handle,
     lost: Arc<LostWorkers>,
     ahead: Arc<ReadAhead>,
@@ -163,7 +163,7 @@ impl TaskReader {
         Ok(())
     }
 
-    /// What was read so far.
+    /// Returns the counts of what was read so far.
     pub fn counts(&self) -> Arc<ReadCounts> {
         Arc::clone(&self.counts)
     }

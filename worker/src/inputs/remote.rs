@@ -123,9 +123,9 @@ fn refusal(frame_bytes: u64, refused: Refused) -> DataFusionError {
     }
 }
 
-/// Why a conversation ended before its blocks did.
+/// Reasons why a conversation ended before its blocks did.
 enum Stop {
-    /// Nobody reads any more.
+    /// The reader is gone.
     ReaderGone,
     /// The worker answers, and does not have these.
     Missing(Vec<BlockId>),

@@ -1,3 +1,5 @@
+mod broken;
+
 use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicU32;
@@ -10,12 +12,16 @@ use gnist_common::error::{ErrorKind, Failure};
 use gnist_common::graph::{ContentHash, StageInput};
 use gnist_common::ids::{ApplicationId, StageId};
 use gnist_common::task::{AttemptEnd, OutputLocation};
+use gnist_operators::block::decode_block;
 use gnist_operators::failure::attempt_end_of;
 use gnist_proto::connect::listen;
 use gnist_proto::link::ContentSource;
 use tokio::runtime::Runtime;
 
+use super::credit::Credit;
+use super::remote::RemoteBlocks;
 use super::*;
+use crate::blocks::Block;
 use crate::data_plane::serve;
 use crate::memory::{Class, Grant};
 
@@ -194,6 +200,40 @@ fn rows_of_three_workers_come_in_task_order() {
     });
 }
 
+/// Arrow takes its buffers as they are where a frame is aligned.
+#[test]
+fn a_frame_that_came_is_an_allocation_of_its_own_and_is_not_copied() {
+    // Frames of several chunks.
+    const ROWS: i64 = 300_000;
+    let (here, far) = (Peer::start(1, 64 << 20), Peer::start(2, 64 << 20));
+    let attempt = stage().task(0).attempt(0);
+    let mut writer = far.store.writer(attempt, schema(), 1);
+    for _ in 0..3 {
+        let column = Arc::new(Int64Array::from_iter_values(0..ROWS));
+        writer.push(0, RecordBatch::try_new(schema(), vec![column]).unwrap()).unwrap();
+    }
+    writer.seal().unwrap();
+    on_io(async {
+        let reader = Reader::new(&here, &[&far], vec![]);
+        let credit = Credit::new(&reader.source.ahead, 3 * 8 * ROWS as u64, 1);
+        let (address, blocks) = (far.address.clone(), vec![attempt.block(0)]);
+        let mut frames = RemoteBlocks::fetch(&reader.source, far.id, address, blocks, credit);
+        for _ in 0..3 {
+            let frame = frames.next_frame().await.unwrap().expect("a frame");
+            let range = frame.as_ptr_range();
+            let batches = decode_block(&frame).unwrap();
+            let values = batches[0].column(0).as_primitive::<Int64Type>().values().inner();
+            assert_eq!(values.len() as i64, 8 * ROWS);
+            assert!(range.contains(&values.as_ptr()), "the values were copied");
+            drop(batches);
+            let length = frame.len();
+            let owned = frame.try_into_mut().expect("nobody else has it");
+            assert_eq!((owned.len(), owned.capacity()), (length, length));
+        }
+        assert!(frames.next_frame().await.unwrap().is_none());
+    });
+}
+
 #[test]
 fn a_broadcast_is_fetched_once_and_forgotten_with_its_job() {
     let (here, far) = (Peer::start(1, 64 << 20), Peer::start(2, 64 << 20));
@@ -291,6 +331,28 @@ fn a_missing_local_block_is_named() {
         let task = reader.task(InputMode::Partition, 2);
         let error = read(&task, BlockSelection::Partition(1)).await.unwrap_err();
         assert_eq!(attempt_end_of(&error), AttemptEnd::BlocksMissing { blocks: vec![gone] });
+    });
+}
+
+/// Only what another worker has is encoded and travels.
+#[test]
+fn blocks_that_are_here_are_read_as_they_are() {
+    let (here, far) = (Peer::start(1, 64 << 20), Peer::start(2, 64 << 20));
+    let outputs = vec![here.run(0), far.run(1)];
+    let held = here.store.block(outputs[0].attempt.block(0)).unwrap();
+    let Block::Held(held) = held.block else { panic!("it is in memory") };
+    on_io(async {
+        let reader = Reader::new(&here, &[&here, &far], outputs);
+        let task = reader.task(InputMode::Partition, 2);
+        let rows = task.read(0, BlockSelection::Partition(0), schema()).unwrap();
+        let batches: Vec<RecordBatch> = rows.try_collect().await.unwrap();
+        assert_eq!(batches.len() as i64, 2 * BATCHES);
+        let are_held = held.batches.iter().zip(&batches);
+        let are_held = are_held.map(|(held, read)| Arc::ptr_eq(held.column(0), read.column(0)));
+        assert!(are_held.into_iter().all(|is_held| is_held), "a local batch was made again");
+        let travelled = task.counts().fetched_bytes();
+        let of_far = 8 * (BATCHES * BATCH_ROWS) as u64;
+        assert!((of_far..of_far + of_far / 10).contains(&travelled), "{travelled}");
     });
 }
 

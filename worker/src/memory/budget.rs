@@ -12,16 +12,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use gnist_common::bytes::ByteSize;
 
-/// How often one request makes room before it is refused: another one may take what it freed.
+/// Number of times that one request makes room before it is refused: another one may take what it
+/// freed.
 const EVICTIONS_MAX: u32 = 8;
 
 /// One part in so many is kept from holders that can spill.
 const KEPT_BACK: u64 = 8;
 
-/// One part in so many is guaranteed to each holder,
+/// One part in so many is guaranteed to each holder, but see [`GUARANTEED_BYTES_MIN`].
 const GUARANTEED: u64 = 16;
 
-/// but not less than a few batches, as long as the budget can be overdrawn by so much.
+/// Least number of bytes that is guaranteed to each holder: a few batches, as long as the budget
+/// can be overdrawn by so much.
 const GUARANTEED_BYTES_MIN: u64 = 8 << 20;
 
 /// The budget may be overdrawn by one part in so many, for guaranteed parts only.
@@ -31,7 +33,7 @@ const OVERDRAWN_MAX: u64 = 8;
 /// decoded, batches that operators have in hand, free space between blocks of memory.
 const UNCOUNTED: u64 = 16;
 
-/// What bytes are held for, which decides who gives way.
+/// The use that bytes are held for, which decides who gives way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
     /// Held by someone that writes to disk when refused more.
@@ -59,7 +61,7 @@ pub enum Refused {
     /// Not enough is free.
     #[error("{free_bytes} bytes of {limit_bytes} are free")]
     Full {
-        /// What the asker could have had.
+        /// Bytes that the asker could have had.
         free_bytes: u64,
         /// The whole budget.
         limit_bytes: u64,
@@ -105,7 +107,8 @@ impl Held {
         }
     }
 
-    /// What one holder of the class may have of `bytes` that all share.
+    /// Returns the part of `bytes`, which all share, that one holder of the class may have; none if
+    /// its holders do not share.
     fn share(&self, class: Class, bytes: u64) -> Option<u64> {
         match class {
             Class::Spillable => {
@@ -129,9 +132,9 @@ pub struct MemoryBudget {
     memory: u64,
     limit: u64,
     held: Mutex<Held>,
-    /// Those that make room at no cost, asked first.
+    /// Holders that make room at no cost, asked first.
     idle: Mutex<Vec<Weak<dyn Evict>>>,
-    /// Those that make room by writing to disk, in the order in which they are asked.
+    /// Holders that make room by writing to disk, in the order in which they are asked.
     evict: Mutex<Vec<Weak<dyn Evict>>>,
 }
 
@@ -145,7 +148,7 @@ impl std::fmt::Debug for MemoryBudget {
 }
 
 impl MemoryBudget {
-    /// The budget of a worker with so much memory, all free: but for a part that nobody counts.
+    /// The budget of a worker with so much memory, all free, but for a part that nobody counts.
     pub fn of_memory(memory: ByteSize) -> Arc<Self> {
         Self::counting(memory.0, memory.0 - memory.0 / UNCOUNTED)
     }
@@ -180,12 +183,12 @@ impl MemoryBudget {
         self.limit
     }
 
-    /// What is held now, by all.
+    /// Returns the bytes that all hold now.
     pub fn used_bytes(&self) -> u64 {
         self.held().total()
     }
 
-    /// Most that was ever held.
+    /// Returns the most bytes that were ever held.
     pub fn peak_bytes(&self) -> u64 {
         self.held().peak
     }
@@ -326,7 +329,7 @@ enum Missing {
     Room {
         missing_bytes: u64,
     },
-    /// More than a fair share; it would be none if so much more were free.
+    /// The holder would have more than a fair share, unless so much more were free.
     OverShare {
         free_bytes: u64,
         missing_bytes: u64,
@@ -342,13 +345,14 @@ pub struct Grant {
 }
 
 impl Grant {
-    /// Nothing yet, for one holder of this class, which counts as one of those that share.
+    /// A grant of no bytes yet, for one holder of this class, which counts as one of those that
+    /// share.
     pub fn empty(budget: &Arc<MemoryBudget>, class: Class) -> Self {
         budget.add_holder(class);
         Self { budget: Arc::clone(budget), class, bytes: 0 }
     }
 
-    /// What is held.
+    /// Returns the bytes that are held.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }

@@ -30,7 +30,7 @@ struct State {
     reserved: u64,
     peak: u64,
     refusal: Option<Refusal>,
-    /// What every operator holds, by the id of its consumer.
+    /// Operators and the bytes that each holds, by the id of its consumer.
     holders: BTreeMap<usize, Holder>,
 }
 
@@ -59,7 +59,8 @@ impl State {
         }
     }
 
-    /// Who holds most, largest first, as a clause of a message; empty when nobody holds anything.
+    /// The operators that hold most, largest first, as a clause of a message; empty when none holds
+    /// anything.
     fn largest_holders(&self) -> String {
         let mut holders: Vec<&Holder> =
             self.holders.values().filter(|holder| holder.bytes > 0).collect();
@@ -84,7 +85,7 @@ impl AttemptPool {
         Arc::new(Self { budget: Arc::clone(budget), state: Mutex::default() })
     }
 
-    /// Most that the attempt's operators reserved at once.
+    /// Returns the most bytes that the attempt's operators reserved at once.
     pub fn peak_bytes(&self) -> u64 {
         self.state().peak
     }

@@ -2,8 +2,10 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use datafusion::common::DataFusionError;
-use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool};
+use datafusion::common::{DataFusionError, Result};
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::prelude::{SessionConfig, SessionContext};
 
 use super::*;
 
@@ -132,4 +134,78 @@ fn a_refusal_names_the_operator_and_the_peak() {
     assert!(error.ends_with("(peak of the task: 2.0 MiB)"), "nobody holds anything: {error}");
     drop(sort);
     assert_eq!((pool.reserved(), budget.used_bytes()), (0, 0));
+}
+
+/// Counts the changes of reservations on their way to a pool.
+#[derive(Debug)]
+struct Counting {
+    pool: Arc<AttemptPool>,
+    changes: AtomicU64,
+}
+
+impl Counting {
+    fn count(&self) -> &AttemptPool {
+        self.changes.fetch_add(1, Ordering::Relaxed);
+        &self.pool
+    }
+}
+
+impl std::fmt::Display for Counting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.pool.fmt(f)
+    }
+}
+
+impl MemoryPool for Counting {
+    fn name(&self) -> &'static str {
+        "counting"
+    }
+
+    fn register(&self, consumer: &MemoryConsumer) {
+        self.pool.register(consumer);
+    }
+
+    fn unregister(&self, consumer: &MemoryConsumer) {
+        self.pool.unregister(consumer);
+    }
+
+    fn grow(&self, reservation: &MemoryReservation, additional: usize) {
+        self.count().grow(reservation, additional);
+    }
+
+    fn shrink(&self, reservation: &MemoryReservation, shrink: usize) {
+        self.count().shrink(reservation, shrink);
+    }
+
+    fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> Result<()> {
+        self.count().try_grow(reservation, additional)
+    }
+
+    fn reserved(&self) -> usize {
+        self.pool.reserved()
+    }
+}
+
+/// A change takes two locks, of the pool and of the budget: little beside the work on a batch.
+#[tokio::test]
+async fn operators_change_their_reservations_a_few_times_a_batch() {
+    const BATCH_ROWS: usize = 8192;
+    for (query, batches) in [
+        ("select value % 1000, count(*) from generate_series(1, 1000000) group by 1", 123),
+        ("select value from generate_series(1, 1000000) order by value desc", 2 * 123),
+        (
+            "select count(*) from generate_series(1, 1000000) a \
+             join generate_series(1, 1000000) b on a.value = b.value",
+            2 * 123,
+        ),
+    ] {
+        let pool = AttemptPool::new(&MemoryBudget::new(1 << 30));
+        let counting = Arc::new(Counting { pool, changes: AtomicU64::new(0) });
+        let runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::clone(&counting) as _);
+        let config = SessionConfig::new().with_target_partitions(1).with_batch_size(BATCH_ROWS);
+        let session = SessionContext::new_with_config_rt(config, runtime.build_arc().unwrap());
+        session.sql(query).await.unwrap().collect().await.unwrap();
+        let changes = counting.changes.load(Ordering::Relaxed);
+        assert!((1..=4 * batches).contains(&changes), "{changes} changes: {query}");
+    }
 }

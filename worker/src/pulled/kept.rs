@@ -96,7 +96,8 @@ impl Kept {
         given_up
     }
 
-    /// Nothing when all are in use.
+    /// Gives up the entry that was used longest ago, and returns its content if it was decoded.
+    /// None when all are in use.
     fn give_up_oldest(&mut self) -> Option<Option<Decoded>> {
         let is_idle = |entry: &Entry| {
             Arc::strong_count(&entry.cell) == 1 && entry.cell.get().is_none_or(Decoded::is_idle)

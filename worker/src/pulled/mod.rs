@@ -30,7 +30,7 @@ use kept::{Decoded, Kept};
 /// One part of the budget in so many is kept of rows at most.
 const KEPT_PART: u64 = 4;
 
-/// Most that is kept of programs and bindings, which are many and small.
+/// Limits of the programs and bindings that are kept, which are many and small: entries, and bytes.
 const SMALL_ENTRIES_MAX: usize = 512;
 const SMALL_BYTES_MAX: u64 = 32 << 20;
 
@@ -40,7 +40,7 @@ const PULLS_MAX: usize = 4;
 /// A decoded program takes about so many times the bytes of the encoded one.
 const DECODED_PER_ENCODED: u64 = 4;
 
-/// Something decoded, with its bytes taken from the budget as long as anyone has it.
+/// A decoded value, with its bytes taken from the budget as long as anyone has it.
 #[derive(Debug)]
 pub struct Counted<T> {
     value: T,
@@ -48,7 +48,7 @@ pub struct Counted<T> {
 }
 
 impl<T> Counted<T> {
-    /// Something that the budget does not count: it is part of the driver in this process.
+    /// A value that the budget does not count: it is part of the driver in this process.
     pub fn free(value: T) -> Arc<Self> {
         Arc::new(Self { value, grant: None })
     }
@@ -91,7 +91,7 @@ impl PulledPrograms {
         content.content(hash).await
     }
 
-    /// What is named so, decoded by whoever asks first.
+    /// Returns the content of this name, decoded by whoever asks first.
     async fn get(
         &self,
         kept: &Mutex<Kept>,
@@ -260,3 +260,6 @@ impl Evict for PulledPrograms {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! What the scheduler is held to, seen from outside:
+//! Rules that the scheduler is held to, seen from outside:
 //!
 //! - an attempt is launched once, on a worker that is not known to be lost or silent, when every
 //!   output it reads is there, or all of them are being made;
@@ -23,10 +23,10 @@ use super::early::EarlyLog;
 use super::graphs::{Made, Plan};
 use crate::{Event, Scheduler, TableLookup};
 
-/// What is known of a task from what was said.
+/// The history of a task, as it follows from the scheduler's actions and the attempts' ends.
 #[derive(Clone, Debug, Default)]
 struct TaskLog {
-    /// Its launches: generation and worker, by attempt number.
+    /// Launches of the task: generation and worker, by attempt number.
     launches: Vec<(u32, WorkerId)>,
     /// The attempt that won, while its output is there.
     winner: Option<u32>,
@@ -37,7 +37,7 @@ struct TaskLog {
     /// Attempts told to stop.
     cancelled: BTreeSet<u32>,
     user_errors: u32,
-    /// It failed in a way after which it may want another worker, or a whole one.
+    /// An attempt failed in a way after which the task may want another worker, or a whole one.
     is_choosy: bool,
 }
 
@@ -45,7 +45,7 @@ struct TaskLog {
 #[derive(Clone, Debug)]
 struct Received {
     attempt: AttemptId,
-    /// It has the rows, and said so to the scheduler.
+    /// The driver has the rows, and said so to the scheduler.
     is_final: bool,
 }
 
@@ -165,7 +165,7 @@ impl Checks {
         }
     }
 
-    /// Only a stage that breaks its promise is demoted.
+    /// Checks that only a stage that breaks its promise is demoted.
     pub(super) fn demoted(&mut self, stage: StageId) {
         let plan = &self.plans[&stage.job];
         assert!(plan.breaks_promise(plan.stage(stage)), "{stage} makes the same rows every time");

@@ -11,7 +11,7 @@ use super::random::Random;
 use super::world::{HEARTBEAT_MS, Happening, Stream, World};
 use crate::{Event, Scheduler, TableLookup};
 
-/// What the shell sends a worker.
+/// A message from the shell to a worker.
 #[derive(Clone, Debug)]
 pub(super) enum Order {
     Launch(Launch),
@@ -33,7 +33,8 @@ impl Running {
         Self { launch, tables }
     }
 
-    /// It runs on when every table is there, or one never will be.
+    /// True if the attempt waits for output tables: it runs on when every table is there, or when
+    /// one never will be.
     pub(super) fn is_waiting(&self) -> bool {
         self.tables.contains(&TableLookup::Pending) && !self.tables.contains(&TableLookup::Gone)
     }
@@ -231,7 +232,7 @@ impl World {
     }
 }
 
-/// What an attempt reads, or why it can't.
+/// Returns what an attempt reads or, if it can't read all of it, the end that it comes to.
 fn read(
     workers: &BTreeMap<WorkerId, SimWorker>,
     running: &Running,

@@ -1,4 +1,4 @@
-//! What early attempts are held to, seen from outside.
+//! Rules that early attempts are held to, seen from outside.
 
 use std::collections::BTreeMap;
 
@@ -42,8 +42,8 @@ impl EarlyLog {
         self.gave_way += u64::from(self.running.remove(&attempt).is_some());
     }
 
-    /// After an event, and all that came of it: nothing that an early attempt waits for is gone,
-    /// and no task that could run waits for a slot that an early attempt holds.
+    /// Checks, after an event and all that came of it, that nothing an early attempt waits for is
+    /// gone, and that no task that could run waits for a slot that an early attempt holds.
     pub(super) fn settled(
         &mut self,
         scheduler: &Scheduler,
@@ -89,7 +89,7 @@ fn is_still_early(scheduler: &Scheduler, attempt: AttemptId, launch: &Launch) ->
         && !launch.inputs.iter().all(|input| is_there(scheduler, input.input.stage))
 }
 
-/// It is its task's current attempt, and neither cancelled nor given up.
+/// True if the attempt is its task's current one, and neither cancelled nor given up.
 fn is_running(scheduler: &Scheduler, attempt: AttemptId) -> bool {
     let tasks = scheduler.tasks(attempt.task.stage);
     let task = tasks.get(attempt.task.partition as usize);

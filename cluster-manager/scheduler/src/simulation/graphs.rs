@@ -17,8 +17,8 @@ pub(super) struct Plan {
     liar: Option<StageId>,
 }
 
-/// What an attempt made: a value that follows from what it read, and which attempts of
-/// unrepeatable tasks are in it.
+/// The output of an attempt: a value that follows from what it read, and the attempts of
+/// unrepeatable tasks that are in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Made {
     pub(super) value: u64,
@@ -92,8 +92,8 @@ impl Plan {
             || self.consumers(id).any(|stage| places(stage) || self.is_compared(stage.id))
     }
 
-    /// Something of it may have to start over. What rounds is taken for worse than it turns out
-    /// to be as long as stages may follow.
+    /// True if some stage may have to start over. A rounding stage is taken for one that may, as
+    /// long as stages may follow.
     pub(super) fn may_start_over(&self) -> bool {
         let grows = self.batches.len() > 1;
         let rounds = |stage: &Stage| stage.repeatability == Repeatability::Rounding;
@@ -109,13 +109,13 @@ impl Plan {
             .flat_map(|stage| (0..stage.tasks).map(|partition| stage.id.task(partition)))
     }
 
-    /// Whether a stage is not in the driver's first message.
+    /// True if a stage is not in the driver's first message.
     pub(super) fn is_submitted_later(&self, stage: StageId) -> bool {
         self.batches[0].iter().all(|first| first.id != stage)
     }
 
-    /// What a task makes of the outputs it reads, `inputs` being the producers' outputs in order,
-    /// and of the values its driver bound.
+    /// Returns what a task makes of the outputs it reads, `inputs` being the producers' outputs in
+    /// order, and of the values its driver bound.
     pub(super) fn compute(&self, attempt: AttemptId, inputs: &[Vec<Made>], bound: &[Made]) -> Made {
         let stage = self.stage(attempt.task.stage);
         let mut numbers = vec![stage.id.ordinal.into(), attempt.task.partition.into()];

@@ -1,4 +1,4 @@
-//! What befalls the simulated workers: deaths, broken connections, rotten blocks, departures.
+//! Mishaps of the simulated workers: deaths, broken connections, rotten blocks, departures.
 
 use gnist_common::ids::WorkerId;
 

@@ -15,11 +15,12 @@ use super::random::{Random, mix};
 use crate::{Action, Event, Scheduler, SchedulerConfig};
 
 pub(super) const HEARTBEAT_MS: u64 = 1_000;
-/// Below half a heartbeat, so that no launch is taken for lost while it travels.
+/// Longest delay of a message, in milliseconds: below half a heartbeat, so that no launch is taken
+/// for lost while it travels.
 const LATENCY_MS_MAX: u64 = 300;
 const STEPS_MAX: u64 = 200_000;
 
-/// Something that will happen.
+/// An event of the simulation that is still to come.
 #[derive(Clone, Debug)]
 pub(super) enum Happening {
     /// The scheduler hears from its shell or a driver.
@@ -55,7 +56,7 @@ pub(super) enum Stream {
     ToDriver,
 }
 
-/// What happened in a run.
+/// Counts of what happened in a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counts {
     pub(super) jobs: u64,
@@ -90,7 +91,8 @@ impl Counts {
     }
 }
 
-/// Everything.
+/// The whole simulation: the real scheduler, simulated workers and streams, the clock, and the
+/// checks.
 pub(super) struct World {
     pub(super) random: Random,
     pub(super) now: u64,
@@ -102,7 +104,7 @@ pub(super) struct World {
     pub(super) mishaps_per_mille: u64,
     /// Prints every event and action.
     pub(super) is_traced: bool,
-    /// Everything any attempt ever made.
+    /// Outputs of all attempts ever, even those that are lost.
     pub(super) made: BTreeMap<AttemptId, Made>,
     /// The attempt whose output a driver bound, by task.
     pub(super) bound: BTreeMap<TaskId, AttemptId>,
@@ -167,7 +169,7 @@ impl World {
         }
     }
 
-    /// Nothing is held for ended jobs any more.
+    /// Checks that nothing is held for ended jobs any more.
     fn check_quiet(&self) {
         let snapshot = self.scheduler.snapshot();
         assert!(snapshot.jobs.is_empty());
@@ -192,7 +194,8 @@ impl World {
         self.at(at, happening);
     }
 
-    /// Nothing more arrives over a stream before this, or before what is on its way.
+    /// Holds a stream back: nothing more arrives before `until`, or before what is on its way.
+    /// Returns the later of the two.
     pub(super) fn delay(&mut self, stream: Stream, until: u64) -> u64 {
         let before = self.streams.entry(stream).or_default();
         *before = until.max(*before);

@@ -1,4 +1,4 @@
-//! Who gets the next slot, and where.
+//! Fairness and placement: the job that gets the next slot, and the worker that the slot is on.
 
 use super::harness::*;
 use crate::Event;

@@ -77,7 +77,7 @@ pub(super) struct Harness {
     pub(super) now: Time,
     /// Launched and not ended.
     pub(super) running: BTreeMap<AttemptId, WorkerId>,
-    /// Everything launched, in order.
+    /// Launches so far, in order.
     pub(super) launches: Vec<(WorkerId, Launch)>,
     /// Results left on workers that the driver has not taken.
     untaken: BTreeSet<AttemptId>,
@@ -215,7 +215,7 @@ impl Harness {
     }
 }
 
-/// How a job ended, if it did.
+/// Returns the outcome and the counts of a job that ended, if one did.
 pub(super) fn ended(actions: &[Action]) -> Option<(Result<(), Failure>, JobStats)> {
     actions.iter().find_map(|action| match action {
         Action::JobEnded { outcome, stats, .. } => Some((outcome.clone(), *stats)),

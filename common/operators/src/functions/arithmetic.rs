@@ -263,7 +263,8 @@ impl ScalarUDFImpl for Arithmetic {
         if self.is_lenient { lenient } else { checked }
     }
 
-    /// That of the operator it stands for: a rewritten plan has the columns of the plan as typed.
+    /// Returns the name of the operator it stands for: a rewritten plan has the columns of the plan
+    /// as typed.
     fn schema_name(&self, args: &[Expr]) -> Result<String> {
         let (mut function, mut args) = (self, args);
         // A chain is as deep as it is long: its terms are gathered once, from the last one.

@@ -19,10 +19,10 @@ use gnist_common::error::{ErrorKind, Failure};
 use super::wrapped::wrapped;
 use crate::failure::external;
 
-/// Most bytes of one text.
+/// Limit of the bytes of one text.
 const TEXT_BYTES_MAX: u64 = 256 << 20;
 
-/// Most bytes of the texts of one batch.
+/// Limit of the bytes of the texts of one batch.
 const BATCH_BYTES_MAX: u64 = 1 << 30;
 
 /// The functions, over DataFusion's of the same name.
@@ -46,13 +46,19 @@ fn bounded(inner: &ScalarUDF, args: ScalarFunctionArgs) -> Result<ColumnarValue>
     Err(external(Failure::new(ErrorKind::User, message).with_help(help)))
 }
 
-/// The arguments with 0 for a negative length, which DataFusion's `lpad` and `rpad` panic on in a column.
+/// The arguments with 0 for a negative length, which DataFusion's `lpad` and `rpad` panic on.
 fn not_negative(name: &str, mut args: ScalarFunctionArgs) -> ScalarFunctionArgs {
-    if name != "repeat"
-        && let Some(ColumnarValue::Array(lengths)) = args.args.get_mut(1)
-        && let Some(numbers) = lengths.as_primitive_opt::<Int64Type>()
-    {
-        *lengths = Arc::new(numbers.unary::<_, Int64Type>(|length| length.max(0)));
+    if name == "repeat" {
+        return args;
+    }
+    match args.args.get_mut(1) {
+        Some(ColumnarValue::Array(lengths)) => {
+            if let Some(numbers) = lengths.as_primitive_opt::<Int64Type>() {
+                *lengths = Arc::new(numbers.unary::<_, Int64Type>(|length| length.max(0)));
+            }
+        }
+        Some(ColumnarValue::Scalar(ScalarValue::Int64(Some(length)))) => *length = (*length).max(0),
+        _ => {}
     }
     args
 }
@@ -102,7 +108,7 @@ impl Asked {
 enum Lengths {
     /// The same in every row; one for what is made letter by letter.
     All(u64),
-    /// Those of texts.
+    /// The bytes of the texts, row by row.
     Of(ArrayRef),
 }
 

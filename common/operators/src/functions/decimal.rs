@@ -33,7 +33,7 @@ fn times(values: &Decimals, factor: i128) -> Decimals {
     values.unary(|value| multiply(value, factor))
 }
 
-/// Both fit 64 bits: the processor has one instruction for this.
+/// Multiplies two numbers that fit 64 bits each: the processor has one instruction for this.
 #[expect(clippy::cast_possible_truncation, reason = "the batch was looked at")]
 fn multiply(left: i128, right: i128) -> i128 {
     i128::from(left as i64) * i128::from(right as i64)

@@ -96,7 +96,8 @@ impl AggregateUDFImpl for FoldedFrames {
         self.inner.state_fields(args)
     }
 
-    /// Not `corr`: DataFusion's adds up squares of the values, and large ones leave their rounding behind.
+    /// Returns false for `corr`: DataFusion's accumulator of groups adds up squares of the values,
+    /// and large ones leave their rounding behind.
     fn groups_accumulator_supported(&self, args: AccumulatorArgs<'_>) -> bool {
         self.name() != "corr" && self.inner.groups_accumulator_supported(args)
     }

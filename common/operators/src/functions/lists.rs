@@ -27,7 +27,7 @@ use datafusion::functions_nested::position::{array_position_udf, array_positions
 use datafusion::functions_nested::sort::array_sort_udf;
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF};
 
-use super::wrapped::wrapped;
+use super::wrapped::{over_columns, wrapped};
 
 /// The functions of this module, over DataFusion's of the same name.
 pub(super) fn all() -> Vec<Arc<ScalarUDF>> {
@@ -56,7 +56,8 @@ fn map(inner: &ScalarUDF, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
             }
         }
     }
-    inner.invoke_with_args(args)
+    // Of null lists that are constants DataFusion makes an empty map.
+    over_columns(inner, args)
 }
 
 /// The number of elements of each list; none if the values are no lists.
@@ -132,7 +133,11 @@ fn array_has_several(inner: &ScalarUDF, args: ScalarFunctionArgs) -> Result<Colu
 
 /// `array_position(list, element, start)`: the first place from `start` on, 1 the first.
 fn array_position(inner: &ScalarUDF, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-    let Some(nested) = Nested::of(&args)? else { return inner.invoke_with_args(args) };
+    let Some(nested) = Nested::of(&args)? else {
+        // DataFusion's refuses a null place to start from, if it is a constant.
+        let has_start = args.args.len() > 2;
+        return if has_start { over_columns(inner, args) } else { inner.invoke_with_args(args) };
+    };
     let start = match args.args.get(2) {
         Some(start) => cast(&start.to_array(args.number_rows)?, &DataType::Int64)?,
         None => Arc::new(Int64Array::from_value(1, args.number_rows)),
@@ -164,7 +169,8 @@ fn array_positions(inner: &ScalarUDF, args: ScalarFunctionArgs) -> Result<Column
 
 /// Lists whose elements are lists or structs themselves, and the element to look for in each.
 struct Nested {
-    /// For each row, whether each element is the one; none where the list is null.
+    /// Lists by row, with true for each element that is the one looked for; none where the list is
+    /// null.
     is_equal: Vec<Option<Vec<bool>>>,
 }
 

@@ -80,12 +80,15 @@ mod wrapped;
 mod zoned;
 
 #[cfg(test)]
+mod row_by_row;
+#[cfg(test)]
 mod tests;
 
 use std::sync::{Arc, LazyLock};
 
 use datafusion::common::Result;
 use datafusion::execution::FunctionRegistry;
+use datafusion::functions::string::concat_ws;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 
 pub use average::{avg, is_plain_avg};
@@ -134,7 +137,15 @@ pub fn register_functions(registry: &mut dyn FunctionRegistry) -> Result<()> {
 fn replacements() -> Vec<Arc<ScalarUDF>> {
     let dates =
         [date_bin::function(), date_part::function(), date_trunc::function(), to_char::function()];
-    dates.into_iter().chain(bounded::all()).chain(rounded::all()).chain(lists::all()).collect()
+    // With constants that are null DataFusion's becomes a call with too few arguments.
+    let texts = [wrapped::wrapped(concat_ws(), ScalarUDF::invoke_with_args)];
+    dates
+        .into_iter()
+        .chain(texts)
+        .chain(bounded::all())
+        .chain(rounded::all())
+        .chain(lists::all())
+        .collect()
 }
 
 /// The function of this module that takes the place of DataFusion's: `extract`, `@>` and others ask for

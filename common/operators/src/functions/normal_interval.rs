@@ -79,7 +79,7 @@ fn months_days_nanoseconds(value: IntervalMonthDayNano) -> IntervalMonthDayNano 
     }
 }
 
-/// As [`months_days_nanoseconds`].
+/// An interval whose days would not fit stays as it is, as in [`months_days_nanoseconds`].
 fn days_milliseconds(value: IntervalDayTime) -> IntervalDayTime {
     let length = i64::from(value.days) * DAY_MILLISECONDS + i64::from(value.milliseconds);
     let parts = (length / DAY_MILLISECONDS, length % DAY_MILLISECONDS);

@@ -20,7 +20,7 @@ use datafusion::logical_expr::function::AccumulatorArgs;
 /// One call: where its value is among the values, which are floats.
 #[derive(Debug)]
 pub(super) struct Percentile {
-    /// From 0, the first in order, to 1, the last.
+    /// Place of the value in the order, from 0, the first, to 1, the last.
     place: f64,
     is_descending: bool,
     is_distinct: bool,

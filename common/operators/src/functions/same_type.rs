@@ -66,7 +66,8 @@ impl ScalarUDFImpl for SameType {
         self.kind.name
     }
 
-    /// With the casts of its argument, which names leave out: keys of one join are told apart by them.
+    /// Returns a name with the casts of the argument, which the names of other functions leave out:
+    /// keys of one join are told apart by them.
     fn schema_name(&self, args: &[Expr]) -> Result<String> {
         let args: Vec<String> = args.iter().map(ToString::to_string).collect();
         Ok(format!("{}({})", self.kind.name, args.join(",")))

@@ -114,7 +114,7 @@ impl AggregateUDFImpl for CheckedSum {
         self.on_overflow.function_name()
     }
 
-    /// That of `sum`, for the one that wraps: users never type its name.
+    /// Returns the name of `sum` for the function that wraps, too: users never type its own name.
     fn schema_name(&self, params: &AggregateFunctionParams) -> Result<String> {
         match self.on_overflow {
             OnOverflow::Null => udaf_default_schema_name(self, params),

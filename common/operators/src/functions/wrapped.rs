@@ -54,6 +54,26 @@ pub(super) fn over_array(
     })
 }
 
+/// The value of a call whose arguments are all columns: a constant is one of equal rows.
+pub(super) fn over_columns(
+    inner: &ScalarUDF,
+    mut args: ScalarFunctionArgs,
+) -> Result<ColumnarValue> {
+    let is_constant = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
+    if is_constant {
+        args.number_rows = 1;
+    }
+    for arg in &mut args.args {
+        *arg = ColumnarValue::Array(arg.to_array(args.number_rows)?);
+    }
+    Ok(match inner.invoke_with_args(args)? {
+        ColumnarValue::Array(values) if is_constant => {
+            ColumnarValue::Scalar(ScalarValue::try_from_array(&values, 0)?)
+        }
+        value => value,
+    })
+}
+
 #[derive(Debug)]
 struct Wrapped {
     inner: Arc<ScalarUDF>,

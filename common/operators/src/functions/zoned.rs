@@ -3,6 +3,7 @@
 //! - DataFusion reads text in the session's zone and promises a timestamp in it, and leaves the zone
 //!   out of what it returns for a column. The instants are right, so the zone is put back.
 //! - A float beyond what nanoseconds of 64 bits hold becomes the last timestamp there is. Here it is an error.
+//! - A constant text is read by a column of formats, by `to_date` too.
 //! - A timestamp becomes one of a coarser unit as everywhere ([`super::instants`]), also in `to_unixtime`.
 
 use std::cmp::Ordering;
@@ -16,10 +17,11 @@ use datafusion::arrow::datatypes::{
 };
 use datafusion::common::{Result, exec_err};
 use datafusion::execution::FunctionRegistry;
+use datafusion::functions::datetime::to_date;
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF};
 
 use super::instants::floored;
-use super::wrapped::{is_wrapped, over_array, wrapped};
+use super::wrapped::{is_wrapped, over_array, over_columns, wrapped};
 
 const NAMES: [&str; 6] = [
     "to_timestamp",
@@ -39,7 +41,8 @@ pub(super) fn all(registry: &dyn FunctionRegistry) -> Result<Vec<Arc<ScalarUDF>>
         let found = registry.udf(name)?;
         Ok(if is_wrapped(&found) { found } else { wrapped(found, zoned) })
     };
-    NAMES.into_iter().map(ours).collect()
+    let to_date = wrapped(to_date(), by_formats);
+    NAMES.into_iter().map(ours).chain([Ok(to_date)]).collect()
 }
 
 fn zoned(inner: &ScalarUDF, mut args: ScalarFunctionArgs) -> Result<ColumnarValue> {
@@ -56,10 +59,19 @@ fn zoned(inner: &ScalarUDF, mut args: ScalarFunctionArgs) -> Result<ColumnarValu
             _ => {}
         }
     }
-    Ok(match inner.invoke_with_args(args)? {
+    Ok(match by_formats(inner, args)? {
         ColumnarValue::Array(values) => ColumnarValue::Array(in_zone(values, &promised)),
         value => value,
     })
+}
+
+/// The value of a call of DataFusion's, which refuses a constant text with a column of formats.
+fn by_formats(inner: &ScalarUDF, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+    let is_column = |arg: &ColumnarValue| matches!(arg, ColumnarValue::Array(_));
+    if args.args.iter().skip(1).any(is_column) {
+        return over_columns(inner, args);
+    }
+    inner.invoke_with_args(args)
 }
 
 /// An error if floats of seconds have no timestamp in nanoseconds.

@@ -16,7 +16,7 @@ use crate::placement::Placement;
 
 /// All operators of a plan and where its rows go.
 pub(super) struct Decoded {
-    /// In the order of a walk, parents first.
+    /// Operators in the order of a walk, parents first.
     operators: Vec<Operator>,
     placement: Text,
 }

@@ -118,4 +118,49 @@ mod tests {
             assert_eq!(equal.is_of(&properties(false, dealt_by, sorted_by)), is_same);
         }
     }
+
+    #[test]
+    fn another_number_or_kind_of_partitions_and_rows_without_an_end_are_found() {
+        use Boundedness::{Bounded, Unbounded};
+        use Partitioning::{Hash, RoundRobinBatch, UnknownPartitioning};
+        let with = |partitioning, bounded| {
+            let of = properties(false, "a", "a");
+            let known = of.eq_properties.clone();
+            Arc::new(PlanProperties::new(known, partitioning, EmissionType::Incremental, bounded))
+        };
+        let endless = Unbounded { requires_infinite_memory: false };
+        let hash =
+            |columns: &[&str], count| Hash(columns.iter().map(|it| column(it)).collect(), count);
+        let all = [
+            with(UnknownPartitioning(3), Bounded),
+            with(UnknownPartitioning(4), Bounded),
+            with(UnknownPartitioning(3), endless),
+            with(RoundRobinBatch(3), Bounded),
+            with(hash(&["a"], 3), Bounded),
+            with(hash(&["a"], 4), Bounded),
+            with(hash(&["b"], 3), Bounded),
+            with(hash(&["a", "b"], 3), Bounded),
+            with(hash(&["b", "a"], 3), Bounded),
+        ];
+        for (at, decoded) in all.iter().enumerate() {
+            for (other, original) in all.iter().enumerate() {
+                assert_eq!(Flow::new(decoded).is_of(original), at == other, "{at} {other}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_order_that_only_one_side_has_is_found() {
+        let sorted = properties(false, "a", "a");
+        let known = EquivalenceProperties::new(Arc::clone(sorted.eq_properties.schema()));
+        let unsorted = PlanProperties::new(
+            known,
+            sorted.partitioning.clone(),
+            sorted.emission_type,
+            sorted.boundedness,
+        );
+        let unsorted = Arc::new(unsorted);
+        assert!(!Flow::new(&sorted).is_of(&unsorted));
+        assert!(!Flow::new(&unsorted).is_of(&sorted));
+    }
 }

@@ -18,7 +18,7 @@ use crate::debug_text::{TEXT_BYTES_MAX, debug_text};
 
 /// The text of a value.
 pub(super) struct Text {
-    /// Without the contents of gaps.
+    /// The text without the contents of its gaps.
     text: String,
     /// Places of the gaps in the text, ascending.
     gaps: Vec<usize>,
@@ -133,7 +133,7 @@ struct Gap {
 enum Quoted {
     Not,
     Yes,
-    /// After a backslash.
+    /// Within quotes, after a backslash.
     Escaped,
 }
 

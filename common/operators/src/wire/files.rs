@@ -17,7 +17,7 @@ use prost::Message;
 /// The lost fields of a scan.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct ScanMessage {
-    /// As DataFusion names it; empty for files that are not compressed.
+    /// The compression, as DataFusion names it; empty for files that are not compressed.
     #[prost(string, tag = "1")]
     compression: String,
     /// The byte that ends a CSV line, unless that is a line feed.

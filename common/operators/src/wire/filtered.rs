@@ -25,7 +25,7 @@ use datafusion::logical_expr::{
 use crate::functions::recomputed::sliding;
 use crate::prepared::with_replaced;
 
-/// What marks a filtered aggregate on the wire, beside the name of the aggregate.
+/// The mark of a filtered aggregate on the wire, beside the name of the aggregate.
 pub(crate) const MARK: &[u8] = b"filtered";
 
 /// The query with every window's filter as the last argument of its aggregate.

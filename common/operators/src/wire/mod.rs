@@ -1,4 +1,4 @@
-//! What DataFusion's encoding loses of its operators and expressions, carried beside it.
+//! The fields of operators and expressions that DataFusion's encoding loses, carried beside it.
 //!
 //! An operator whose fields all survive DataFusion's encoding travels as just that. Any other is
 //! wrapped:

@@ -1,4 +1,5 @@
-//! What counts rows, for each outer value on its own: `LIMIT`, windows and aggregates.
+//! Operators that count rows, done for each outer value on its own: `LIMIT`, windows and
+//! aggregates.
 
 use std::sync::Arc;
 

@@ -20,14 +20,14 @@ use super::shape::{
 };
 use super::{Rewriter, holds_subquery};
 
-/// Where a subquery stands.
+/// The place where a subquery stands.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
-    /// In a filter: DataFusion makes joins of `IN` and `EXISTS` there.
+    /// True in a filter: DataFusion makes joins of `IN` and `EXISTS` there.
     pub(super) is_filter: bool,
-    /// In a filter or projection: DataFusion makes joins of scalar subqueries there.
+    /// True in a filter or projection: DataFusion makes joins of scalar subqueries there.
     pub(super) takes_scalars: bool,
-    /// Where false and null are the same: below AND and OR of a filter.
+    /// True where false and null are the same: below AND and OR of a filter.
     pub(super) reads_truth: bool,
 }
 
@@ -38,7 +38,7 @@ impl Place {
     pub(super) const OTHER: Self =
         Self { is_filter: false, takes_scalars: false, reads_truth: false };
 
-    /// Below an operator that tells false from null.
+    /// The place below an operator that tells false from null.
     fn value(self) -> Self {
         Self { reads_truth: false, ..self }
     }

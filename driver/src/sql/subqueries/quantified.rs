@@ -58,7 +58,7 @@ impl From<SetComparison> for Quantified {
     }
 }
 
-/// What has to be known of a value to read it.
+/// The values that the reader of a comparison tells apart.
 pub(super) enum Reading {
     /// True, false or null.
     Value,

@@ -83,7 +83,7 @@ impl<'t> Reader<'t> {
         );
     }
 
-    /// From an opening quote to its closing one.
+    /// Passes over a text, from its opening quote to its closing one.
     fn skip_text(&mut self) {
         self.at += 1;
         while let Some(byte) = self.byte() {
@@ -138,7 +138,7 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// Up to the closing bracket.
+    /// Passes over values, up to the closing bracket.
     fn rest(&mut self) {
         self.hash_of_value();
         while self.byte() == Some(b',') {

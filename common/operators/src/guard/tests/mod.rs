@@ -3,6 +3,7 @@
 mod lost;
 mod made;
 mod mutations;
+mod scans;
 mod whole;
 
 use std::sync::Arc;
