@@ -59,3 +59,67 @@ pub(super) fn exchange_below(node: &Plan) -> Option<Plan> {
     (input.is::<RepartitionExec>() || input.is::<CoalescePartitionsExec>())
         .then(|| Arc::clone(input))
 }
+
+#[cfg(test)]
+mod tests {
+    use datafusion::arrow::array::{Int64Array, RecordBatch, StringViewArray};
+    use datafusion::datasource::MemTable;
+    use datafusion::execution::SessionStateBuilder;
+    use datafusion::physical_plan::displayable;
+    use datafusion::prelude::{SessionConfig, SessionContext};
+
+    use super::super::rewrite;
+    use super::*;
+
+    async fn session(partitions: usize) -> SessionContext {
+        let mut config = SessionConfig::new().with_target_partitions(partitions);
+        config.options_mut().optimizer.enable_round_robin_repartition = false;
+        config.options_mut().optimizer.hash_join_single_partition_threshold = 0;
+        config.options_mut().optimizer.hash_join_single_partition_threshold_rows = 0;
+        let state = SessionStateBuilder::new()
+            .with_config(config)
+            .with_default_features()
+            .with_physical_optimizer_rule(Arc::new(CompactBuilds));
+        let session = SessionContext::new_with_state(state.build());
+        for name in ["t", "u", "w"] {
+            let k = Arc::new(Int64Array::from_iter_values(0..9)) as _;
+            let s =
+                Arc::new((0..9).map(|n| Some(format!("text {n}"))).collect::<StringViewArray>());
+            let batch = RecordBatch::try_from_iter([("k", k), ("s", s as _)]).unwrap();
+            let batches = vec![vec![batch.clone()]; partitions];
+            let table = MemTable::try_new(batch.schema(), batches).unwrap();
+            session.register_table(name, Arc::new(table)).unwrap();
+        }
+        session
+    }
+
+    async fn plan(session: &SessionContext, query: &str) -> Plan {
+        session.sql(query).await.unwrap().create_physical_plan().await.unwrap()
+    }
+
+    fn compacted(plan: &Plan) -> usize {
+        displayable(plan.as_ref()).indent(false).to_string().matches("CompactExec").count()
+    }
+
+    const JOIN: &str = "select t.s, u.k from t join u on t.k = u.k";
+
+    #[tokio::test]
+    async fn only_texts_that_come_from_a_join_into_a_join_are_copied() {
+        let session = session(1).await;
+        let nested = format!("select a.s from ({JOIN}) a join w on a.k = w.k");
+        assert_eq!(compacted(&plan(&session, &nested).await), 1);
+        assert_eq!(compacted(&plan(&session, JOIN).await), 0);
+        let numbers = "select t.k from t join u on t.k = u.k join w on u.k = w.k";
+        assert_eq!(compacted(&plan(&session, numbers).await), 0);
+    }
+
+    #[tokio::test]
+    async fn over_an_exchange_of_a_cluster_nothing_is_copied() {
+        let session = session(3).await;
+        let nested = "select a.s from (select t.s, u.s as x from t join u on t.k = u.k) a \
+                      join u on a.x = u.s";
+        let whole = plan(&session, nested).await;
+        assert_eq!(compacted(&whole), 1);
+        assert_eq!(compacted(&rewrite::for_tasks(whole).unwrap()), 0);
+    }
+}

@@ -134,7 +134,7 @@ fn array_has_several(inner: &ScalarUDF, args: ScalarFunctionArgs) -> Result<Colu
 /// `array_position(list, element, start)`: the first place from `start` on, 1 the first.
 fn array_position(inner: &ScalarUDF, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
     let Some(nested) = Nested::of(&args)? else {
-        // DataFusion's refuses a null place to start from, if it is a constant.
+        // With a constant null to start from DataFusion's fails, even where the list is null.
         let has_start = args.args.len() > 2;
         return if has_start { over_columns(inner, args) } else { inner.invoke_with_args(args) };
     };

@@ -4,6 +4,7 @@ use datafusion::physical_plan::Partitioning;
 use datafusion::physical_plan::limit::LocalLimitExec;
 
 use super::*;
+use crate::compact::CompactExec;
 
 #[test]
 fn a_lost_placement_is_caught() {
@@ -15,6 +16,11 @@ fn a_lost_placement_is_caught() {
         let lost = decoded.difference(&plan, &other);
         assert_eq!(lost, Some(lost_field("Empty", "placement")));
     }
+}
+
+#[test]
+fn compact_rows_survive() {
+    survives(&(Arc::new(CompactExec::new(empty())) as Plan));
 }
 
 #[test]
