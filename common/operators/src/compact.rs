@@ -10,15 +10,11 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
 use datafusion::arrow::datatypes::DataType;
-use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Result, Statistics, internal_err};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::execution_plan::CardinalityEffect;
-use datafusion::physical_plan::filter_pushdown::{
-    ChildPushdownResult, FilterDescription, FilterPushdownPhase, FilterPushdownPropagation,
-};
 use datafusion::physical_plan::statistics::{ChildStats, StatisticsArgs};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
@@ -28,7 +24,8 @@ use prost::Message;
 /// Buffers that a column of a batch may have.
 const BUFFERS_MAX: usize = 4;
 
-/// The rows of its input, text columns of many buffers copied into one buffer a batch.
+/// The rows of its input, text columns of many buffers copied into one buffer a batch. It is planned
+/// last: no filter or limit is moved through it.
 #[derive(Debug)]
 pub struct CompactExec {
     input: Arc<dyn ExecutionPlan>,
@@ -52,28 +49,28 @@ pub fn has_views(data_type: &DataType) -> bool {
 }
 
 fn compact(batch: RecordBatch) -> Result<RecordBatch> {
+    if !batch.columns().iter().any(has_many_buffers) {
+        return Ok(batch);
+    }
     let columns: Vec<ArrayRef> = batch.columns().iter().map(compact_column).collect();
     let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     Ok(RecordBatch::try_new_with_options(batch.schema(), columns, &rows)?)
 }
 
+fn has_many_buffers(column: &ArrayRef) -> bool {
+    let buffers = match column.data_type() {
+        DataType::Utf8View => column.as_string_view().data_buffers(),
+        DataType::BinaryView => column.as_binary_view().data_buffers(),
+        _ => return false,
+    };
+    buffers.len() > BUFFERS_MAX
+}
+
 fn compact_column(column: &ArrayRef) -> ArrayRef {
     match column.data_type() {
-        DataType::Utf8View => {
-            let texts = column.as_string_view();
-            match texts.data_buffers().len() > BUFFERS_MAX {
-                true => Arc::new(texts.gc()),
-                false => Arc::clone(column),
-            }
-        }
-        DataType::BinaryView => {
-            let bytes = column.as_binary_view();
-            match bytes.data_buffers().len() > BUFFERS_MAX {
-                true => Arc::new(bytes.gc()),
-                false => Arc::clone(column),
-            }
-        }
-        _ => Arc::clone(column),
+        _ if !has_many_buffers(column) => Arc::clone(column),
+        DataType::Utf8View => Arc::new(column.as_string_view().gc()),
+        _ => Arc::new(column.as_binary_view().gc()),
     }
 }
 
@@ -151,30 +148,8 @@ impl ExecutionPlan for CompactExec {
         Ok(Arc::clone(&inputs[0]))
     }
 
-    fn supports_limit_pushdown(&self) -> bool {
-        true
-    }
-
     fn cardinality_effect(&self) -> CardinalityEffect {
         CardinalityEffect::Equal
-    }
-
-    fn gather_filters_for_pushdown(
-        &self,
-        _: FilterPushdownPhase,
-        parent_filters: Vec<Arc<dyn PhysicalExpr>>,
-        _: &ConfigOptions,
-    ) -> Result<FilterDescription> {
-        FilterDescription::from_children(parent_filters, &self.children())
-    }
-
-    fn handle_child_pushdown_result(
-        &self,
-        _: FilterPushdownPhase,
-        child_pushdown_result: ChildPushdownResult,
-        _: &ConfigOptions,
-    ) -> Result<FilterPushdownPropagation<Arc<dyn ExecutionPlan>>> {
-        Ok(FilterPushdownPropagation::if_all(child_pushdown_result))
     }
 }
 

@@ -66,12 +66,12 @@ const REFUSALS: [&str; 6] = [
     "Can't represent ten at scale",
 ];
 
-/// Rows of a call, at most.
+/// Limit of the rows of a call.
 const ROWS_MAX: usize = 20;
 
 struct Functions {
     context: SessionContext,
-    /// By kind.
+    /// Values of each kind of [`VALUES`].
     values: Vec<Vec<ScalarValue>>,
 }
 
@@ -207,7 +207,8 @@ impl Functions {
         catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| internal_err!("it panicked"))
     }
 
-    /// What is wrong with the calls of a function with values of these kinds.
+    /// Adds the faults of a function's calls with these arguments: values that differ from those of
+    /// their rows alone, panics, and internal errors.
     fn check(&self, function: &Arc<ScalarUDF>, rows: &Rows, faults: &mut BTreeSet<String>) {
         let arguments = rows.columns.len();
         let columns: Vec<Expr> = (0..arguments).map(|at| col(format!("c{at}"))).collect();
