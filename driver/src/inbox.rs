@@ -243,6 +243,16 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_job_that_is_left_is_cancelled_also_when_the_channel_to_the_manager_is_full() {
+        let (_inboxes, mut inbox, mut said) = inbox();
+        inbox.submitted();
+        inbox.to_manager.try_send(DriverToManager::Heartbeat).unwrap();
+        drop(inbox);
+        assert_eq!(said.recv().await, Some(DriverToManager::Heartbeat));
+        assert_eq!(said.recv().await, Some(DriverToManager::CancelJob { job: JOB }));
+    }
+
+    #[tokio::test]
     async fn a_job_that_never_began_or_has_ended_is_not_cancelled() {
         let (_inboxes, inbox, mut said) = inbox();
         drop(inbox);

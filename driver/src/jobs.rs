@@ -27,7 +27,7 @@ use crate::created::TableMemory;
 use crate::explain::{self, Shown};
 use crate::in_process::{self, InProcess};
 use crate::job::{self, JobStart};
-use crate::planner::{input_bytes, partitions_for, plan_job, refuse_unknown};
+use crate::planner::{input_bytes, partitions_for, plan_job, refuse_unknown, with_collected_rows};
 use crate::result::{BATCHES_WAITING_MAX, JobReport, ResultStream};
 use crate::settings::OwnSettings;
 use crate::sql;
@@ -69,13 +69,13 @@ impl Jobs {
         let query = windows_without_orders(&query)?;
         let query = grouping_sets_without_claims(&query)?;
         let plan = planner.create_physical_plan(&query, session).await?;
-        if self.in_process.is_none() {
-            refuse_unknown(&query, &plan)?;
+        if self.in_process.is_some() {
+            return with_collected_rows(plan);
         }
+        refuse_unknown(&query, &plan)?;
         let partitions = partitions_for(self.connection.slots(), input_bytes(&plan)) as usize;
         let own = OwnSettings::of(session.config_options());
-        let is_free = self.in_process.is_none()
-            && !own.is_some_and(OwnSettings::has_partitions)
+        let is_free = !own.is_some_and(OwnSettings::has_partitions)
             && self.partitions == Some(session.config().target_partitions());
         let state = session.as_any().downcast_ref::<SessionState>();
         let (true, Some(state)) = (is_free && self.partitions < Some(partitions), state) else {

@@ -35,10 +35,10 @@ use crate::in_process::InProcess;
 use crate::jobs::{Jobs, reads_the_session};
 use crate::numbers::with_number_rules;
 use crate::planner::{
-    CompactBuilds, CooperativeJoins, JoinsApart, SoftLimits, WholeFrames, partitions_for,
-    with_held_limits, with_kept_orders, with_kept_projections, with_namesakes, with_one_sided,
-    with_own_statistics, with_promised_inputs, with_scan_statistics, with_unique_columns,
-    with_unnest_names, with_whole_arrays,
+    CooperativeJoins, JoinsApart, SoftLimits, WholeFrames, partitions_for, with_held_limits,
+    with_kept_orders, with_kept_projections, with_namesakes, with_one_sided, with_own_statistics,
+    with_promised_inputs, with_scan_statistics, with_unique_columns, with_unnest_names,
+    with_whole_arrays,
 };
 use crate::prepared::PreparedStatements;
 use crate::result::ResultStream;
@@ -150,7 +150,6 @@ impl Session {
             .with_physical_optimizer_rule(Arc::new(SoftLimits))
             .with_physical_optimizer_rule(Arc::new(JoinsApart))
             .with_physical_optimizer_rule(Arc::new(WholeFrames))
-            .with_physical_optimizer_rule(Arc::new(CompactBuilds))
             .with_physical_optimizer_rule(Arc::new(CooperativeJoins))
             .with_query_planner(Arc::new(FramePlanner::new(&jobs)))
             .with_cache_factory(Some(Arc::new(NoCache)))

@@ -12,7 +12,7 @@ pub struct Configuration {
     /// The name in reports and on the command line.
     pub name: &'static str,
     master: &'static str,
-    batch_rows: Option<usize>,
+    pub(super) batch_rows: Option<usize>,
     shuffles_joins: bool,
     samples_sorts: bool,
     partitions: Option<u32>,

@@ -25,7 +25,7 @@ use datafusion_proto::protobuf::physical_plan_node::PhysicalPlanType;
 use prost::Message;
 
 use crate::canonical;
-use crate::compact::{CompactExec, CompactMessage};
+use crate::collected::{CollectedExec, CollectedMessage};
 use crate::functions::unordered;
 use crate::leaves::LeafMessage;
 use crate::random::{self, TaskRandom};
@@ -57,7 +57,7 @@ pub(crate) struct OperatorMessage {
     #[prost(message, optional, tag = "8")]
     pub(crate) unclaimed: Option<UnclaimedMessage>,
     #[prost(message, optional, tag = "9")]
-    pub(crate) compact: Option<CompactMessage>,
+    pub(crate) collected: Option<CollectedMessage>,
 }
 
 /// A union: the number of partitions, and of operators, of each branch.
@@ -137,7 +137,9 @@ impl PhysicalExtensionCodec for GnistCodec {
             OperatorMessage { unclaimed: Some(rows), .. } => {
                 Ok(Arc::new(UnclaimedExec::decode(&rows, inputs, &decode_context, converter)?))
             }
-            OperatorMessage { compact: Some(_), .. } => Ok(Arc::new(CompactExec::decode(inputs)?)),
+            OperatorMessage { collected: Some(rows), .. } => {
+                Ok(Arc::new(CollectedExec::decode(&rows, inputs)?))
+            }
             _ => internal_err!("an unknown operator"),
         }
     }
@@ -249,8 +251,8 @@ pub(crate) fn operator_message(
         message.sample = Some(sample.encode(codec, converter)?);
     } else if let Some(rows) = node.downcast_ref::<UnclaimedExec>() {
         message.unclaimed = Some(rows.encode(codec, converter)?);
-    } else if node.is::<CompactExec>() {
-        message.compact = Some(CompactMessage {});
+    } else if let Some(rows) = node.downcast_ref::<CollectedExec>() {
+        message.collected = Some(rows.encode());
     } else {
         return Ok(None);
     }

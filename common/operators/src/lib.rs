@@ -24,7 +24,7 @@
 //! once        inputs that are read once
 //! sample      SampleExec, the rows that split points are chosen from
 //! unclaimed   UnclaimedExec, rows of which less is known
-//! compact     CompactExec, rows whose texts hold their own bytes only
+//! collected   CollectedExec, rows for an operator that collects them
 //! contexts    functions and settings as executors have them
 //! recursive   recursive queries on the wire
 //! block       Arrow batches <-> checksummed bytes
@@ -44,7 +44,7 @@ pub mod block;
 mod canonical;
 mod coalesce;
 pub mod codec;
-pub mod compact;
+pub mod collected;
 pub mod contexts;
 mod debug_text;
 pub mod decoder;

@@ -1,10 +1,9 @@
 //! The bytes that the rows of a batch need, whatever the buffers hold that they are part of.
 
-use std::sync::Arc;
-
 use datafusion::arrow::array::{
-    AnyDictionaryArray, Array, ArrayRef, AsArray, GenericListArray, MutableArrayData,
-    OffsetSizeTrait, RecordBatch, RecordBatchOptions, make_array,
+    AnyDictionaryArray, Array, ArrayData, ArrayRef, AsArray, BinaryViewArray, GenericListArray,
+    MutableArrayData, OffsetSizeTrait, RecordBatch, RecordBatchOptions, StringViewArray,
+    make_array,
 };
 use datafusion::arrow::datatypes::{BinaryViewType, ByteViewType, DataType, StringViewType};
 use datafusion::arrow::error::ArrowError;
@@ -124,14 +123,23 @@ fn compacted_column(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
     let data = column.to_data();
     let mut copy = MutableArrayData::new(vec![&data], false, data.len());
     copy.try_extend(0, 0, data.len())?;
-    let copy = make_array(copy.freeze());
-    let mut copy: ArrayRef = match copy.data_type() {
-        DataType::Utf8View => Arc::new(copy.as_string_view().gc()),
-        DataType::BinaryView => Arc::new(copy.as_binary_view().gc()),
-        _ => copy,
-    };
+    let mut copy = make_array(with_own_texts(copy.freeze())?);
     copy.shrink_to_fit();
     Ok(copy)
+}
+
+/// The same values, those inside of others too, views without buffers that they share.
+fn with_own_texts(data: ArrayData) -> Result<ArrayData, ArrowError> {
+    match data.data_type() {
+        DataType::Utf8View => Ok(StringViewArray::from(data).gc().into_data()),
+        DataType::BinaryView => Ok(BinaryViewArray::from(data).gc().into_data()),
+        _ if data.child_data().is_empty() => Ok(data),
+        _ => {
+            let parts = data.child_data().iter().cloned().map(with_own_texts);
+            let parts = parts.collect::<Result<_, _>>()?;
+            data.into_builder().child_data(parts).build()
+        }
+    }
 }
 
 /// The rows in pieces that need no more than `bytes_max` each, or are single rows, or don't get
@@ -162,8 +170,11 @@ pub fn pieces(batch: RecordBatch, bytes_max: usize) -> Vec<RecordBatch> {
 mod tests {
     use datafusion::arrow::array::{
         BooleanArray, DictionaryArray, FixedSizeListArray, Int32Array, Int64Array, ListArray,
-        NullArray, StringArray, StringViewArray, StructArray,
+        NullArray, StringArray, StructArray,
     };
+    use std::sync::Arc;
+
+    use datafusion::arrow::buffer::OffsetBuffer;
     use datafusion::arrow::datatypes::{Field, Int32Type, Int64Type};
     use datafusion::common::utils::memory::get_record_batch_memory_size;
 
@@ -176,6 +187,9 @@ mod tests {
     fn columns(rows: i64) -> Vec<ArrayRef> {
         let text = |n: i64| (n % 3 != 0).then(|| format!("a value that is not inline {n}"));
         let lists = (0..rows).map(|n| Some(vec![Some(n), None, Some(1)]));
+        let texts: ArrayRef = Arc::new((0..rows).map(text).collect::<StringViewArray>());
+        let field = Arc::new(Field::new("text", DataType::Utf8View, true));
+        let each = OffsetBuffer::from_lengths(vec![1; rows as usize]);
         let words: DictionaryArray<Int32Type> =
             (0..rows).map(|n| ["red", "green", "blue"][(n % 3) as usize]).collect();
         vec![
@@ -183,7 +197,9 @@ mod tests {
             Arc::new((0..rows).map(|n| (n % 2 == 0).then_some(n as i32)).collect::<Int32Array>()),
             Arc::new((0..rows).map(|n| Some(n % 2 == 0)).collect::<BooleanArray>()),
             Arc::new((0..rows).map(text).collect::<StringArray>()),
-            Arc::new((0..rows).map(text).collect::<StringViewArray>()),
+            Arc::clone(&texts),
+            Arc::new(StructArray::from(vec![(Arc::clone(&field), Arc::clone(&texts))])),
+            Arc::new(ListArray::new(field, each, texts, None)),
             Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>(lists)),
             Arc::new(words),
             Arc::new(NullArray::new(rows as usize)),

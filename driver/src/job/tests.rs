@@ -17,6 +17,8 @@ use gnist_operators::block::{BlockCodec, encode_block};
 use gnist_proto::link::{ContentSink, DriverLink};
 use tokio::sync::mpsc;
 
+use super::courier::Courier;
+use crate::connection::Connection;
 use crate::fetch::tests::Worker;
 use crate::session::{Session, SessionParts};
 
@@ -91,8 +93,8 @@ impl Manager {
     }
 }
 
-/// A session of a cluster, and what is its manager.
-async fn session() -> (Session, Manager) {
+/// A link whose manager has opened the application, and that manager.
+async fn link() -> (DriverLink, Manager) {
     let (to_manager, heard) = mpsc::channel(64);
     let (say, from_manager) = mpsc::channel(64);
     let manager = Manager { heard, say };
@@ -104,8 +106,14 @@ async fn session() -> (Session, Manager) {
             workers: 2,
         })
         .await;
+    (DriverLink { to_manager, from_manager, content: Arc::new(Sink) }, manager)
+}
+
+/// A session of a cluster, and what is its manager.
+async fn session() -> (Session, Manager) {
+    let (link, manager) = link().await;
     let session = Session::open(SessionParts {
-        link: DriverLink { to_manager, from_manager, content: Arc::new(Sink) },
+        link,
         in_process: None,
         name: "test".to_owned(),
         submitted_at: WallTime(0),
@@ -118,6 +126,24 @@ async fn session() -> (Session, Manager) {
         sort_threshold: ByteSize(1 << 20),
     });
     (session.await.expect("the manager said yes"), manager)
+}
+
+/// One column of these numbers, within the message.
+fn inline(numbers: &[i64]) -> ResultLocation {
+    let column: ArrayRef = Arc::new(Int64Array::from(numbers.to_vec()));
+    let batch = RecordBatch::try_from_iter([("value", column)]).expect("a column");
+    let block = encode_block(batch.schema_ref(), std::slice::from_ref(&batch), BlockCodec::Plain);
+    ResultLocation::Inline(block.expect("a block").to_vec())
+}
+
+/// So many bytes, as the worker counts them, of the number of their task.
+fn held(worker: &Worker, bytes: u64) -> ResultLocation {
+    ResultLocation::Worker { worker: WorkerId(1), address: worker.address.clone(), bytes }
+}
+
+fn numbers(batches: &[RecordBatch]) -> Vec<i64> {
+    let of = |batch: &RecordBatch| batch.column(0).as_primitive::<Int64Type>().values().to_vec();
+    batches.iter().flat_map(of).collect()
 }
 
 const QUERY: &str = "select value from generate_series(1, 10)";
@@ -139,6 +165,31 @@ async fn a_partition_that_is_here_is_acknowledged_again() {
     }
     manager.end(task.stage.job, Ok(())).await;
     assert!(rows.collect().await.expect("the job ended well").is_empty());
+}
+
+/// The worker answers once the next partition is asked for, too.
+#[tokio::test]
+async fn a_partition_that_is_announced_again_while_it_is_fetched_is_delivered_once() {
+    let worker = Worker::start(2).await;
+    let (session, mut manager) = session().await;
+    let mut rows = session.sql(QUERY).await.expect("a plan");
+    let stage = manager.result_stage().await;
+    let [first, again] = [0, 1].map(|attempt| stage.task(0).attempt(attempt));
+    let next = stage.task(1).attempt(0);
+    let ready = |attempt, location| ManagerToDriver::ResultReady { attempt, location, rows: 1 };
+    manager.tell(ready(first, held(&worker, 100))).await;
+    while worker.requests() == 0 {
+        tokio::task::yield_now().await;
+    }
+    manager.tell(ready(again, inline(&[0]))).await;
+    manager.tell(ready(next, held(&worker, 100))).await;
+    manager.end(stage.job, Ok(())).await;
+    let mut numbers = numbers(&rows.collect().await.expect("both partitions"));
+    numbers.sort_unstable();
+    assert_eq!(numbers, [0, 1]);
+    let mut taken = [manager.taken().await, manager.taken().await, manager.taken().await];
+    taken.sort_unstable();
+    assert_eq!(taken, [first, again, next]);
 }
 
 #[tokio::test]
@@ -175,11 +226,7 @@ async fn a_job_that_an_error_in_the_driver_ends_is_cancelled() {
     let query = "select 1 where 1 = (select value from generate_series(1, 2))";
     let mut rows = session.sql(query).await.expect("a plan");
     let value = manager.stage_of(StageOutput::Value).await;
-    let two: ArrayRef = Arc::new(Int64Array::from(vec![1, 2]));
-    let batch = RecordBatch::try_from_iter([("value", two)]).expect("a column");
-    let block = encode_block(batch.schema_ref(), std::slice::from_ref(&batch), BlockCodec::Plain);
-    let location = ResultLocation::Inline(block.expect("a block").to_vec());
-    let attempt = value.task(0).attempt(0);
+    let (attempt, location) = (value.task(0).attempt(0), inline(&[1, 2]));
     manager.tell(ManagerToDriver::ResultReady { attempt, location, rows: 2 }).await;
     let failure = rows.collect().await.expect_err("two rows are no value");
     assert_eq!(failure.kind, ErrorKind::User);
@@ -199,17 +246,12 @@ async fn partitions_are_fetched_several_at_a_time_over_one_connection() {
     let mut rows = session.sql(QUERY).await.expect("a plan");
     let stage = manager.result_stage().await;
     for task in 0..PARTITIONS {
-        let address = worker.address.clone();
-        let location = ResultLocation::Worker { worker: WorkerId(1), address, bytes: 100 };
-        let attempt = stage.task(task).attempt(0);
+        let (attempt, location) = (stage.task(task).attempt(0), held(&worker, 100));
         manager.tell(ManagerToDriver::ResultReady { attempt, location, rows: 1 }).await;
     }
     manager.end(stage.job, Ok(())).await;
     let batches = rows.collect().await.expect("every partition");
-    let mut numbers: Vec<i64> = batches
-        .iter()
-        .flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values().to_vec())
-        .collect();
+    let mut numbers = numbers(&batches);
     numbers.sort_unstable();
     assert_eq!(numbers, (0..i64::from(PARTITIONS)).collect::<Vec<_>>());
     assert_eq!(worker.connections(), 1);
@@ -224,9 +266,7 @@ async fn no_more_is_fetched_than_may_wait_for_a_slow_reader() {
     let mut rows = session.sql(QUERY).await.expect("a plan");
     let stage = manager.result_stage().await;
     for task in 0..PARTITIONS {
-        let address = worker.address.clone();
-        let location = ResultLocation::Worker { worker: WorkerId(1), address, bytes: 40 << 20 };
-        let attempt = stage.task(task).attempt(0);
+        let (attempt, location) = (stage.task(task).attempt(0), held(&worker, 40 << 20));
         manager.tell(ManagerToDriver::ResultReady { attempt, location, rows: 1 }).await;
     }
     manager.end(stage.job, Ok(())).await;
@@ -238,6 +278,24 @@ async fn no_more_is_fetched_than_may_wait_for_a_slow_reader() {
     assert!(requests < 20, "{requests}");
     let batches = rows.collect().await.expect("every partition");
     assert_eq!(batches.iter().map(RecordBatch::num_rows).sum::<usize>(), PARTITIONS as usize);
+}
+
+/// Two ranges of 40 MiB are more than may wait for their reader.
+#[tokio::test]
+async fn the_range_whose_turn_it_is_comes_whatever_later_ranges_hold() {
+    let worker = Worker::start(1).await;
+    let (link, mut manager) = link().await;
+    let connection = Connection::open(link, "test".to_owned(), WallTime(0), None).await;
+    let connection = Arc::new(connection.expect("the manager said yes"));
+    let (sender, mut rows) = mpsc::channel(2);
+    let mut courier = Courier::start(connection, sender, true);
+    let range = |task| ApplicationId(1).job(0).stage(0).task(task).attempt(0);
+    courier.offer(range(1), held(&worker, 40 << 20));
+    assert_eq!(manager.taken().await, range(1));
+    courier.offer(range(0), held(&worker, 40 << 20));
+    courier.finish().await.expect("both ranges");
+    let batches = [0, 1].map(|_| rows.try_recv().expect("a batch").expect("rows"));
+    assert_eq!(numbers(&batches), [0, 1]);
 }
 
 /// The kernel of a process that is stopped accepts connections, and acknowledges what nobody reads.

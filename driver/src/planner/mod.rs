@@ -12,7 +12,7 @@
 mod apart;
 mod around;
 mod arrays;
-mod compact_builds;
+mod collected;
 mod cooperative;
 mod cut;
 mod frames;
@@ -56,7 +56,7 @@ use repeatability::is_volatile;
 
 pub(crate) use apart::JoinsApart;
 pub(crate) use arrays::with_whole_arrays;
-pub(crate) use compact_builds::CompactBuilds;
+pub(crate) use collected::with_collected_rows;
 pub(crate) use cooperative::CooperativeJoins;
 pub(crate) use frames::WholeFrames;
 pub(crate) use held_limits::with_held_limits;
@@ -157,7 +157,10 @@ pub(crate) fn plan_job(
     let plan = rewrite::for_tasks(plan)?;
     let mut cutter = cut::Cutter::new(Encoder::new(Arc::clone(context)));
     cutter.cut_result(plan)?;
-    let cut::Cutter { drafts, encoder, bindings, sorts } = cutter;
+    let cut::Cutter { mut drafts, encoder, bindings, sorts } = cutter;
+    for draft in &mut drafts {
+        draft.plan = with_collected_rows(Arc::clone(&draft.plan))?;
+    }
     let mut orders = Vec::with_capacity(drafts.len());
     let drafts = drafts.into_iter().map(|draft| {
         let (encoded, values) =

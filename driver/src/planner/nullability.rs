@@ -90,8 +90,7 @@ mod tests {
         node.schema().fields().iter().map(|field| field.is_nullable()).collect()
     }
 
-    fn projection() -> Plan {
-        let items = [("a", column()), ("one", lit(1_i64))];
+    fn projection(items: [(&str, Arc<dyn PhysicalExpr>); 2]) -> Plan {
         let items = items.map(|(name, expr)| ProjectionExpr::new(expr, name.to_owned()));
         Arc::new(ProjectionExec::try_new(items, input(true)).unwrap())
     }
@@ -110,7 +109,9 @@ mod tests {
 
     #[test]
     fn columns_are_nullable_where_those_of_the_new_input_are() {
-        for over_nulls in [projection(), aggregate()] {
+        let (key, one) = (("a", column()), ("one", lit(1_i64)));
+        let projections = [[key.clone(), one.clone()], [one, key]].map(projection);
+        for over_nulls in projections.into_iter().chain([aggregate()]) {
             assert!(of_input(&over_nulls).unwrap().is_none());
             let moved = with_children(Arc::clone(&over_nulls), vec![input(false)]).unwrap();
             assert_eq!(nullable(&moved), nullable(&over_nulls), "DataFusion keeps the schema");

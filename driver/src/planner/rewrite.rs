@@ -21,7 +21,7 @@ use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, Partitioning};
 use gnist_operators::tree::with_children;
 
-use super::{compact_builds, nullability};
+use super::nullability;
 
 type Plan = Arc<dyn ExecutionPlan>;
 
@@ -33,9 +33,6 @@ pub(super) fn for_tasks(plan: Plan) -> Result<Plan> {
     plan.transform_up(|node| {
         if let Some(join) = node.downcast_ref::<HashJoinExec>() {
             return rewrite_hash_join(join, &node);
-        }
-        if let Some(exchange) = compact_builds::exchange_below(&node) {
-            return Ok(Transformed::yes(exchange));
         }
         if let Some(made) = nullability::of_input(&node)? {
             return Ok(Transformed::yes(made));

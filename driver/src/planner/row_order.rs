@@ -38,7 +38,7 @@ use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec, Wi
 use datafusion::physical_plan::work_table::WorkTableExec;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, InputOrderMode};
 use gnist_common::graph::Repeatability;
-use gnist_operators::compact::CompactExec;
+use gnist_operators::collected::CollectedExec;
 use gnist_operators::reader::StageReaderExec;
 use gnist_operators::sample::SampleExec;
 use gnist_operators::unclaimed::UnclaimedExec;
@@ -121,7 +121,7 @@ fn keeps_order(plan: &Arc<dyn ExecutionPlan>) -> bool {
         || plan.is::<FilterExec>()
         || plan.is::<CooperativeExec>()
         || plan.is::<UnclaimedExec>()
-        || plan.is::<CompactExec>()
+        || plan.is::<CollectedExec>()
         || plan.is::<LocalLimitExec>()
         || plan.is::<GlobalLimitExec>()
         || plan.is::<UnnestExec>()

@@ -10,8 +10,8 @@
 //! ```
 //!
 //! A list of other things than constants is held (gnist_operators), and so is each of them: DataFusion takes a CASE of
-//! columns for a constant, null. So is the second list over a column, unless both are conditions of a filter, where
-//! null is false.
+//! columns for a constant, null, and puts one in the place of a column. So is the second list over a column, unless
+//! both are conditions of a filter, where null is false.
 
 use std::collections::HashSet;
 
@@ -63,15 +63,14 @@ fn with_held(expr: Expr, parts: &HashSet<Expr>) -> Result<Transformed<Expr>> {
         return Ok(inside);
     }
     if let Expr::InList(list) = &mut inside.data {
-        let computed = list.list.iter_mut().filter(|item| !is_plain(item));
+        let computed = list.list.iter_mut().filter(|item| !is_constant(item));
         computed.for_each(|item| *item = held(std::mem::take(item)));
     }
     Ok(Transformed::yes(held(inside.data)))
 }
 
-/// Returns true for an item that DataFusion takes for what it is.
-fn is_plain(item: &Expr) -> bool {
-    matches!(item, Expr::Column(_) | Expr::Literal(..)) || is_value(item)
+fn is_constant(item: &Expr) -> bool {
+    matches!(item, Expr::Literal(..)) || is_value(item)
 }
 
 /// Parts of an expression that are held.

@@ -281,12 +281,39 @@ mod tests {
     }
 
     #[test]
+    fn peers_of_one_reader_share_its_window() {
+        const PEERS: usize = 16;
+        let budget = MemoryBudget::new(1 << 30);
+        let ahead = ReadAhead::new(&budget);
+        let mut runs = runs(&ahead, PEERS);
+        for run in &mut runs {
+            run.credit = Credit::new(&ahead, 100 * FRAME, PEERS);
+            assert!((0..50).all(|_| run.take()));
+        }
+        let outstanding: u64 = runs.iter().map(|run| run.credit.outstanding()).sum();
+        assert!(outstanding <= WINDOW_BYTES_MAX, "{outstanding}");
+    }
+
+    #[test]
     fn a_small_run_reserves_little() {
         let budget = MemoryBudget::new(1 << 30);
         let ahead = ReadAhead::new(&budget);
         let credit = Credit::new(&ahead, 1000, 1);
         assert!(credit.allowed() >= FIRST_WINDOW_BYTES_MIN);
         assert!(budget.used_bytes() < 70 << 10, "{}", budget.used_bytes());
+    }
+
+    #[test]
+    fn a_frame_of_an_ordinary_length_is_taken_also_when_the_budget_is_full() {
+        const ORDINARY: u64 = 1 << 20;
+        let budget = MemoryBudget::new(LIMIT);
+        let ahead = ReadAhead::new(&budget);
+        let mut credit = Credit::new(&ahead, 100 << 20, 1);
+        let mut hog = Grant::empty(&budget, Class::Fixed);
+        hog.try_grow(LIMIT - budget.used_bytes()).unwrap();
+        credit.cover(ORDINARY).unwrap();
+        assert_eq!(credit.outstanding(), ORDINARY);
+        assert!(budget.used_bytes() > LIMIT);
     }
 
     #[test]

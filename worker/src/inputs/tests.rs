@@ -235,6 +235,22 @@ fn a_frame_that_came_is_an_allocation_of_its_own_and_is_not_copied() {
 }
 
 #[test]
+fn a_run_that_has_ended_gives_back_its_credit_before_it_is_dropped() {
+    let (here, far) = (Peer::start(1, 64 << 20), Peer::start(2, 64 << 20));
+    let output = far.run(0);
+    on_io(async {
+        let reader = Reader::new(&here, &[&far], vec![]);
+        let credit = Credit::new(&reader.source.ahead, output.bytes[0], 1);
+        let (address, blocks) = (far.address.clone(), vec![output.attempt.block(0)]);
+        let mut frames = RemoteBlocks::fetch(&reader.source, far.id, address, blocks, credit);
+        while frames.next_frame().await.unwrap().is_some() {
+            assert!(reader.budget().used_bytes() > 0, "more may come");
+        }
+        assert_eq!(reader.budget().used_bytes(), 0);
+    });
+}
+
+#[test]
 fn a_broadcast_is_fetched_once_and_forgotten_with_its_job() {
     let (here, far) = (Peer::start(1, 64 << 20), Peer::start(2, 64 << 20));
     let outputs = vec![far.run(0), here.run(1)];

@@ -208,12 +208,12 @@ impl MemoryBudget {
 
     /// Adds bytes to a holder that has `has_bytes` already, making room if need be.
     pub(super) fn try_add(&self, class: Class, has_bytes: u64, bytes: u64) -> Result<(), Refused> {
-        for _ in 0..EVICTIONS_MAX {
+        for left in (0..EVICTIONS_MAX).rev() {
             let missing = match self.try_add_once(class, has_bytes, bytes) {
                 Ok(()) => return Ok(()),
                 // What is kept without need must not make the shares smaller.
                 Err(Missing::OverShare { free_bytes, missing_bytes }) => {
-                    if ask(&self.idle, missing_bytes)? == 0 {
+                    if ask(&self.idle, missing_bytes)? == 0 || left == 0 {
                         return Err(self.full(free_bytes));
                     }
                     continue;

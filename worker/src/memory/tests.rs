@@ -74,6 +74,30 @@ fn spillers_are_free_below_half_and_share_above() {
     two.try_grow(700).unwrap();
 }
 
+/// Gives back one byte whenever it is asked.
+struct Trickle(Mutex<Grant>);
+
+impl Evict for Trickle {
+    fn evict(&self, _: u64) -> io::Result<u64> {
+        self.0.lock().unwrap().shrink(1);
+        Ok(1)
+    }
+}
+
+#[test]
+fn a_share_holds_however_often_a_little_gives_way() {
+    let budget = MemoryBudget::new(1600);
+    let mut kept = Grant::empty(&budget, Class::Fixed);
+    kept.try_grow(100).unwrap();
+    let kept = Arc::new(Trickle(Mutex::new(kept)));
+    let weak: std::sync::Weak<dyn Evict> = Arc::downgrade(&kept) as _;
+    budget.evict_first_with(weak);
+    let mut one = Grant::empty(&budget, Class::Spillable);
+    let _two = Grant::empty(&budget, Class::Spillable);
+    one.try_grow(700).unwrap();
+    assert!(matches!(one.try_grow(200), Err(Refused::Full { free_bytes: 0, .. })));
+}
+
 #[test]
 fn the_first_bytes_of_a_holder_may_overdraw_a_little() {
     let budget = MemoryBudget::new(1600);

@@ -40,6 +40,8 @@ fn what_is_chosen_from_rows_in_a_fixed_order_is_exact() {
         "select k, v from t order by k, v",
         "select k, rank() over (order by v) from t",
         "select k, count(*) over (partition by k), sum(v) over (order by k) from t",
+        // The window is given rows of their own.
+        "select k, v, count(*) over (partition by k, v) from t limit 2",
     ] {
         assert_eq!(worst_of(query), Repeatability::Exact, "{query}");
     }

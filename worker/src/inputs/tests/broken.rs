@@ -61,14 +61,25 @@ fn a_connection_that_breaks_off_again_and_again_loses_and_repeats_no_row() {
     });
 }
 
-/// A peer that answers every request with these chunks.
-struct Scripted(Vec<FetchChunk>);
+/// A peer that answers each request with the next of these chunks, and with the last ever after.
+struct Scripted(Mutex<Vec<Vec<FetchChunk>>>);
 
 type Chunks = BoxStream<'static, Result<FetchChunk, Status>>;
 
 impl Scripted {
+    /// Starts a peer; returns its address.
+    async fn start(answers: Vec<Vec<FetchChunk>>) -> String {
+        let listener = listen("127.0.0.1:0").await.unwrap();
+        let address = listener.address.to_string();
+        let serving = server().add_service(data_server(Self(Mutex::new(answers))));
+        tokio::spawn(serving.serve_with_incoming(listener.into_incoming()));
+        address
+    }
+
     fn answer(&self) -> Response<Chunks> {
-        Response::new(stream::iter(self.0.clone()).map(Ok).boxed())
+        let mut answers = self.0.lock().unwrap();
+        let chunks = if answers.len() > 1 { answers.remove(0) } else { answers[0].clone() };
+        Response::new(stream::iter(chunks).map(Ok).boxed())
     }
 }
 
@@ -112,10 +123,7 @@ fn a_peer_that_does_not_keep_to_the_protocol_is_a_failed_fetch() {
         (vec![chunk(0, 1 << 40, 8)], "a frame beyond the credit"),
     ] {
         on_io(async {
-            let listener = listen("127.0.0.1:0").await.unwrap();
-            let address = listener.address.to_string();
-            let serving = server().add_service(data_server(Scripted(script)));
-            tokio::spawn(serving.serve_with_incoming(listener.into_incoming()));
+            let address = Scripted::start(vec![script]).await;
             let outputs = vec![output.clone()];
             let reader = Reader::with_budget(&here, there, address.clone(), outputs, 64 << 20);
             let task = reader.task(InputMode::Partition, 1);
@@ -127,4 +135,24 @@ fn a_peer_that_does_not_keep_to_the_protocol_is_a_failed_fetch() {
             assert!(failure.message.contains(&address), "{says}: {failure}");
         });
     }
+}
+
+/// Blocks are numbered from the first that a request asks for.
+#[test]
+fn a_block_that_is_missing_after_a_connection_broke_off_is_named() {
+    let here = Peer::start(1, 64 << 20);
+    let attempt = stage().task(0).attempt(0);
+    let blocks = vec![attempt.block(0), attempt.block(1)];
+    let first = FetchChunk { last: true, ..chunk(0, 0, 0) };
+    let second = FetchChunk { missing: true, ..chunk(0, 0, 0) };
+    on_io(async {
+        let address = Scripted::start(vec![vec![first], vec![second]]).await;
+        let reader = Reader::new(&here, &[], vec![]);
+        let credit = Credit::new(&reader.source.ahead, 0, 1);
+        let mut frames = RemoteBlocks::fetch(&reader.source, WorkerId(2), address, blocks, credit);
+        assert!(frames.next_frame().await.unwrap().is_none(), "the first block is empty");
+        let error = frames.next_frame().await.unwrap_err();
+        let missing = vec![attempt.block(1)];
+        assert_eq!(attempt_end_of(&error), AttemptEnd::BlocksMissing { blocks: missing });
+    });
 }

@@ -132,6 +132,7 @@ fn relational() -> Vec<(Plan, Plan, &'static str)> {
         (semi(JoinType::RightSemi), semi(JoinType::RightAnti), "HashJoin.join_type"),
         (inner(), each, "HashJoin.mode"),
         (inner(), nulls, "HashJoin.null_equality"),
+        (inner(), inner().with_fetch(Some(3)).unwrap(), "HashJoin.null_aware or fetch"),
         (
             union(vec![empty(), empty()]),
             union(vec![empty(), empty(), empty()]),
@@ -161,9 +162,21 @@ fn aggregate(function: Arc<AggregateUDF>, by: usize, mode: AggregateMode, filter
     Arc::new(aggregate.unwrap())
 }
 
+/// A sum without groups.
+fn sum_of(sum: impl FnOnce(AggregateExprBuilder) -> AggregateExprBuilder) -> Plan {
+    let of_column = AggregateExprBuilder::new(sum_udaf(), vec![column()]).schema(schema());
+    let sum = Arc::new(sum(of_column.alias("x")).build().unwrap());
+    let (mode, by) = (AggregateMode::Single, PhysicalGroupBy::default());
+    let sum = AggregateExec::try_new(mode, by, vec![sum], vec![None], empty(), schema());
+    Arc::new(sum.unwrap())
+}
+
 fn window(units: WindowFrameUnits, function: &Arc<WindowUDF>) -> Vec<Arc<dyn WindowExpr>> {
-    let bound = || WindowFrameBound::Preceding(ScalarValue::UInt64(None));
-    let frame = WindowFrame::new_bounds(units, bound(), WindowFrameBound::CurrentRow);
+    let all = WindowFrameBound::Preceding(ScalarValue::UInt64(None));
+    framed(WindowFrame::new_bounds(units, all, WindowFrameBound::CurrentRow), function)
+}
+
+fn framed(frame: WindowFrame, function: &Arc<WindowUDF>) -> Vec<Arc<dyn WindowExpr>> {
     let function = create_udwf_window_expr(function, &[column()], &schema(), "x".to_owned(), false);
     let keys = key().into_iter().collect::<Vec<_>>();
     vec![Arc::new(StandardWindowExpr::new(function.unwrap(), &[], &keys, Arc::new(frame)))]
@@ -171,6 +184,13 @@ fn window(units: WindowFrameUnits, function: &Arc<WindowUDF>) -> Vec<Arc<dyn Win
 
 fn whole_window(units: WindowFrameUnits, function: &Arc<WindowUDF>) -> Plan {
     Arc::new(WindowAggExec::try_new(window(units, function), empty(), false).unwrap())
+}
+
+/// A window whose frames are the row before, and those up to `end`.
+fn window_to(end: WindowFrameBound) -> Plan {
+    let before = WindowFrameBound::Preceding(ScalarValue::from(1_u64));
+    let frame = WindowFrame::new_bounds(WindowFrameUnits::Rows, before, end);
+    Arc::new(WindowAggExec::try_new(framed(frame, &lag_udwf()), empty(), false).unwrap())
 }
 
 fn bounded_window(units: WindowFrameUnits, mode: InputOrderMode) -> Plan {
@@ -219,6 +239,12 @@ fn computing() -> Vec<(Plan, Plan, &'static str)> {
             aggregate(sum(), 0, single, 1),
             aggregate(sum(), 0, AggregateMode::SinglePartitioned, 1),
             "Aggregate.mode",
+        ),
+        (sum_of(|sum| sum), sum_of(|sum| sum.distinct()), "Aggregate.aggr_expr"),
+        (
+            window_to(WindowFrameBound::CurrentRow),
+            window_to(WindowFrameBound::Following(ScalarValue::from(1_u64))),
+            "WindowAgg.window_expr",
         ),
         (
             whole_window(rows, &lag_udwf()),

@@ -4,7 +4,7 @@ use datafusion::physical_plan::Partitioning;
 use datafusion::physical_plan::limit::LocalLimitExec;
 
 use super::*;
-use crate::compact::CompactExec;
+use crate::collected::{CollectedExec, Collector};
 
 #[test]
 fn a_lost_placement_is_caught() {
@@ -19,8 +19,10 @@ fn a_lost_placement_is_caught() {
 }
 
 #[test]
-fn compact_rows_survive() {
-    survives(&(Arc::new(CompactExec::new(empty())) as Plan));
+fn collected_rows_survive() {
+    for by in [Collector::Join, Collector::Sort, Collector::Window] {
+        survives(&(Arc::new(CollectedExec::new(empty(), by)) as Plan));
+    }
 }
 
 #[test]
