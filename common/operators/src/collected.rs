@@ -328,11 +328,12 @@ mod tests {
         let long = Arc::new(StringViewArray::from_iter_values(["x".repeat(1 << 20)])) as ArrayRef;
         let rows = take(&long, &Int64Array::from(vec![0; 20]), None).unwrap();
         let batch = RecordBatch::try_from_iter([("s", rows)]).unwrap();
-        assert_eq!(copied(vec![batch.clone()], Collector::Join), [batch.clone()]);
+        assert_eq!(copied(vec![batch.clone()], Collector::Join), std::slice::from_ref(&batch));
         let rows = copied(vec![batch.clone()], Collector::Sort);
         assert!(rows.iter().all(|rows| rows.get_array_memory_size() < 5 << 20));
         assert_eq!(rows.iter().map(RecordBatch::num_rows).sum::<usize>(), 20);
     }
+
     #[test]
     fn what_a_window_keeps_is_counted_until_it_lets_go() {
         let n: ArrayRef = Arc::new(Int64Array::from_iter_values(0..1000));

@@ -306,14 +306,15 @@ mod tests {
     #[test]
     fn a_frame_of_an_ordinary_length_is_taken_also_when_the_budget_is_full() {
         const ORDINARY: u64 = 1 << 20;
-        let budget = MemoryBudget::new(LIMIT);
+        // So small that no other rule lets the frame in.
+        let budget = MemoryBudget::new(ORDINARY);
         let ahead = ReadAhead::new(&budget);
-        let mut credit = Credit::new(&ahead, 100 << 20, 1);
+        let mut credit = Credit::new(&ahead, ORDINARY, 1);
         let mut hog = Grant::empty(&budget, Class::Fixed);
-        hog.try_grow(LIMIT - budget.used_bytes()).unwrap();
+        hog.try_grow(ORDINARY - budget.used_bytes()).unwrap();
         credit.cover(ORDINARY).unwrap();
         assert_eq!(credit.outstanding(), ORDINARY);
-        assert!(budget.used_bytes() > LIMIT);
+        assert!(budget.used_bytes() > budget.limit_bytes());
     }
 
     #[test]

@@ -45,10 +45,44 @@ const VALUES: &[&[&str]] = &[
     &["[[1], [2, null]]", "[[2]]", "[null, [1]]"],
     &["map(['a', 'b'], [1, null])", "map(['b'], [2])"],
     &["named_struct('a', 1, 'b', 'x')", "named_struct('a', null, 'b', 'y')"],
+    &[
+        "arrow_cast('abc', 'Utf8View')",
+        "arrow_cast('', 'Utf8View')",
+        "arrow_cast('10', 'Utf8View')",
+        "arrow_cast('day', 'Utf8View')",
+        "arrow_cast(null, 'Utf8View')",
+    ],
+    &[
+        "arrow_cast(0, 'Int8')",
+        "arrow_cast(-1, 'Int8')",
+        "arrow_cast(7, 'Int8')",
+        "arrow_cast(null, 'Int8')",
+    ],
+    &[
+        "arrow_cast(0, 'Int16')",
+        "arrow_cast(-1, 'Int16')",
+        "arrow_cast(7, 'Int16')",
+        "arrow_cast(null, 'Int16')",
+    ],
+    &[
+        "arrow_cast(0, 'Int32')",
+        "arrow_cast(-1, 'Int32')",
+        "arrow_cast(7, 'Int32')",
+        "arrow_cast(null, 'Int32')",
+    ],
+    &[
+        "arrow_cast(0, 'UInt8')",
+        "arrow_cast(7, 'UInt8')",
+        "arrow_cast(255, 'UInt8')",
+        "arrow_cast(null, 'UInt8')",
+    ],
+    &["arrow_cast(0, 'UInt16')", "arrow_cast(7, 'UInt16')", "arrow_cast(null, 'UInt16')"],
+    &["arrow_cast(0, 'UInt32')", "arrow_cast(7, 'UInt32')", "arrow_cast(null, 'UInt32')"],
+    &["arrow_cast(0, 'UInt64')", "arrow_cast(7, 'UInt64')", "arrow_cast(null, 'UInt64')"],
 ];
 
 /// Arguments of calls with three arguments are of these kinds of values.
-const OF_THREE: &[usize] = &[0, 3, 5, 6, 7, 10, 11];
+const OF_THREE: &[usize] = &[0, 3, 5, 6, 7, 10, 11, 15];
 
 /// Functions of a call's types and names, not of its values.
 const OF_TYPES: [&str; 3] = ["arrow_field", "arrow_metadata", "arrow_typeof"];
