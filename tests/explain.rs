@@ -218,6 +218,21 @@ pub fn trials() -> Vec<Trial> {
             }
             Ok(())
         }),
+        trial("files_are_pruned_by_times_that_are_cast_to_the_form_of_the_session", || {
+            for (filter, pruned) in [
+                ("tm > time '08:00:00'", "tm_max@0 > 28800000000"),
+                ("z > timestamptz '2024-07-01 04:00:00Z'", "z_max@0 > 1719806400000000"),
+                ("z > timestamp '2024-07-01 00:00:00'", "z_max@0 > 1719806400000000"),
+                ("z > date '2024-07-01'", "z_max@0 > 1719806400000000"),
+            ] {
+                let zone = "set timezone = 'America/New_York'";
+                let query =
+                    format!("explain select i from 'tests/slt/data/times.parquet' where {filter}");
+                let text = rows_after("local[2]", zone, &query)?;
+                check(text.contains(pruned), format!("{filter}:\n{text}"))?;
+            }
+            Ok(())
+        }),
         trial("the_sessions_settings_choose_the_form", || {
             for (setting, part, other) in [
                 ("logical_plan_only = true", "logical_plan", "stage 0"),

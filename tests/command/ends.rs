@@ -18,6 +18,7 @@ pub(super) const TESTS: &[(&str, Test)] = &[
     ("a_killed_worker_changes_no_answer", a_killed_worker_changes_no_answer),
     ("ctrl_c", ctrl_c),
     ("terminated", terminated),
+    ("an_interrupted_query_leaves_no_spill_file", an_interrupted_query_leaves_no_spill_file),
     ("a_closed_stdout_is_no_error", a_closed_stdout_is_no_error),
     ("the_end_of_a_query_is_the_end_of_its_cluster", the_end_of_a_query_is_the_end_of_its_cluster),
 ];
@@ -121,6 +122,23 @@ fn ctrl_c() -> Result<(), Failed> {
 
 fn terminated() -> Result<(), Failed> {
     Ok(signalled(Signal::TERM, 143)?)
+}
+
+fn an_interrupted_query_leaves_no_spill_file() -> Result<(), Failed> {
+    let sort = "select value from generate_series(1, 100000000) order by value % 1000003";
+    let temporary = tempfile::tempdir()?;
+    let mut query = command(&["sql", "--master", "local[2]", "--memory", "32MiB", "-e", sort]);
+    let query = Running::spawn(query.env("TMPDIR", temporary.path()));
+    let folder = temporary.path().join("gnist");
+    let spilled = || {
+        let worker = std::fs::read_dir(&folder).ok()?.next()?.ok()?;
+        std::fs::read_dir(worker.path().join("spill")).ok()?.next()
+    };
+    until(PATIENCE, spilled).ok_or("nothing is spilled")?.map(drop)?;
+    query.signal(Signal::INT);
+    query.end()?.expect(130, "", &[])?;
+    let left: Vec<_> = std::fs::read_dir(&folder)?.collect();
+    if left.is_empty() { Ok(()) } else { Err(format!("{left:?}").into()) }
 }
 
 fn a_closed_stdout_is_no_error() -> Result<(), Failed> {

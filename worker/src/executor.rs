@@ -54,8 +54,9 @@ impl Executor {
         programs: Arc<dyn ProgramSource>,
         results: Option<Arc<dyn ResultSink>>,
     ) -> Result<Self, Failure> {
-        let spill = DiskManagerBuilder::default()
-            .with_temp_file_factory(Arc::new(SpillFiles::new(work_dir.spill())));
+        let spill = DiskManagerBuilder::default().with_temp_file_factory(Arc::new(
+            SpillFiles::new(work_dir.spill(), work_dir.is_closed()),
+        ));
         let mut runtime = RuntimeEnvBuilder::new().with_disk_manager_builder(spill);
         if let Some(stores) = &config.object_stores {
             runtime = runtime.with_object_store_registry(Arc::clone(stores));

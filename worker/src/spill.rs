@@ -8,6 +8,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -25,21 +26,29 @@ const SPILL_BYTES_MAX: u64 = 1 << 60;
 /// Makes the spill files of all attempts.
 pub(crate) struct SpillFiles {
     folder: PathBuf,
+    /// True once the worker has ended: its folder stays deleted.
+    is_closed: Arc<AtomicBool>,
     /// Made when the first file is, and again when its folder is gone.
     disk: Mutex<Option<Arc<DiskManager>>>,
 }
 
 impl SpillFiles {
-    /// Files in this folder.
-    pub(crate) fn new(folder: PathBuf) -> Self {
-        Self { folder, disk: Mutex::default() }
+    /// Files in this folder, until it is closed.
+    pub(crate) fn new(folder: PathBuf, is_closed: Arc<AtomicBool>) -> Self {
+        Self { folder, is_closed, disk: Mutex::default() }
     }
 
     fn create(&self, description: &str) -> Result<Arc<dyn SpillFile>> {
         let mut disk = self.disk.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.is_closed.load(Ordering::Acquire) {
+            return Err(io::Error::other("the worker has ended").into());
+        }
         if let Some(disk) = &*disk {
             match disk.create_tmp_file(description) {
-                Err(DataFusionError::IoError(error)) if error.kind() == io::ErrorKind::NotFound => {
+                Err(DataFusionError::IoError(error))
+                    if error.kind() == io::ErrorKind::NotFound
+                        && !self.is_closed.load(Ordering::Acquire) =>
+                {
                     tracing::warn!(folder = %self.folder.display(), "the spill folder was deleted");
                 }
                 made => return made,
@@ -136,7 +145,7 @@ mod tests {
     #[tokio::test]
     async fn a_folder_that_was_deleted_is_made_again() {
         let root = tempfile::tempdir().unwrap();
-        let files = SpillFiles::new(root.path().join("worker/spill"));
+        let files = SpillFiles::new(root.path().join("worker/spill"), Arc::default());
         spill(&files).unwrap();
         fs::remove_dir_all(root.path().join("worker")).unwrap();
         let file = spill(&files).unwrap();
@@ -148,7 +157,7 @@ mod tests {
     async fn a_disk_that_refuses_is_named_and_the_attempt_is_for_another_worker() {
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join("spill");
-        let files = SpillFiles::new(folder.clone());
+        let files = SpillFiles::new(folder.clone(), Arc::default());
         let file = spill(&files).unwrap();
         fs::remove_dir_all(&folder).unwrap();
         fs::write(&folder, "no folder").unwrap();

@@ -14,6 +14,8 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use gnist_common::error::{ErrorKind, Failure};
 use gnist_common::ids::WorkerId;
@@ -21,11 +23,14 @@ use gnist_operators::failure::root_io;
 
 const PREFIX: &str = "gnist-worker-";
 const LOCK: &str = "lock";
+const SEGMENTS: &str = "segments";
+const SPILL: &str = "spill";
 
 /// The folder of this incarnation; deleted when dropped.
 #[derive(Debug)]
 pub struct WorkDir {
     path: PathBuf,
+    is_closed: Arc<AtomicBool>,
     _lock: File,
 }
 
@@ -43,12 +48,17 @@ impl WorkDir {
 
     /// Returns the folder of sealed segments.
     pub fn segments(&self) -> PathBuf {
-        self.path.join("segments")
+        self.path.join(SEGMENTS)
     }
 
     /// Returns the folder of spill files.
     pub fn spill(&self) -> PathBuf {
-        self.path.join("spill")
+        self.path.join(SPILL)
+    }
+
+    /// True once the folder is closed, and not to be made again.
+    pub(crate) fn is_closed(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.is_closed)
     }
 
     /// The folder itself.
@@ -63,20 +73,31 @@ impl WorkDir {
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, format!("`{name}` exists")));
         }
         fs::create_dir(&new)?;
-        fs::create_dir(new.join("segments"))?;
-        fs::create_dir(new.join("spill"))?;
+        fs::create_dir(new.join(SEGMENTS))?;
+        fs::create_dir(new.join(SPILL))?;
         let lock = File::create(new.join(LOCK))?;
         lock.try_lock()?;
         fs::rename(&new, &path)?;
-        Ok(Self { path, _lock: lock })
+        Ok(Self { path, is_closed: Arc::default(), _lock: lock })
+    }
+}
+
+impl WorkDir {
+    /// Deletes the folder, also while somebody writes to it: no file is made in a folder that has another name.
+    pub(crate) fn close(&self) {
+        self.is_closed.store(true, Ordering::Release);
+        for part in [SEGMENTS, SPILL] {
+            let _closed = fs::rename(self.path.join(part), self.path.join(format!("{part}.left")));
+        }
+        if let Err(error) = delete(&self.path) {
+            tracing::warn!(path = %self.path.display(), %error, "the worker's folder was not deleted");
+        }
     }
 }
 
 impl Drop for WorkDir {
     fn drop(&mut self) {
-        if let Err(error) = delete(&self.path) {
-            tracing::warn!(path = %self.path.display(), %error, "the worker's folder was not deleted");
-        }
+        self.close();
     }
 }
 
@@ -179,6 +200,26 @@ fn delete_present(path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_is_deleted_while_somebody_writes_to_it() {
+        let root = tempfile::tempdir().unwrap();
+        let work_dir = WorkDir::create(root.path(), WorkerId(1)).unwrap();
+        let spill = work_dir.spill();
+        let (first, is_first) = std::sync::mpsc::channel();
+        let writer = std::thread::spawn(move || {
+            for file in 0.. {
+                if fs::write(spill.join(file.to_string()), "x").is_err() {
+                    return;
+                }
+                let _heard = first.send(());
+            }
+        });
+        is_first.recv().unwrap();
+        work_dir.close();
+        writer.join().unwrap();
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
+    }
 
     #[test]
     fn only_folders_of_dead_workers_are_deleted() {

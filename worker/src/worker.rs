@@ -2,10 +2,8 @@
 
 use std::fmt;
 use std::future::Future;
-use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use gnist_common::error::Failure;
 use gnist_common::ids::WorkerId;
@@ -67,6 +65,7 @@ pub enum WorkerEnd {
 #[derive(Debug)]
 pub struct Worker {
     handle: WorkerHandle,
+    work_dir: Arc<WorkDir>,
     conversation: Option<JoinHandle<WorkerEnd>>,
 }
 
@@ -88,7 +87,7 @@ impl Worker {
         panics::install_hook();
         let Connections { mut link, reconnect, programs, results, listener } = connections;
         let work_dir = Arc::new(WorkDir::create(&config.work_dir, config.worker)?);
-        let folder = work_dir.path().to_owned();
+        let ended_in = Arc::clone(&work_dir);
         let cpu = CpuRuntime::start(config.slots, config.before_waiting.clone())?;
         let budget = MemoryBudget::of_memory(config.memory);
         Arc::clone(&programs).count_in(&budget);
@@ -97,7 +96,7 @@ impl Worker {
         let io = Handle::current();
         let (own_store, own_budget) = (Arc::clone(&store), Arc::clone(&budget));
         let inputs = InputSource::new(config.worker, own_store, own_budget, tables, io);
-        let executor = Executor::new(&config, work_dir, inputs, programs, results)?;
+        let executor = Executor::new(&config, Arc::clone(&work_dir), inputs, programs, results)?;
         let runner = Runner::new(Arc::new(executor), cpu.handle().clone());
         let address = address(&config, listener.as_ref());
         let (wishes, wished) = watch::channel(Wish::Work);
@@ -119,11 +118,11 @@ impl Worker {
             let end = conversation.run(link, heartbeat).await;
             tracing::info!(worker = %running.runner.executor.worker, ?end, "worker ended");
             drop(running);
-            deleted(&folder).await;
+            ended_in.close();
             end
         });
         let handle = WorkerHandle { wishes: Arc::new(wishes), worker: config.worker, address };
-        Ok(Self { handle, conversation: Some(conversation) })
+        Ok(Self { handle, work_dir, conversation: Some(conversation) })
     }
 
     /// Returns a handle to ask it to end.
@@ -144,6 +143,8 @@ impl Drop for Worker {
     fn drop(&mut self) {
         if let Some(conversation) = self.conversation.take() {
             conversation.abort();
+            // The process may end before the threads of its tasks do.
+            self.work_dir.close();
         }
     }
 }
@@ -168,19 +169,6 @@ impl WorkerHandle {
     pub fn stop(&self) {
         self.wishes.send_replace(Wish::Stop);
     }
-}
-
-/// Waits until the folder of a worker that has ended is gone: its CPU threads may hold it for a
-/// moment longer, and the process may end right after.
-async fn deleted(folder: &Path) {
-    const PATIENCE: Duration = Duration::from_millis(200);
-    let gone = async {
-        while folder.exists() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
-    // What holds it longer deletes it when the process lets go.
-    let _late = tokio::time::timeout(PATIENCE, gone).await;
 }
 
 /// The parts that must stop when the conversation is over, however it ends.

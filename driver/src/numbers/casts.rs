@@ -8,11 +8,11 @@
 //! ```
 //!
 //! A cast is left to DataFusion if every value of its type becomes another one of the same order, and
-//! else held by `held_value` (gnist_operators). Timestamps of another unit are held too, for a literal
+//! else held by `held_value` (gnist_operators). Timestamps and times of another unit are held too, for a literal
 //! may have digits that the column can't have; once literals are folded, those without such digits are
 //! compared in the column's unit, so that statistics of files say which of them to skip.
 
-use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{DFSchema, Result, plan_err};
@@ -157,6 +157,9 @@ fn finer_unit(expr: &Expr, schema: &DFSchema) -> Option<(Expr, DataType, DataTyp
         (DataType::Timestamp(coarse, from_zone), DataType::Timestamp(fine, to_zone))
             if coarse < fine && from_zone.is_some() == to_zone.is_some() =>
         {
+            Some((inner.as_ref().clone(), from, to))
+        }
+        (DataType::Time32(_) | DataType::Time64(_), DataType::Time64(TimeUnit::Nanosecond)) => {
             Some((inner.as_ref().clone(), from, to))
         }
         _ => None,

@@ -3,6 +3,7 @@
 //! ```text
 //! checked     (analyzer)           arithmetic, sums and averages that overflow are errors
 //! casts       (analyzer, optimizer) what a cast loses is lost before a comparison, not behind it
+//! mixed       (analyzer)           decimals that meet floats become floats, written numbers decimals
 //! filtered    (analyzer)           arguments are evaluated for the rows of their FILTER
 //! floats      (analyzer, optimizer) what compares floats sees one NaN and one zero
 //! rounded     (analyzer)           ceil and floor of decimals have a digit more
@@ -19,6 +20,7 @@ mod checked;
 mod filtered;
 mod floats;
 mod lazy;
+mod mixed;
 mod nested_keys;
 mod rounded;
 
@@ -42,6 +44,8 @@ pub(crate) fn with_number_rules(mut builder: SessionStateBuilder) -> SessionStat
     rules.insert(folded.map_or(0, |place| place + 1), Arc::new(casts::ColumnUnits));
     let analyzer = builder.analyzer().get_or_insert_with(Analyzer::new);
     analyzer.add_function_rewrite(Arc::new(rounded::WholeDecimals));
+    let coerced = analyzer.rules.iter().position(|rule| rule.name() == "type_coercion");
+    analyzer.rules.insert(coerced.unwrap_or_default(), Arc::new(mixed::MixedNumbers));
     builder
         .with_analyzer_rule(Arc::new(checked::CheckedNumbers))
         .with_analyzer_rule(Arc::new(casts::HeldCasts))

@@ -19,6 +19,7 @@ mod frames;
 mod held_limits;
 mod held_sorts;
 mod kept_orders;
+mod long_limits;
 mod namesakes;
 mod nullability;
 mod one_sided;
@@ -61,6 +62,7 @@ pub(crate) use cooperative::CooperativeJoins;
 pub(crate) use frames::WholeFrames;
 pub(crate) use held_limits::with_held_limits;
 pub(crate) use kept_orders::with_kept_orders;
+pub(crate) use long_limits::with_long_limits_above;
 pub(crate) use namesakes::with_namesakes;
 pub(crate) use one_sided::with_one_sided;
 pub(crate) use own_statistics::with_own_statistics;
@@ -159,7 +161,8 @@ pub(crate) fn plan_job(
     cutter.cut_result(plan)?;
     let cut::Cutter { mut drafts, encoder, bindings, sorts } = cutter;
     for draft in &mut drafts {
-        draft.plan = with_collected_rows(Arc::clone(&draft.plan))?;
+        let plan = with_long_limits_above(Arc::clone(&draft.plan))?;
+        draft.plan = with_collected_rows(plan)?;
     }
     let mut orders = Vec::with_capacity(drafts.len());
     let drafts = drafts.into_iter().map(|draft| {

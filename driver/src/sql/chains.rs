@@ -11,7 +11,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 /// Longest chain that is left alone.
-const SHORT: usize = 32;
+pub(super) const SHORT: usize = 32;
 
 /// Balances a chain of `AND` or `OR` that starts at this expression.
 pub(super) fn balance_expr(expr: &mut Expr) {
@@ -126,7 +126,7 @@ fn union_length(set: &SetExpr, quantifier: SetQuantifier) -> usize {
 }
 
 /// Terms in their order, paired until one is left.
-fn balanced<T>(mut terms: Vec<T>, pair: &dyn Fn(T, T) -> T) -> T {
+pub(super) fn balanced<T>(mut terms: Vec<T>, pair: &dyn Fn(T, T) -> T) -> T {
     while terms.len() > 1 {
         let mut pairs = Vec::with_capacity(terms.len().div_ceil(2));
         let mut rest = terms.into_iter();

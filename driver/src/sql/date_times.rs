@@ -2,6 +2,9 @@
 //!
 //! `DATE + INTERVAL` is a date in DataFusion, which drops the hours. Here it is a timestamp, as in
 //! PostgreSQL, unless the interval is written and has whole days: then it is a date, as in Spark.
+//!
+//! `DATE - DATE` is a number of days to DataFusion's types and a length to its bounds, by which files are
+//! pruned: a comparison of it fails. Here it is a difference of numbers.
 
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::config::ConfigOptions;
@@ -35,6 +38,9 @@ impl FunctionRewrite for DateTimes {
                     type_of(expr).is_some_and(|of| matches!(of, DataType::Interval(_)))
                         && !has_whole_days(expr)
                 };
+                if op == Operator::Minus && is_date(&left) && is_date(&right) {
+                    return Ok(Transformed::yes(binary(days(*left), op, days(*right))));
+                }
                 let (left, right) = match (&*left, &*right) {
                     (date, interval) if is_date(date) && has_time(interval) => {
                         (Box::new(midnight(date)), right)
@@ -73,6 +79,12 @@ fn has_whole_days(interval: &Expr) -> bool {
         Expr::Literal(ScalarValue::IntervalYearMonth(_), _) => true,
         _ => false,
     }
+}
+
+/// The days from 1970 to a date.
+fn days(date: Expr) -> Box<Expr> {
+    let date = Expr::Cast(Cast::new(Box::new(date), DataType::Date32));
+    Box::new(Expr::Cast(Cast::new(Box::new(date), DataType::Int64)))
 }
 
 /// The first moment of a date: in microseconds, which reach as far as dates do.

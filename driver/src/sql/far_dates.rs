@@ -115,7 +115,7 @@ fn is_far_constant(expr: &Expr) -> bool {
 }
 
 /// The value of a constant, also of a text that is cast.
-fn constant(expr: &Expr) -> Option<ScalarValue> {
+pub(super) fn constant(expr: &Expr) -> Option<ScalarValue> {
     match expr {
         Expr::Literal(value, _) => Some(value.clone()),
         Expr::Alias(alias) => constant(&alias.expr),

@@ -1,6 +1,6 @@
-//! Windows that are ordered by intervals, with the default frame.
+//! Windows that are ordered by intervals, times, bytes, structs and the like, with the default frame.
 //!
-//! DataFusion refuses every `RANGE` frame over an interval as a bug of its own, also that of `rank()`,
+//! DataFusion refuses every `RANGE` frame over them as a bug of its own, also that of `rank()`,
 //! which looks at no frame. Without a distance a `RANGE` frame is a `GROUPS` frame: both begin and end
 //! with peers.
 
@@ -12,6 +12,8 @@ use datafusion::logical_expr::expr_rewriter::FunctionRewrite;
 use datafusion::logical_expr::{
     Expr, ExprSchemable, WindowFrame, WindowFrameBound, WindowFrameUnits,
 };
+
+const BY_SECONDS: &str = "order by its seconds, `extract(epoch from x)`, or write a `ROWS` frame";
 
 /// The rewrite. See the module.
 #[derive(Debug)]
@@ -31,20 +33,37 @@ impl FunctionRewrite for IntervalFrames {
         let Expr::WindowFunction(mut call) = expr else { return Ok(Transformed::no(expr)) };
         let (frame, order) = (&call.params.window_frame, &call.params.order_by);
         let key = order.first().and_then(|sort| sort.expr.get_type(schema).ok());
-        let is_interval = matches!(key, Some(DataType::Interval(_)));
-        if frame.units != WindowFrameUnits::Range || !is_interval {
+        let key = key.filter(|key| !has_ranges(key));
+        let (WindowFrameUnits::Range, Some(key)) = (frame.units, key) else {
             return Ok(Transformed::no(Expr::WindowFunction(call)));
-        }
+        };
         if has_distance(&frame.start_bound) || has_distance(&frame.end_bound) {
+            let (what, instead) = match key {
+                DataType::Interval(_) | DataType::Duration(_) => ("an interval", BY_SECONDS),
+                DataType::Time32(_) | DataType::Time64(_) => ("a time", BY_SECONDS),
+                _ => ("what is no number and no date", "write a `ROWS` or `GROUPS` frame"),
+            };
             return plan_err!(
-                "a `RANGE` frame with a distance over an interval is not supported yet; order by its seconds, \
-                 `extract(epoch from x)`, or write a `ROWS` frame"
+                "a `RANGE` frame with a distance over {what} is not supported yet; {instead}"
             );
         }
         let bounds = (frame.start_bound.clone(), frame.end_bound.clone());
         call.params.window_frame =
             WindowFrame::new_bounds(WindowFrameUnits::Groups, bounds.0, bounds.1);
         Ok(Transformed::yes(Expr::WindowFunction(call)))
+    }
+}
+
+/// Returns true for the types over which DataFusion has `RANGE` frames.
+fn has_ranges(key: &DataType) -> bool {
+    use DataType::{
+        Boolean, Date32, Date64, Dictionary, FixedSizeList, LargeList, List, Null, Timestamp,
+    };
+    match key {
+        Dictionary(_, value) => has_ranges(value),
+        List(_) | LargeList(_) | FixedSizeList(..) => true,
+        Boolean | Null | Date32 | Date64 | Timestamp(..) => true,
+        key => key.is_numeric() || key.is_string(),
     }
 }
 

@@ -41,8 +41,10 @@ mod key_names;
 mod keys;
 mod left_out;
 mod marked_names;
+mod mixed_times;
 mod names;
 mod nested_queries;
+mod null_flags;
 mod null_keys;
 mod parse;
 mod patterns;
@@ -54,12 +56,15 @@ mod refused_exprs;
 mod replacements;
 mod reserved;
 mod rewrites;
+mod row_values;
 mod rows;
+mod scanned_times;
 mod similar;
 mod sort_keys;
 mod stack;
 mod subqueries;
 mod tables;
+mod time_zones;
 mod truth_tests;
 mod typed_operators;
 mod volatile;
@@ -88,6 +93,7 @@ fn function_rewrites() -> Vec<Arc<dyn FunctionRewrite + Send + Sync>> {
         Arc::new(date_times::DateTimes),
         Arc::new(cast_inputs::CastInputs),
         Arc::new(replacements::Replacements),
+        Arc::new(null_flags::NullFlags),
         Arc::new(far_dates::FarDates),
     ]
 }
@@ -143,10 +149,14 @@ pub(crate) fn install(builder: SessionStateBuilder) -> SessionStateBuilder {
     analyzer.rules.insert(0, Arc::new(nested_queries::NestedQueries));
     analyzer.rules.insert(1, Arc::new(implicit_keys::WrittenKeys));
     analyzer.rules.insert(2, Arc::new(input_columns::InputColumns));
+    analyzer.rules.insert(3, Arc::new(mixed_times::MixedTimes));
     analyzer.rules.extend(rules());
     let mut builder = builder
         .with_optimizer_rules(optimizer_rules())
-        .with_relation_planners(vec![Arc::new(keys::MergedKeys)])
+        .with_relation_planners(vec![
+            Arc::new(keys::MergedKeys),
+            Arc::new(scanned_times::ScannedTimes),
+        ])
         .with_expr_planners(vec![Arc::new(typed_operators::TypedOperators)]);
     *builder.analyzer() = Some(analyzer);
     builder

@@ -2,8 +2,8 @@
 //!
 //! DataFusion turns the place into a column of the result and then looks for it among the groups,
 //! unless it has an alias. Here the expression itself takes the place of the number. Below `DISTINCT`,
-//! where a sort key has to be a column, it gets the alias that it is written as. The other way round, a key
-//! that is written like an item with an alias, or one of a `DISTINCT`, is that item's place.
+//! where a sort key has to be a column, and for an `unnest`, which is none, it gets the alias that it is written as.
+//! The other way round, a key that is written like an item with an alias, or one of a `DISTINCT`, is that item's place.
 
 use std::ops::ControlFlow;
 
@@ -27,7 +27,7 @@ pub(super) fn written_out(query: &mut Query) {
             continue;
         }
         let expr = expr.clone();
-        if select.distinct.is_some() {
+        if select.distinct.is_some() || unnests(&expr) {
             let alias = Ident::with_quote('"', expr.to_string());
             select.projection[item] = SelectItem::ExprWithAlias { expr, alias };
         } else {
@@ -69,6 +69,16 @@ pub(super) fn item_at(select: &Select, place: usize) -> Option<usize> {
         matches!(item, SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. })
     };
     all.iter().all(is_one).then_some(item)
+}
+
+fn unnests(expr: &Expr) -> bool {
+    visit_expressions(expr, |expr| match expr {
+        Expr::Function(call) if call.name.to_string().eq_ignore_ascii_case("unnest") => {
+            ControlFlow::Break(())
+        }
+        _ => ControlFlow::Continue(()),
+    })
+    .is_break()
 }
 
 /// True if an expression may be one of groups or aggregates, and is neither a column, nor a constant,

@@ -16,6 +16,52 @@ pub(crate) fn refuse_left_subqueries(plan: &LogicalPlan) -> Result<()> {
     Ok(())
 }
 
+/// Fails on a subquery with an aggregate over columns of the query around it alone, which is that query's by the
+/// standard: DataFusion aggregates the rows of the subquery.
+///
+/// # Errors
+/// `NotImplemented` naming the aggregate.
+pub(super) fn refuse_outer_aggregates(plan: &LogicalPlan) -> Result<()> {
+    plan.apply(|node| {
+        node.apply_expressions(|expr| {
+            expr.apply(|expr| {
+                let subquery = match expr {
+                    Expr::ScalarSubquery(subquery) => subquery,
+                    Expr::Exists(exists) => &exists.subquery,
+                    Expr::InSubquery(listed) => &listed.subquery,
+                    Expr::SetComparison(compared) => &compared.subquery,
+                    _ => return Ok(TreeNodeRecursion::Continue),
+                };
+                subquery.subquery.apply(|node| {
+                    if let LogicalPlan::Aggregate(aggregate) = node {
+                        aggregate.aggr_expr.iter().try_for_each(check_aggregate)?;
+                    }
+                    Ok(TreeNodeRecursion::Continue)
+                })?;
+                refuse_outer_aggregates(&subquery.subquery)?;
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })?;
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(())
+}
+
+fn check_aggregate(aggregate: &Expr) -> Result<()> {
+    let is_outer = |expr: &Expr| matches!(expr, Expr::OuterReferenceColumn(..));
+    if aggregate.any_column_refs() || !aggregate.exists(|expr| Ok(is_outer(expr)))? {
+        return Ok(());
+    }
+    let name = match aggregate.clone().unalias() {
+        Expr::AggregateFunction(call) => call.func.name().to_owned(),
+        other => other.to_string(),
+    };
+    not_impl_err!(
+        "`{name}` in a subquery is over columns of the query around it alone, and so an aggregate of that query: \
+         compute it there"
+    )
+}
+
 fn check(expr: &Expr, node: &LogicalPlan) -> Result<()> {
     let clause = clause(node);
     match expr {

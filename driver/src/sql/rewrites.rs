@@ -15,17 +15,19 @@ use super::clauses::{self, Refused};
 use super::parse::{DEPTH_MAX, too_deep};
 use super::{
     arrays, cast_keys, chains, escapes, grouping, implicit_keys, item_names, key_names, keys,
-    marked_names, names, places, quantified_arrays, refused_exprs, rows, similar, tables,
-    typed_operators, windows,
+    marked_names, names, places, quantified_arrays, refused_exprs, row_values, rows, similar,
+    tables, time_zones, typed_operators, windows,
 };
 
 /// Rewrites of an expression.
-const EXPRESSIONS: [fn(&mut Expr); 5] = [
+const EXPRESSIONS: [fn(&mut Expr); 7] = [
     rows::row_in_subquery,
+    row_values::by_values,
     quantified_arrays::any_by_all,
     arrays::as_call,
     escapes::written_out,
     typed_operators::minus_as_difference,
+    time_zones::as_difference,
 ];
 
 /// Rewrites of a query of one `SELECT`, `ORDER BY` included.

@@ -3,11 +3,13 @@
 //! - An interval, or a difference of timestamps, times or by a number is a function of Gnist's.
 //! - A minus before what has no sign, such as `row_number()`, and a difference of two ranks are computed as `BIGINT`:
 //!   DataFusion refuses the one, and the other is negative half of the time.
+//! - Timestamps in two zones are subtracted, and times of a day in two units compared.
+//! - `AT TIME ZONE` is planned here too ([`super::time_zones`]).
 //!
 //! DataFusion asks nobody about a minus before an operand. So it is a difference until then, of a constant that no
 //! statement has: `-x` is `('\u{1}minus' - x)`.
 
-use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::{DFSchema, Result, ScalarValue, plan_err};
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
 use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, Operator, lit};
@@ -15,6 +17,8 @@ use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr as SqlExpr, UnaryOperator, Value, ValueWithSpan,
 };
 use gnist_operators::functions::scaled::{function, is_length};
+
+use super::time_zones::{at_zone, zones};
 
 /// The left side of a difference that is a minus.
 const MINUS: &str = "\u{1}minus";
@@ -59,10 +63,13 @@ impl ExprPlanner for TypedOperators {
         let RawBinaryExpr { op, left, right } = &expr;
         let planned = match op {
             BinaryOperator::Minus if is_minus(left) => Some(negative(right, schema)?),
-            BinaryOperator::Minus => difference(left, right, schema),
+            BinaryOperator::Minus => match zones(right) {
+                Some((zone, session)) => Some(at_zone(left, zone, session, schema)?),
+                None => difference(left, right, schema).or_else(|| between(left, right, schema)),
+            },
             BinaryOperator::Multiply => scaled(false, left, right, schema),
             BinaryOperator::Divide => scaled(true, left, right, schema),
-            _ => None,
+            op => comparison(op).and_then(|op| compared_times(left, op, right, schema)),
         };
         Ok(planned.map_or_else(|| PlannerResult::Original(expr), PlannerResult::Planned))
     }
@@ -92,6 +99,46 @@ fn difference(left: &Expr, right: &Expr, schema: &DFSchema) -> Option<Expr> {
         let (left, right) = (Box::new(signed(left)), Box::new(signed(right)));
         Expr::BinaryExpr(BinaryExpr::new(left, Operator::Minus, right))
     })
+}
+
+/// The difference of timestamps in two zones, which DataFusion refuses. It has the finer unit.
+fn between(left: &Expr, right: &Expr, schema: &DFSchema) -> Option<Expr> {
+    match (left.get_type(schema).ok()?, right.get_type(schema).ok()?) {
+        (
+            DataType::Timestamp(left_unit, Some(zone)),
+            DataType::Timestamp(right_unit, Some(other)),
+        ) if zone != other => {
+            let to = DataType::Timestamp(left_unit.max(right_unit), Some(zone));
+            Some(of_type(left, Operator::Minus, right, &to))
+        }
+        _ => None,
+    }
+}
+
+/// A comparison of times of a day in two units, which DataFusion refuses.
+fn compared_times(left: &Expr, op: Operator, right: &Expr, schema: &DFSchema) -> Option<Expr> {
+    let (from, to) = (left.get_type(schema).ok()?, right.get_type(schema).ok()?);
+    let is_time = |of: &DataType| matches!(of, DataType::Time32(_) | DataType::Time64(_));
+    let nanoseconds = DataType::Time64(TimeUnit::Nanosecond);
+    (from != to && is_time(&from) && is_time(&to)).then(|| of_type(left, op, right, &nanoseconds))
+}
+
+fn comparison(op: &BinaryOperator) -> Option<Operator> {
+    Some(match op {
+        BinaryOperator::Eq => Operator::Eq,
+        BinaryOperator::NotEq => Operator::NotEq,
+        BinaryOperator::Lt => Operator::Lt,
+        BinaryOperator::LtEq => Operator::LtEq,
+        BinaryOperator::Gt => Operator::Gt,
+        BinaryOperator::GtEq => Operator::GtEq,
+        _ => return None,
+    })
+}
+
+/// An operator over both sides in one type.
+fn of_type(left: &Expr, op: Operator, right: &Expr, to: &DataType) -> Expr {
+    let side = |expr: &Expr| Box::new(Expr::Cast(Cast::new(Box::new(expr.clone()), to.clone())));
+    Expr::BinaryExpr(BinaryExpr::new(side(left), op, side(right)))
 }
 
 /// Returns true for what a function counts, whose type no user chose.

@@ -85,7 +85,8 @@ fn unit_of_other_zone(from: &DataType, to: &DataType, zone: &str) -> Option<Time
     }
 }
 
-fn is_same(zone: &str, other: &str) -> bool {
+/// Returns true for one zone, also by two of the names of UTC.
+pub(super) fn is_same(zone: &str, other: &str) -> bool {
     zone == other || is_utc(zone) && is_utc(other)
 }
 

@@ -28,6 +28,7 @@ use datafusion::physical_expr_common::datum::apply;
 
 use super::decimal::{has_its_precision, narrow_product};
 use super::overflow::{by_zero, does_not_fit};
+use super::quotients::quotients;
 
 /// An operation of arithmetic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -95,7 +96,10 @@ impl Operation {
                 Some(product) => Ok(product),
                 None => numeric::mul(left, right),
             },
-            Self::Divide => numeric::div(left, right),
+            Self::Divide => match quotients(left, right) {
+                Some(quotients) => quotients,
+                None => numeric::div(left, right),
+            },
             Self::Modulo => numeric::rem(left, right),
             Self::Negate => numeric::neg(right.get().0),
         }
@@ -342,6 +346,8 @@ impl ScalarUDFImpl for Arithmetic {
 
     fn evaluate_bounds(&self, operands: &[&Interval]) -> Result<Interval> {
         let bounds = match (self.operation.operator(), operands) {
+            // DataFusion's do not round.
+            (Some(Operator::Divide), [left, _]) if left.data_type().is_decimal() => None,
             (Some(operator), [left, right]) => apply_operator(&operator, left, right).ok(),
             _ => None,
         };

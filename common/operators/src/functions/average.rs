@@ -3,24 +3,30 @@
 //!
 //! Totals of durations have 128 bits: a day for each of 150,000 rows is more than 64 bits hold in nanoseconds.
 //!
+//! Averages of decimals are rounded, where DataFusion cuts them.
+//!
 //! The rest is DataFusion's: it averages integers as floats, and its totals of decimals have 13 digits
 //! more than their values.
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array as _, ArrayRef, AsArray as _};
+use datafusion::arrow::array::{
+    Array as _, ArrayRef, AsArray as _, BooleanArray, Decimal256Array, UInt64Array,
+};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{
-    DataType, Decimal128Type, Field, FieldRef, Int64Type, TimeUnit, UInt64Type,
+    DECIMAL256_MAX_PRECISION, DataType, Decimal128Type, Decimal256Type, Field, FieldRef, Int64Type,
+    TimeUnit, UInt64Type,
 };
-use datafusion::common::{Result, ScalarValue};
+use datafusion::common::{Result, ScalarValue, internal_err};
 use datafusion::functions_aggregate::average::Avg;
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::{
-    Accumulator, AggregateUDF, AggregateUDFImpl, GroupsAccumulator, ReversedUDAF, Signature,
+    Accumulator, AggregateUDF, AggregateUDFImpl, EmitTo, GroupsAccumulator, ReversedUDAF, Signature,
 };
 
 use super::overflow::does_not_fit;
+use super::quotients::{averages, scale_of};
 use super::sliding::SlidingSum;
 
 /// The average; a lenient one gives null where the other fails.
@@ -118,7 +124,12 @@ impl AggregateUDFImpl for Average {
         &self,
         args: AccumulatorArgs<'_>,
     ) -> Result<Box<dyn GroupsAccumulator>> {
-        self.inner.create_groups_accumulator(args)
+        let (name, data_type) = (args.name.to_owned(), args.return_type().clone());
+        let inner = self.inner.create_groups_accumulator(args)?;
+        Ok(match data_type.is_decimal() {
+            true => Box::new(AveragingGroups { inner, name, data_type }),
+            false => inner,
+        })
     }
 
     fn reverse_expr(&self) -> ReversedUDAF {
@@ -205,6 +216,29 @@ struct Averaging {
     data_type: DataType,
 }
 
+impl Averaging {
+    /// The average of decimals, from DataFusion's state: a count and a sum, or the list of different values.
+    fn decimal(&mut self) -> Result<ScalarValue> {
+        let state = self.inner.state()?;
+        let (sum, count) = match state.as_slice() {
+            [ScalarValue::UInt64(count), sum] => (sum.to_array()?, count.unwrap_or(0)),
+            [ScalarValue::List(list)] => {
+                let values = list.value(0);
+                let of =
+                    DataType::Decimal256(DECIMAL256_MAX_PRECISION, scale_of(values.data_type()));
+                let values = cast(&values, &of)?;
+                let values = values.as_primitive::<Decimal256Type>();
+                let sum = Decimal256Array::from(vec![datafusion::arrow::compute::sum(values)]);
+                let sum: ArrayRef = Arc::new(sum.with_data_type(of));
+                (sum, (values.len() - values.null_count()) as u64)
+            }
+            _ => return internal_err!("an average of decimals has another state"),
+        };
+        let average = averages(&sum, &UInt64Array::from(vec![count]), &self.data_type)?;
+        ScalarValue::try_from_array(&average, 0)
+    }
+}
+
 impl Accumulator for Averaging {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
         self.inner.update_batch(values)
@@ -227,11 +261,68 @@ impl Accumulator for Averaging {
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
-        match self.inner.evaluate() {
+        let value = match self.data_type.is_decimal() {
+            true => self.decimal(),
+            false => self.inner.evaluate(),
+        };
+        match value {
             Ok(value) => Ok(value),
             Err(_) if self.is_lenient => ScalarValue::try_new_null(&self.data_type),
             Err(_) => Err(does_not_fit("the average", &self.data_type, &self.name, "try_avg")),
         }
+    }
+
+    fn size(&self) -> usize {
+        size_of_val(self) + self.inner.size() + self.name.capacity()
+    }
+}
+
+/// Averages of decimals per group, rounded. Counts and sums are DataFusion's.
+struct AveragingGroups {
+    inner: Box<dyn GroupsAccumulator>,
+    name: String,
+    data_type: DataType,
+}
+
+impl GroupsAccumulator for AveragingGroups {
+    fn update_batch(
+        &mut self,
+        values: &[ArrayRef],
+        groups: &[usize],
+        filter: Option<&BooleanArray>,
+        groups_in_all: usize,
+    ) -> Result<()> {
+        self.inner.update_batch(values, groups, filter, groups_in_all)
+    }
+
+    fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
+        let state = self.inner.state(emit_to)?;
+        let [counts, sums] = state.as_slice() else {
+            return internal_err!("averages of decimals have another state");
+        };
+        let averages = averages(sums, counts.as_primitive(), &self.data_type);
+        averages.map_err(|_| does_not_fit("the average", &self.data_type, &self.name, "try_avg"))
+    }
+
+    fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {
+        self.inner.state(emit_to)
+    }
+
+    fn merge_batch(
+        &mut self,
+        states: &[ArrayRef],
+        groups: &[usize],
+        groups_in_all: usize,
+    ) -> Result<()> {
+        self.inner.merge_batch(states, groups, groups_in_all)
+    }
+
+    fn convert_to_state(
+        &self,
+        values: &[ArrayRef],
+        filter: Option<&BooleanArray>,
+    ) -> Result<Vec<ArrayRef>> {
+        self.inner.convert_to_state(values, filter)
     }
 
     fn size(&self) -> usize {

@@ -29,6 +29,8 @@
 //! overflow     the error
 //! percentile   the values of percentile_cont
 //! plain        percentile_cont and bit_xor without what makes them faster
+//! quotients    quotients and averages of decimals, rounded
+//! regexes      regexp_replace that drops no text of the replacement
 //! rounded      round and trunc of floats to digits that they don't reach
 //! to_char      to_char of a constant with a column of formats
 //! wrapped      what the functions of DataFusion's with other values have in common
@@ -62,7 +64,9 @@ pub mod normal_nested;
 mod overflow;
 mod percentile;
 mod plain;
+mod quotients;
 pub(crate) mod recomputed;
+mod regexes;
 mod rounded;
 pub mod row_key;
 mod same_type;
@@ -138,7 +142,7 @@ fn replacements() -> Vec<Arc<ScalarUDF>> {
     let dates =
         [date_bin::function(), date_part::function(), date_trunc::function(), to_char::function()];
     // With constants that are null DataFusion's becomes a call with too few arguments.
-    let texts = [wrapped::wrapped(concat_ws(), ScalarUDF::invoke_with_args)];
+    let texts = [wrapped::wrapped(concat_ws(), ScalarUDF::invoke_with_args), regexes::function()];
     dates
         .into_iter()
         .chain(texts)

@@ -45,6 +45,7 @@ const VALUES: &[&[&str]] = &[
     &["[[1], [2, null]]", "[[2]]", "[null, [1]]"],
     &["map(['a', 'b'], [1, null])", "map(['b'], [2])"],
     &["named_struct('a', 1, 'b', 'x')", "named_struct('a', null, 'b', 'y')"],
+    // Types that columns have, and literals have not.
     &[
         "arrow_cast('abc', 'Utf8View')",
         "arrow_cast('', 'Utf8View')",

@@ -2,6 +2,7 @@
 //!
 //! - DataFusion reads text in the session's zone and promises a timestamp in it, and leaves the zone
 //!   out of what it returns for a column. The instants are right, so the zone is put back.
+//! - Integers are seconds since 1970 in UTC. DataFusion takes them for a time in the session's zone.
 //! - A float beyond what nanoseconds of 64 bits hold becomes the last timestamp there is. Here it is an error.
 //! - A constant text is read by a column of formats, by `to_date` too.
 //! - A timestamp becomes one of a coarser unit as everywhere ([`super::instants`]), also in `to_unixtime`.
@@ -56,6 +57,14 @@ fn zoned(inner: &ScalarUDF, mut args: ScalarFunctionArgs) -> Result<ColumnarValu
                 *value = over_array(value, |values| Ok(floored(values, TimeUnit::Second)))?;
             }
             (of, _) if of.is_floating() && inner.name() == "to_timestamp" => fits(value)?,
+            // Seconds since 1970 in UTC; DataFusion's takes them for a time in the zone.
+            (of, DataType::Timestamp(unit, _))
+                if of.is_integer() && inner.name() == "to_timestamp" =>
+            {
+                let seconds = value.cast_to(&DataType::Timestamp(TimeUnit::Second, None), None)?;
+                let instants = seconds.cast_to(&DataType::Timestamp(*unit, None), None)?;
+                return instants.cast_to(&DataType::Int64, None)?.cast_to(&promised, None);
+            }
             _ => {}
         }
     }

@@ -38,6 +38,7 @@ use datafusion::optimizer::AnalyzerRule;
 
 pub(super) use freed::FreedLaterals;
 
+use super::refused::refuse_outer_aggregates;
 use super::reserved::reserved;
 
 /// The rule. See the module.
@@ -53,6 +54,7 @@ impl AnalyzerRule for Subqueries {
         if !has_subqueries(&plan)? {
             return Ok(plan);
         }
+        refuse_outer_aggregates(&plan)?;
         Rewriter::default().plan(plan)
     }
 }

@@ -1,0 +1,97 @@
+//! `x AT TIME ZONE 'zone'`, as in PostgreSQL.
+//!
+//! DataFusion makes both of these a cast to a timestamp in that zone, and ours would read the left one as a time in
+//! the session's zone:
+//!
+//! ```text
+//! timestamp AT TIME ZONE 'Europe/Oslo'      the instant at which it is that time in Oslo, in the session's zone
+//! timestamptz AT TIME ZONE 'Europe/Oslo'    the time in Oslo at that instant, a timestamp without a zone
+//! ```
+//!
+//! Only the types of a plan tell them apart, and DataFusion asks nobody. So it is a difference until then, from a
+//! constant that no statement has, in the type of the session's timestamps with a zone:
+//! `x - cast('\u{1}zone Europe/Oslo' as timestamptz)`.
+
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{DataType, TimeUnit};
+use datafusion::common::{DFSchema, Result, ScalarValue, plan_err};
+use datafusion::functions::core::arrow_cast;
+use datafusion::functions::datetime::to_local_time;
+use datafusion::logical_expr::{Cast, Expr, ExprSchemable, lit};
+use datafusion::sql::sqlparser::ast::{
+    BinaryOperator, CastKind, DataType as SqlType, Expr as SqlExpr, TimezoneInfo, Value,
+    ValueWithSpan,
+};
+
+/// Begins the constant, in front of the zone.
+const ZONE: &str = "\u{1}zone ";
+
+/// Writes `AT TIME ZONE` as a difference. A zone that is no constant is left to DataFusion, which refuses it.
+pub(super) fn as_difference(expr: &mut SqlExpr) {
+    let SqlExpr::AtTimeZone { timestamp, time_zone } = expr else { return };
+    let SqlExpr::Value(ValueWithSpan { value: Value::SingleQuotedString(zone), .. }) =
+        time_zone.as_ref()
+    else {
+        return;
+    };
+    let zone = SqlExpr::value(Value::SingleQuotedString(format!("{ZONE}{zone}")));
+    let zone = SqlExpr::Cast {
+        kind: CastKind::Cast,
+        expr: Box::new(zone),
+        data_type: SqlType::Timestamp(None, TimezoneInfo::WithTimeZone),
+        array: false,
+        format: None,
+    };
+    let (left, right) = (timestamp.clone(), Box::new(zone));
+    let difference = SqlExpr::BinaryOp { left, op: BinaryOperator::Minus, right };
+    *expr = SqlExpr::Nested(Box::new(difference));
+}
+
+/// The zone of such a difference, and the session's.
+pub(super) fn zones(right: &Expr) -> Option<(&str, Option<&Arc<str>>)> {
+    let Expr::Cast(cast) = right else { return None };
+    match (cast.expr.as_ref(), cast.field.data_type()) {
+        (Expr::Literal(ScalarValue::Utf8(Some(text)), _), DataType::Timestamp(_, session)) => {
+            Some((text.strip_prefix(ZONE)?, session.as_ref()))
+        }
+        _ => None,
+    }
+}
+
+/// The value of a timestamp at a time zone.
+pub(super) fn at_zone(
+    timestamp: &Expr,
+    zone: &str,
+    session: Option<&Arc<str>>,
+    schema: &DFSchema,
+) -> Result<Expr> {
+    let zoned = |unit, zone: &str| DataType::Timestamp(unit, Some(zone.into()));
+    // No cast, which would go by the session's zone and leave the zone out of its name.
+    let there = |unit| {
+        let there = lit(zoned(unit, zone).to_string());
+        arrow_cast().call(vec![timestamp.clone(), there])
+    };
+    let unit = match timestamp.get_type(schema)? {
+        DataType::Timestamp(unit, Some(_)) => return Ok(to_local_time().call(vec![there(unit)])),
+        DataType::Timestamp(unit, None) => unit,
+        DataType::Date32 | DataType::Date64 => TimeUnit::Microsecond,
+        of if of.is_string() || of.is_null() => TimeUnit::Nanosecond,
+        of => return plan_err!("AT TIME ZONE takes a timestamp, not {of}, as in `{timestamp}`"),
+    };
+    let here = zoned(unit, session.map_or("UTC", |zone| zone));
+    Ok(Expr::Cast(Cast::new(Box::new(there(unit)), here)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::parse::parse;
+
+    #[test]
+    fn a_constant_zone_is_marked() {
+        let text = parse("select t at time zone 'Europe/Oslo' from w").unwrap()[0].to_string();
+        assert!(text.contains("(t - CAST('\u{1}zone Europe/Oslo' AS TIMESTAMP WITH TIME ZONE))"));
+        let text = parse("select t at time zone z from w").unwrap()[0].to_string();
+        assert!(text.contains("t AT TIME ZONE z"), "{text}");
+    }
+}
