@@ -1,6 +1,7 @@
 //! The comparison of two answers to a query. They are the same if they have the same rows, each as
 //! often, and the ORDER BY keys in the same order. Exact but for floats, which may differ by 1e-9
-//! of their size.
+//! of their size, and for decimals, by one in the last digit: plain DataFusion drops the digits of a
+//! quotient that Gnist rounds.
 
 use std::cmp::Ordering;
 
@@ -26,6 +27,8 @@ enum Cell {
     Null,
     Exact(String),
     Float(f64),
+    /// The value in units of its last digit, and as it is shown.
+    Decimal(i128, String),
 }
 
 impl Answer {
@@ -80,7 +83,14 @@ fn cells(column: &dyn Array) -> Result<Vec<Cell>, ArrowError> {
             DataType::Float32 => {
                 Cell::Float(f64::from(column.as_primitive::<Float32Type>().value(row)))
             }
-            _ => Cell::Exact(formatter.value(row).try_to_string()?),
+            of_type => {
+                let text = formatter.value(row).try_to_string()?;
+                let units = of_type.is_decimal().then(|| text.replace('.', "").parse().ok());
+                match units.flatten() {
+                    Some(units) => Cell::Decimal(units, text),
+                    None => Cell::Exact(text),
+                }
+            }
         });
     }
     Ok(cells)
@@ -115,7 +125,7 @@ fn show(row: &[Cell]) -> String {
         .iter()
         .map(|cell| match cell {
             Cell::Null => "null".to_owned(),
-            Cell::Exact(text) => text.clone(),
+            Cell::Exact(text) | Cell::Decimal(_, text) => text.clone(),
             Cell::Float(number) => number.to_string(),
         })
         .collect();
@@ -130,6 +140,7 @@ fn same_cell(a: &Cell, b: &Cell) -> bool {
     match (a, b) {
         (Cell::Null, Cell::Null) => true,
         (Cell::Exact(a), Cell::Exact(b)) => a == b,
+        (Cell::Decimal(a, _), Cell::Decimal(b, _)) => a.abs_diff(*b) <= 1,
         (Cell::Float(a), Cell::Float(b)) => {
             a.total_cmp(b).is_eq() || a == b || (a - b).abs() <= TOLERANCE * a.abs().max(b.abs())
         }
@@ -137,17 +148,18 @@ fn same_cell(a: &Cell, b: &Cell) -> bool {
     }
 }
 
-/// Exact columns first, so that rows that differ in a float's last digit still meet.
+/// Exact columns first, so that rows that differ in a number's last digit still meet.
 fn compare_rows(a: &[Cell], b: &[Cell]) -> Ordering {
     let exact = a.iter().zip(b).map(|(a, b)| match (a, b) {
         (Cell::Exact(a), Cell::Exact(b)) => a.cmp(b),
         _ => rank(a).cmp(&rank(b)),
     });
-    let floats = a.iter().zip(b).map(|(a, b)| match (a, b) {
+    let numbers = a.iter().zip(b).map(|(a, b)| match (a, b) {
         (Cell::Float(a), Cell::Float(b)) => a.total_cmp(b),
+        (Cell::Decimal(a, _), Cell::Decimal(b, _)) => a.cmp(b),
         _ => Ordering::Equal,
     });
-    exact.chain(floats).find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
+    exact.chain(numbers).find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
 }
 
 fn rank(cell: &Cell) -> u8 {
@@ -155,6 +167,7 @@ fn rank(cell: &Cell) -> u8 {
         Cell::Null => 0,
         Cell::Float(_) => 1,
         Cell::Exact(_) => 2,
+        Cell::Decimal(..) => 3,
     }
 }
 
@@ -172,7 +185,7 @@ fn order_columns(statement: &Statement, columns: &[String]) -> Vec<usize> {
 mod tests {
     use std::sync::Arc;
 
-    use datafusion::arrow::array::{ArrayRef, Float64Array, Int64Array};
+    use datafusion::arrow::array::{ArrayRef, Decimal128Array, Float64Array, Int64Array};
     use datafusion::sql::parser::DFParser;
 
     use super::*;
@@ -190,6 +203,21 @@ mod tests {
     fn compared(ours: &Answer, theirs: &Answer, sql: &str) -> Option<String> {
         let statement = DFParser::parse_sql(sql).expect("SQL").pop_front().expect("one");
         difference(ours, theirs, &statement)
+    }
+
+    #[test]
+    fn decimals_may_differ_by_one_in_the_last_digit() {
+        let answer = |units: [i128; 2]| {
+            let values = Decimal128Array::from(units.to_vec()).with_precision_and_scale(9, 4);
+            let column: ArrayRef = Arc::new(values.expect("a decimal"));
+            let batch = RecordBatch::try_from_iter([("v", column)]).expect("a batch");
+            Answer::of(&[batch]).expect("shown")
+        };
+        let compared = |ours| compared(&answer(ours), &answer([6666, -5]), "select v from t");
+        assert_eq!(compared([-5, 6667]), None);
+        assert_eq!(compared([-4, 6665]), None);
+        let text = compared([-5, 6668]);
+        assert_eq!(text.as_deref(), Some("row (0.6668) instead of (0.6666)"));
     }
 
     #[test]
