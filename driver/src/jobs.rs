@@ -27,10 +27,7 @@ use crate::created::TableMemory;
 use crate::explain::{self, Shown};
 use crate::in_process::{self, InProcess};
 use crate::job::{self, JobStart};
-use crate::planner::{
-    input_bytes, partitions_for, plan_job, refuse_unknown, with_collected_rows,
-    with_long_limits_above,
-};
+use crate::planner::{for_memory, input_bytes, partitions_for, plan_job, refuse_unknown};
 use crate::result::{BATCHES_WAITING_MAX, JobReport, ResultStream};
 use crate::settings::OwnSettings;
 use crate::sql;
@@ -73,7 +70,7 @@ impl Jobs {
         let query = grouping_sets_without_claims(&query)?;
         let plan = planner.create_physical_plan(&query, session).await?;
         if self.in_process.is_some() {
-            return with_collected_rows(with_long_limits_above(plan)?);
+            return for_memory(plan);
         }
         refuse_unknown(&query, &plan)?;
         let partitions = partitions_for(self.connection.slots(), input_bytes(&plan)) as usize;

@@ -1,15 +1,14 @@
 //! Rows as an operator that collects them needs them.
 //!
 //! A text column is a list of views into buffers, and a batch has all buffers that one of its views is in.
-//! What a scan, a join or a sort makes has them in common with many other batches. That costs those who
-//! collect rows:
+//! Batches of a scan, a join or a sort have many buffers in common. That costs those who collect rows:
 //!
 //! - a sort counts for each batch all that its buffers hold: a sort above another one seemed to need 156 GiB
 //!   for 6 million rows;
 //! - a join and a window put all buffers of all their batches into a list, many times the same ones, which each of
 //!   their own batches takes along.
 //!
-//! So a sort and a window get each batch with texts of its own. A join, which can't spill, gets short ones only:
+//! Sorts and windows get each batch with texts of its own. A join, which can't spill, gets short ones only:
 //! a long text of rows that the join below found often is there once, and copies of it would be as many.
 //!
 //! A window over whole partitions keeps all rows of its task and counts none of them. They are counted here.

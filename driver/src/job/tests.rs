@@ -136,7 +136,7 @@ fn inline(numbers: &[i64]) -> ResultLocation {
     ResultLocation::Inline(block.expect("a block").to_vec())
 }
 
-/// So many bytes, as the worker counts them, of the number of their task.
+/// The place of a partition of this many bytes, which the worker makes of the number of its task.
 fn held(worker: &Worker, bytes: u64) -> ResultLocation {
     ResultLocation::Worker { worker: WorkerId(1), address: worker.address.clone(), bytes }
 }

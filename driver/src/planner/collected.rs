@@ -26,7 +26,7 @@ type Plan = Arc<dyn ExecutionPlan>;
 ///
 /// # Errors
 /// When DataFusion refuses an operator over its new input.
-pub(crate) fn with_collected_rows(plan: Plan) -> Result<Plan> {
+pub(super) fn with_collected_rows(plan: Plan) -> Result<Plan> {
     plan.transform_up(|node| {
         let mut inputs: Vec<Plan> = node.children().into_iter().cloned().collect();
         let mut is_new = false;

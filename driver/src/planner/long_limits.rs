@@ -20,7 +20,7 @@ type Plan = Arc<dyn ExecutionPlan>;
 ///
 /// # Errors
 /// None of its own: those of rebuilding a plan.
-pub(crate) fn with_long_limits_above(plan: Plan) -> Result<Plan> {
+pub(super) fn with_long_limits_above(plan: Plan) -> Result<Plan> {
     plan.transform_up(|node| {
         let long = node.downcast_ref::<SortExec>().and_then(|sort| {
             let rows = sort.fetch().filter(|rows| *rows > KEPT_ROWS_MAX)?;

@@ -57,12 +57,10 @@ use repeatability::is_volatile;
 
 pub(crate) use apart::JoinsApart;
 pub(crate) use arrays::with_whole_arrays;
-pub(crate) use collected::with_collected_rows;
 pub(crate) use cooperative::CooperativeJoins;
 pub(crate) use frames::WholeFrames;
 pub(crate) use held_limits::with_held_limits;
 pub(crate) use kept_orders::with_kept_orders;
-pub(crate) use long_limits::with_long_limits_above;
 pub(crate) use namesakes::with_namesakes;
 pub(crate) use one_sided::with_one_sided;
 pub(crate) use own_statistics::with_own_statistics;
@@ -147,6 +145,14 @@ pub(crate) struct JobPlan {
     pub(crate) sorts: Vec<RangeSort>,
 }
 
+/// The plan of a task, with what its operators hold kept small, or counted. It comes last.
+///
+/// # Errors
+/// When DataFusion refuses an operator over its new input.
+pub(crate) fn for_memory(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    collected::with_collected_rows(long_limits::with_long_limits_above(plan)?)
+}
+
 /// Plans the stages of a query for a cluster whose executors decode plans in `context`.
 ///
 /// # Errors
@@ -161,8 +167,7 @@ pub(crate) fn plan_job(
     cutter.cut_result(plan)?;
     let cut::Cutter { mut drafts, encoder, bindings, sorts } = cutter;
     for draft in &mut drafts {
-        let plan = with_long_limits_above(Arc::clone(&draft.plan))?;
-        draft.plan = with_collected_rows(plan)?;
+        draft.plan = for_memory(Arc::clone(&draft.plan))?;
     }
     let mut orders = Vec::with_capacity(drafts.len());
     let drafts = drafts.into_iter().map(|draft| {

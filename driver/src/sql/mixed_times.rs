@@ -10,7 +10,7 @@
 //! times of a day in two units      a time in nanoseconds (DataFusion refuses them)
 //! ```
 //!
-//! So it is in a difference, `CASE`, `coalesce`, `greatest`, arrays and `UNION`; in comparisons, `BETWEEN`
+//! The places are differences, `CASE`, `coalesce`, `greatest`, arrays and `UNION`; and comparisons, `BETWEEN`
 //! and `IN` of times, and of a date with a timestamp that has no nanoseconds. The others [`super::far_dates`] and
 //! [`super::zones`] see to.
 
