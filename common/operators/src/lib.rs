@@ -23,6 +23,7 @@
 //! measured    what every operator of a plan does, for EXPLAIN ANALYZE
 //! once        inputs that are read once
 //! sample      SampleExec, the rows that split points are chosen from
+//! stand_in    leaves that take the place of an operator's inputs
 //! unclaimed   UnclaimedExec, rows of which less is known
 //! collected   CollectedExec, rows for an operator that collects them
 //! contexts    functions and settings as executors have them
@@ -70,6 +71,7 @@ pub mod sample;
 pub mod size;
 pub mod soft_limit;
 pub mod source;
+mod stand_in;
 pub mod tree;
 pub mod unclaimed;
 pub mod widening;

@@ -8,8 +8,11 @@
 //! - What several sorted inputs become: a merge by one order claims every order that its inputs have, and a hash
 //!   join puts the order of its build side behind that of the other one.
 //! - Several orders that a table is declared to have: they are taken apart and put together to others.
+//! - Which columns have one value after a filter: those whose least and greatest values in the files leave no
+//!   other. That is true, but executors don't know it: they never see what the driver has read of files, and
+//!   would find the rows sorted by other columns than the driver.
 //!
-//! The driver puts this operator where such a claim is false.
+//! The driver puts this operator where such a claim is false, or can't be seen by executors.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,13 +21,18 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{TreeNodeIterator, TreeNodeRecursion};
 use datafusion::common::{Constraints, Result, Statistics, internal_err};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_expr::{LexOrdering, PhysicalExpr, PhysicalSortExpr};
+use datafusion::physical_expr::{
+    EquivalenceProperties, LexOrdering, PhysicalExpr, PhysicalSortExpr,
+};
 use datafusion::physical_plan::execution_plan::CardinalityEffect;
+use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::filter_pushdown::{
     ChildPushdownResult, FilterDescription, FilterPushdownPhase, FilterPushdownPropagation,
 };
 use datafusion::physical_plan::statistics::{ChildStats, StatisticsArgs};
-use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties,
+};
 use datafusion_proto::physical_plan::from_proto::parse_physical_sort_exprs;
 use datafusion_proto::physical_plan::to_proto::serialize_physical_sort_exprs;
 use datafusion_proto::physical_plan::{
@@ -33,7 +41,11 @@ use datafusion_proto::physical_plan::{
 use datafusion_proto::protobuf;
 use prost::Message;
 
-/// The rows of its input, without the claim that a column has no value twice.
+use crate::stand_in::StandIn;
+use crate::tree::with_children;
+
+/// The rows of its input, without the claim that a column has no value twice, nor that one has a single value
+/// because files say so.
 #[derive(Debug)]
 pub struct UnclaimedExec {
     input: Arc<dyn ExecutionPlan>,
@@ -69,7 +81,7 @@ impl UnclaimedExec {
     }
 
     fn new(input: Arc<dyn ExecutionPlan>, keys: Option<Vec<PhysicalSortExpr>>) -> Result<Self> {
-        let mut known = input.properties().eq_properties.clone();
+        let mut known = without_files(&input)?;
         known.set_constraints(Constraints::default());
         if let Some(keys) = &keys {
             let has_it = known.ordering_satisfy(keys.iter().cloned())?;
@@ -81,6 +93,27 @@ impl UnclaimedExec {
         let properties = PlanProperties::clone(input.properties()).with_eq_properties(known);
         Ok(Self { input, keys, properties: Arc::new(properties) })
     }
+}
+
+/// Returns true for a filter that takes a column for a constant because of what files say of their values.
+///
+/// # Errors
+/// When the filter can't be made over another input.
+pub fn knows_constants_of_files(plan: &Arc<dyn ExecutionPlan>) -> Result<bool> {
+    let constants = plan.equivalence_properties().constants().len();
+    // Most filters make no constants at all.
+    Ok(constants > 0
+        && plan.is::<FilterExec>()
+        && without_files(plan)?.constants().len() < constants)
+}
+
+/// What is known of an operator's rows without a look at the values in files: only filters do that.
+fn without_files(plan: &Arc<dyn ExecutionPlan>) -> Result<EquivalenceProperties> {
+    if !plan.is::<FilterExec>() {
+        return Ok(plan.equivalence_properties().clone());
+    }
+    let alone = with_children(Arc::clone(plan), StandIn::for_inputs(plan))?;
+    Ok(alone.equivalence_properties().clone())
 }
 
 /// An [`UnclaimedExec`] on the wire; its input travels as its child.

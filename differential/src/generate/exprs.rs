@@ -11,8 +11,11 @@ const WORDS: [&str; 7] = ["a", "b", "", "abc", "øl", "x'y", "-"];
 impl Generator<'_> {
     /// A column of this kind, if there is one.
     pub(super) fn column(&mut self, source: &Source, kind: Kind) -> Option<Expr> {
+        // Lists meet others of the same elements only: a text that is no number fails where it is compared with one.
+        let fits =
+            |of: &Type| of.kind() == kind && (kind != Kind::List || *of == canonical_type(kind));
         let fitting: Vec<&(crate::tree::ColumnId, Type)> =
-            source.columns.iter().filter(|(_, of)| of.kind() == kind).collect();
+            source.columns.iter().filter(|(_, of)| fits(of)).collect();
         if fitting.is_empty() {
             return None;
         }

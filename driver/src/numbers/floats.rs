@@ -195,7 +195,7 @@ fn compare(mut expr: Expr, input: &Input) -> Result<Transformed<Expr>> {
     Ok(Transformed::new_transformed(expr, is_new))
 }
 
-pub(super) fn compares(operator: Operator) -> bool {
+pub(crate) fn compares(operator: Operator) -> bool {
     matches!(
         operator,
         Operator::Eq

@@ -5,11 +5,16 @@
 //! would fail on a row that the left side excludes. Where the right side can fail, the two become
 //!
 //! ```text
-//! a AND b    CASE a WHEN true THEN b WHEN false THEN false ELSE NULL AND b END
-//! a OR b     CASE a WHEN true THEN true WHEN false THEN b ELSE NULL OR b END
+//!            a can't fail                                 a can fail
+//! a AND b    CASE a IS FALSE WHEN true THEN false         CASE a WHEN true THEN b WHEN false THEN false
+//!              ELSE b AND a END                             ELSE NULL AND b END
+//! a OR b     CASE a IS TRUE WHEN true THEN true           CASE a WHEN true THEN true WHEN false THEN b
+//!              ELSE b OR a END                              ELSE NULL OR b END
 //! ```
 //!
-//! which DataFusion evaluates for the rows of each branch alone. The conditions of a filter that can't fail stay
+//! which DataFusion evaluates for the rows of each branch alone. An `a` that can't be null needs no last branch. A
+//! large `b` beside an `a` that can fail too stays as it is: a chain of many such conditions would be copied level
+//! by level. The conditions of a filter that can't fail stay
 //! in front of it, for those who look for conditions there:
 //!
 //! ```text
@@ -27,6 +32,9 @@ use gnist_operators::functions::arithmetic::can_fail;
 use gnist_operators::functions::scaled::is_scaled;
 
 use super::{input_schema, map_named};
+
+/// Expressions inside of a condition that is copied.
+const COPIED_EXPRS_MAX: usize = 500;
 
 /// The rule, the last of the optimizer.
 #[derive(Debug)]
@@ -106,33 +114,79 @@ fn when_true(condition: Expr, then: Expr) -> Expr {
 fn rewrite(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     expr.transform_up(|expr| match expr {
         Expr::BinaryExpr(BinaryExpr { left, op: op @ (Operator::And | Operator::Or), right })
-            if is_open(&right, schema) =>
+            if fails(&right, schema) && !is_made(&left, &right) =>
         {
-            let can_be_null = left.nullable(schema)?;
-            Ok(Transformed::yes(lazy(*left, op, *right, can_be_null)))
+            let guards = !fails(&left, schema) && !left.is_volatile() && !has_subquery(&left);
+            Ok(match (left.nullable(schema)?, guards) {
+                (false, _) => Transformed::yes(without_nulls(*left, op, *right)),
+                (true, true) => Transformed::yes(guarded(*left, op, *right)),
+                (true, false) if has_copies(&right)? => {
+                    Transformed::yes(three_valued(*left, op, *right))
+                }
+                _ => Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right })),
+            })
         }
         other => Ok(Transformed::no(other)),
     })
 }
 
-/// The columns of the result are as nullable as before.
-fn lazy(left: Expr, operator: Operator, right: Expr, can_be_null: bool) -> Expr {
+/// A right side behind a left one that is never null.
+fn without_nulls(left: Expr, operator: Operator, right: Expr) -> Expr {
+    let (if_true, if_false) =
+        if operator == Operator::And { (right, lit(false)) } else { (lit(true), right) };
+    case_of(left, vec![(lit(true), if_true)], if_false)
+}
+
+/// A right side behind a left one that can't fail, and has two copies.
+fn guarded(left: Expr, operator: Operator, right: Expr) -> Expr {
+    let both = BinaryExpr::new(Box::new(right), operator, Box::new(left.clone()));
+    let left = Box::new(left);
+    let is_and = operator == Operator::And;
+    let decides = if is_and { Expr::IsFalse(left) } else { Expr::IsTrue(left) };
+    case_of(decides, vec![(lit(true), lit(!is_and))], Expr::BinaryExpr(both))
+}
+
+/// A right side, of which there are three copies, behind a left one that can fail.
+fn three_valued(left: Expr, operator: Operator, right: Expr) -> Expr {
     let is_and = operator == Operator::And;
     let (if_true, if_false) =
         if is_and { (right.clone(), lit(false)) } else { (lit(true), right.clone()) };
-    let mut branches = vec![(Box::new(lit(true)), Box::new(if_true))];
-    let otherwise = if can_be_null {
-        branches.push((Box::new(lit(false)), Box::new(if_false)));
-        let unknown = Expr::Literal(ScalarValue::Boolean(None), None);
-        Expr::BinaryExpr(BinaryExpr::new(Box::new(unknown), operator, Box::new(right)))
-    } else {
-        if_false
-    };
+    let unknown = BinaryExpr::new(Box::new(unknown()), operator, Box::new(right));
+    let branches = vec![(lit(true), if_true), (lit(false), if_false)];
+    case_of(left, branches, Expr::BinaryExpr(unknown))
+}
+
+fn case_of(base: Expr, branches: Vec<(Expr, Expr)>, otherwise: Expr) -> Expr {
+    let branches = branches.into_iter().map(|(when, then)| (Box::new(when), Box::new(then)));
     Expr::Case(Case {
-        expr: Some(Box::new(left)),
-        when_then_expr: branches,
+        expr: Some(Box::new(base)),
+        when_then_expr: branches.collect(),
         else_expr: Some(Box::new(otherwise)),
     })
+}
+
+fn unknown() -> Expr {
+    Expr::Literal(ScalarValue::Boolean(None), None)
+}
+
+/// Returns true if these are the sides of an `AND` or `OR` that this rule made.
+fn is_made(left: &Expr, right: &Expr) -> bool {
+    let is_filter = || match right {
+        Expr::Case(Case { expr: Some(base), .. }) => is_lazy(right) && base.as_ref() == left,
+        _ => false,
+    };
+    *left == unknown() || is_filter()
+}
+
+/// Returns true for a condition of which there may be copies: it is small.
+fn has_copies(condition: &Expr) -> Result<bool> {
+    let mut count = 0;
+    condition.apply(|_| {
+        count += 1;
+        let is_small = count <= COPIED_EXPRS_MAX;
+        Ok(if is_small { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
+    })?;
+    Ok(count <= COPIED_EXPRS_MAX)
 }
 
 /// Returns true if a condition can fail and is not one that this rule made.

@@ -3,10 +3,9 @@
 //! ```text
 //! checked     (analyzer)           arithmetic, sums and averages that overflow are errors
 //! casts       (analyzer, optimizer) what a cast loses is lost before a comparison, not behind it
-//! mixed       (analyzer)           decimals that meet floats become floats, written numbers decimals
 //! filtered    (analyzer)           arguments are evaluated for the rows of their FILTER
 //! floats      (analyzer, optimizer) what compares floats sees one NaN and one zero
-//! rounded     (analyzer)           ceil and floor of decimals have a digit more
+//! rounded     (rewrite, sql/types) ceil and floor of decimals have a digit more
 //! lazy        (optimizer)          the right side of AND and OR is evaluated where it is asked for
 //! nested_keys (optimizer)          one order of structs, lists and maps
 //! ```
@@ -20,11 +19,12 @@ mod checked;
 mod filtered;
 mod floats;
 mod lazy;
-mod mixed;
 mod nested_keys;
 mod rounded;
 
+pub(crate) use floats::compares;
 pub(crate) use lazy::fails;
+pub(crate) use rounded::WholeDecimals;
 
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ use datafusion::execution::SessionStateBuilder;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Aggregate, Expr, GroupingSet, LogicalPlan};
-use datafusion::optimizer::{Analyzer, Optimizer};
+use datafusion::optimizer::Optimizer;
 
 /// Adds the rules of this module to a session's.
 pub(crate) fn with_number_rules(mut builder: SessionStateBuilder) -> SessionStateBuilder {
@@ -42,10 +42,6 @@ pub(crate) fn with_number_rules(mut builder: SessionStateBuilder) -> SessionStat
     let rules = &mut builder.optimizer().get_or_insert_with(Optimizer::new).rules;
     let folded = rules.iter().position(|rule| rule.name() == "simplify_expressions");
     rules.insert(folded.map_or(0, |place| place + 1), Arc::new(casts::ColumnUnits));
-    let analyzer = builder.analyzer().get_or_insert_with(Analyzer::new);
-    analyzer.add_function_rewrite(Arc::new(rounded::WholeDecimals));
-    let coerced = analyzer.rules.iter().position(|rule| rule.name() == "type_coercion");
-    analyzer.rules.insert(coerced.unwrap_or_default(), Arc::new(mixed::MixedNumbers));
     builder
         .with_analyzer_rule(Arc::new(checked::CheckedNumbers))
         .with_analyzer_rule(Arc::new(casts::HeldCasts))

@@ -16,7 +16,7 @@ use datafusion::logical_expr::{Cast, Expr, ExprSchemable};
 
 /// The rewrite. See the module.
 #[derive(Debug)]
-pub(super) struct WholeDecimals;
+pub(crate) struct WholeDecimals;
 
 impl FunctionRewrite for WholeDecimals {
     fn name(&self) -> &'static str {

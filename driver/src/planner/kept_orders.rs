@@ -18,6 +18,9 @@
 //! Once DataFusion's rule has run, the inputs of such operators claim nothing but the order that is kept
 //! ([`UnclaimedExec`]), and what is no longer promised is sorted. A table claims one order: of several, DataFusion
 //! takes parts and puts them together to others.
+//!
+//! Before the rule runs, filters forget which columns have one value by what files say of their values
+//! ([`knows_constants_of_files`]): an executor, which does not know it, would not find the rows sorted.
 
 use std::sync::Arc;
 
@@ -34,7 +37,7 @@ use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMerge
 use datafusion::physical_plan::{
     ExecutionPlan, ExecutionPlanProperties, InputOrderMode, replace_children_if_necessary,
 };
-use gnist_operators::unclaimed::UnclaimedExec;
+use gnist_operators::unclaimed::{UnclaimedExec, knows_constants_of_files};
 
 use super::order::sorted_where_required;
 
@@ -67,6 +70,7 @@ impl PhysicalOptimizerRule for KeptOrders {
 
     fn optimize(&self, plan: Plan, config: &ConfigOptions) -> Result<Plan> {
         let plan = plan.transform_up(in_one_order).data()?;
+        let plan = plan.transform_up(without_constants_of_files).data()?;
         let made = self.inner.optimize(plan, config)?;
         let honest = made.transform_up(claiming_what_is_kept)?;
         if honest.transformed { sorted_where_required(honest.data) } else { Ok(honest.data) }
@@ -85,6 +89,14 @@ fn in_one_order(table: Plan) -> Result<Transformed<Plan>> {
     }
     let first = orders.iter().next().cloned().expect("there are two");
     Ok(Transformed::yes(Arc::new(UnclaimedExec::in_order(table, first)?)))
+}
+
+/// The rows of a filter without the constants that only the driver knows.
+fn without_constants_of_files(plan: Plan) -> Result<Transformed<Plan>> {
+    if !knows_constants_of_files(&plan)? {
+        return Ok(Transformed::no(plan));
+    }
+    Ok(Transformed::yes(Arc::new(UnclaimedExec::in_any_order(plan)?)))
 }
 
 /// The operator over inputs that claim the orders it keeps, if it claims more.

@@ -2,13 +2,13 @@
 //! its plan before DataFusion optimises it.
 //!
 //! ```text
-//! text ──parse──▶ statement ──plan──▶ logical plan ──coerce types──▶ rules ──▶ optimizer
+//! text ──parse──▶ statement ──plan──▶ logical plan ──types──▶ rules ──▶ optimizer
 //!        │                     │                                      │
-//!        parse.rs              keys.rs                                one file a rule
+//!        parse.rs              keys.rs                 types/           one file a rule
 //!        rewrites.rs
 //! ```
 //!
-//! Invariant: each rule is named in one line of [`function_rewrites`], [`rules`] or
+//! Invariant: each rule is named in one line of [`function_rewrites`], [`late_rewrites`], [`rules`] or
 //! [`optimizer_rules`], and each rewrite of the text in one line of `rewrites.rs`. Without the line
 //! there is no rule.
 
@@ -41,7 +41,6 @@ mod key_names;
 mod keys;
 mod left_out;
 mod marked_names;
-mod mixed_times;
 mod names;
 mod nested_queries;
 mod null_flags;
@@ -67,6 +66,7 @@ mod tables;
 mod time_zones;
 mod truth_tests;
 mod typed_operators;
+mod types;
 mod volatile;
 mod wildcards;
 mod windows;
@@ -79,13 +79,15 @@ use datafusion::execution::SessionStateBuilder;
 use datafusion::logical_expr::expr_rewriter::FunctionRewrite;
 use datafusion::optimizer::{Analyzer, AnalyzerRule, Optimizer, OptimizerRule};
 
+use crate::numbers::WholeDecimals;
+
 pub use parse::parse;
 pub(crate) use parse::parse_as;
 pub(crate) use refused::refuse_left_subqueries;
 pub(crate) use reserved::shown;
 pub(crate) use stack::{on_deep_stack, refuse_depth};
 
-/// Rewrites of expressions, before DataFusion coerces types.
+/// Rewrites of expressions before their operands meet ([`types`]).
 fn function_rewrites() -> Vec<Arc<dyn FunctionRewrite + Send + Sync>> {
     vec![
         Arc::new(intervals::IntervalLengths),
@@ -94,8 +96,12 @@ fn function_rewrites() -> Vec<Arc<dyn FunctionRewrite + Send + Sync>> {
         Arc::new(cast_inputs::CastInputs),
         Arc::new(replacements::Replacements),
         Arc::new(null_flags::NullFlags),
-        Arc::new(far_dates::FarDates),
     ]
+}
+
+/// Rewrites that see the types which operands have together.
+fn late_rewrites() -> Vec<Arc<dyn FunctionRewrite + Send + Sync>> {
+    vec![Arc::new(far_dates::FarDates), Arc::new(WholeDecimals)]
 }
 
 /// The rules that run after DataFusion has coerced types, in this order.
@@ -145,11 +151,10 @@ fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
 /// Adds everything of this module to a session.
 pub(crate) fn install(builder: SessionStateBuilder) -> SessionStateBuilder {
     let mut analyzer = Analyzer::new();
-    function_rewrites().into_iter().for_each(|rewrite| analyzer.add_function_rewrite(rewrite));
     analyzer.rules.insert(0, Arc::new(nested_queries::NestedQueries));
     analyzer.rules.insert(1, Arc::new(implicit_keys::WrittenKeys));
     analyzer.rules.insert(2, Arc::new(input_columns::InputColumns));
-    analyzer.rules.insert(3, Arc::new(mixed_times::MixedTimes));
+    types::install(&mut analyzer, function_rewrites(), late_rewrites());
     analyzer.rules.extend(rules());
     let mut builder = builder
         .with_optimizer_rules(optimizer_rules())

@@ -20,9 +20,7 @@ use super::{
 };
 
 /// Rewrites of an expression.
-const EXPRESSIONS: [fn(&mut Expr); 7] = [
-    rows::row_in_subquery,
-    row_values::by_values,
+const EXPRESSIONS: [fn(&mut Expr); 5] = [
     quantified_arrays::any_by_all,
     arrays::as_call,
     escapes::written_out,
@@ -62,7 +60,7 @@ pub(super) fn rewrite(statement: &mut Statement) -> Result<()> {
                 return too_deep(what);
             }
             tables::columns_of_path(statement);
-            match statement.visit(&mut Rewriter) {
+            match statement.visit(&mut Rewriter::default()) {
                 ControlFlow::Break(refused) => refused.fail(),
                 ControlFlow::Continue(()) => Ok(()),
             }
@@ -132,7 +130,11 @@ impl VisitorMut for Balance {
 
 /// Applies the rewrites of this file and writes out named windows. Breaks off at a clause that is
 /// refused.
-struct Rewriter;
+#[derive(Default)]
+struct Rewriter {
+    /// Expressions that comparisons of rows have become so far.
+    row_comparisons: usize,
+}
 
 impl VisitorMut for Rewriter {
     type Break = Refused;
@@ -160,6 +162,8 @@ impl VisitorMut for Rewriter {
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Refused> {
         refused_exprs::of_expr(expr)?;
         similar::as_regex(expr)?;
+        rows::row_in_subquery(expr);
+        row_values::by_values(expr, &mut self.row_comparisons)?;
         EXPRESSIONS.iter().for_each(|rewrite| rewrite(expr));
         ControlFlow::Continue(())
     }

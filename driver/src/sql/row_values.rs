@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! (a, b) = (c, d)                     a = c AND b = d
-//! (a, b) < (c, d)                     a < c OR (a = c AND b < d)
+//! (a, b) < (c, d)                     a < c OR (a = c AND b < d); of more values by halves
 //! (a, b) IN ((c, d), (e, f))          (a = c AND b = d) OR (a = e AND b = f)
 //! ```
 //!
@@ -26,13 +26,80 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::parser::Parser;
 
 use super::chains::{SHORT, balanced};
+use super::clauses::{Refused, refused};
 use super::dialect::GnistDialect;
 
-/// Functions whose value is another one each time.
+/// Volatile functions.
 const DRAWN: [&str; 2] = ["random", "uuid"];
 
-/// Replaces a comparison of rows.
-pub(super) fn by_values(expr: &mut Expr) {
+/// Expressions that the comparisons of rows in one statement may become. Comparisons inside of each other, and long
+/// lists of wide rows, multiply.
+const EXPRESSIONS_MAX: usize = 300_000;
+
+/// Replaces a comparison of rows, and adds to `made` the expressions that it becomes. Breaks off at one that would
+/// become too many.
+pub(super) fn by_values(expr: &mut Expr, made: &mut usize) -> ControlFlow<Refused> {
+    if let Expr::InList { expr: row, list, .. } = &*expr
+        && list.len() > 1
+        && row_of(row).is_some_and(|row| row.iter().any(has_query))
+        && list.iter().all(|item| row_of(item).is_some())
+    {
+        return refused(
+            "a query in a row that is compared with several rows",
+            "give its value a name in a query in `FROM`",
+        );
+    }
+    *made += expressions(expr);
+    if *made > EXPRESSIONS_MAX {
+        return refused(
+            "a comparison of so many rows",
+            "compare with a query: `(a, b) IN (SELECT * FROM (VALUES ...) v)`",
+        );
+    }
+    replace(expr);
+    ControlFlow::Continue(())
+}
+
+fn has_query(expr: &Expr) -> bool {
+    let found = visit_expressions(expr, |expr| match expr {
+        Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. } => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    });
+    found.is_break()
+}
+
+/// Number of expressions that a comparison of rows becomes, roughly; 0 if it is none.
+fn expressions(expr: &Expr) -> usize {
+    let size = |row: &Expr| {
+        let mut count = 0;
+        let _ = visit_expressions(row, |_| {
+            count += 1;
+            ControlFlow::<()>::Continue(())
+        });
+        count
+    };
+    match expr {
+        Expr::BinaryOp { left, right, .. } => match (row_of(left), row_of(right)) {
+            (Some(row), Some(_)) => {
+                (size(left) + size(right)) * (row.len().max(1).ilog2() as usize + 1)
+            }
+            _ => 0,
+        },
+        Expr::InList { expr: row, list, .. } if row_of(row).is_some() => {
+            list.len() * size(row) + list.iter().map(size).sum::<usize>()
+        }
+        Expr::Between { expr: row, low, high, .. } => match row_of(row) {
+            Some(values) => {
+                let depth = values.len().max(1).ilog2() as usize + 1;
+                (2 * size(row) + size(low) + size(high)) * depth
+            }
+            None => 0,
+        },
+        _ => 0,
+    }
+}
+
+fn replace(expr: &mut Expr) {
     let by_values = match expr {
         Expr::BinaryOp { left, op, right } => match (row_of(left), row_of(right)) {
             (Some(left), Some(right)) => compared(&left, op, &right),
@@ -145,18 +212,20 @@ fn equal(left: &[Expr], right: &[Expr]) -> Expr {
     joined(pairs.collect(), &BinaryOperator::And)
 }
 
-/// A row before or behind another one: `strictly` by a value that others follow, by the last as `op` says.
+/// A row before or behind another one: `strictly` by a value that others follow, by the last as `op` says. It is so
+/// by the first half, or the halves are equal and it is so by the second: few copies of each value.
 fn ordered(left: &[Expr], strictly: &BinaryOperator, op: &BinaryOperator, right: &[Expr]) -> Expr {
-    let last = left.len() - 1;
-    let terms = (0..=last).map(|at| {
-        let op = if at == last { op } else { strictly };
-        let decides = pair(&left[at], op, &right[at]);
-        match at {
-            0 => decides,
-            at => joined(vec![equal(&left[..at], &right[..at]), decides], &BinaryOperator::And),
-        }
-    });
-    joined(terms.collect(), &BinaryOperator::Or)
+    if let ([left], [right]) = (left, right) {
+        return pair(left, op, right);
+    }
+    let half = left.len() / 2;
+    let (left_first, left_second) = left.split_at(half);
+    let (right_first, right_second) = right.split_at(half);
+    let decided = ordered(left_first, strictly, strictly, right_first);
+    let tied = equal(left_first, right_first);
+    let second = ordered(left_second, strictly, op, right_second);
+    let second = joined(vec![tied, second], &BinaryOperator::And);
+    joined(vec![decided, second], &BinaryOperator::Or)
 }
 
 fn pair(left: &Expr, op: &BinaryOperator, right: &Expr) -> Expr {
@@ -183,14 +252,16 @@ fn not(expr: Expr) -> Expr {
 /// Returns true for a constant that is not null.
 fn is_value(expr: &Expr) -> bool {
     match expr {
-        Expr::Value(ValueWithSpan { value, .. }) => !matches!(value, Value::Null),
+        Expr::Value(ValueWithSpan { value, .. }) => {
+            !matches!(value, Value::Null | Value::Placeholder(_))
+        }
         Expr::UnaryOp { op: UnaryOperator::Minus, expr } | Expr::Nested(expr) => is_value(expr),
         Expr::TypedString(_) => true,
         _ => false,
     }
 }
 
-/// Returns true if two copies of a row may be two rows.
+/// Returns true if a row contains a volatile call, so that a copy may differ.
 fn is_drawn(row: &[Expr]) -> bool {
     let found = row.iter().try_for_each(|value| {
         visit_expressions(value, |expr| match expr {

@@ -8,9 +8,11 @@
 //! timestamptz AT TIME ZONE 'Europe/Oslo'    the time in Oslo at that instant, a timestamp without a zone
 //! ```
 //!
-//! Only the types of a plan tell them apart, and DataFusion asks nobody. So it is a difference until then, from a
-//! constant that no statement has, in the type of the session's timestamps with a zone:
-//! `x - cast('\u{1}zone Europe/Oslo' as timestamptz)`.
+//! Dates, texts and parameters are read as instants, in the session's zone.
+//!
+//! Which of the two it is depends on the type of `x`, which is known only when it is planned, and DataFusion has no
+//! hook for it. Until then it is written as a difference from a constant that no statement has, in the type of the
+//! session's timestamps with a zone: `x - cast('\u{1}zone Europe/Oslo' as timestamptz)`.
 
 use std::sync::Arc;
 
@@ -67,20 +69,24 @@ pub(super) fn at_zone(
     schema: &DFSchema,
 ) -> Result<Expr> {
     let zoned = |unit, zone: &str| DataType::Timestamp(unit, Some(zone.into()));
+    let cast = |expr: Expr, to| Expr::Cast(Cast::new(Box::new(expr), to));
     // No cast, which would go by the session's zone and leave the zone out of its name.
-    let there = |unit| {
-        let there = lit(zoned(unit, zone).to_string());
-        arrow_cast().call(vec![timestamp.clone(), there])
-    };
-    let unit = match timestamp.get_type(schema)? {
-        DataType::Timestamp(unit, Some(_)) => return Ok(to_local_time().call(vec![there(unit)])),
-        DataType::Timestamp(unit, None) => unit,
+    let there =
+        |instant: Expr, unit| arrow_cast().call(vec![instant, lit(zoned(unit, zone).to_string())]);
+    let here = |unit| zoned(unit, session.map_or("UTC", |zone| zone));
+    let read_as = match timestamp.get_type(schema)? {
+        DataType::Timestamp(unit, Some(_)) => {
+            return Ok(to_local_time().call(vec![there(timestamp.clone(), unit)]));
+        }
+        DataType::Timestamp(unit, None) => {
+            return Ok(cast(there(timestamp.clone(), unit), here(unit)));
+        }
         DataType::Date32 | DataType::Date64 => TimeUnit::Microsecond,
         of if of.is_string() || of.is_null() => TimeUnit::Nanosecond,
         of => return plan_err!("AT TIME ZONE takes a timestamp, not {of}, as in `{timestamp}`"),
     };
-    let here = zoned(unit, session.map_or("UTC", |zone| zone));
-    Ok(Expr::Cast(Cast::new(Box::new(there(unit)), here)))
+    let instant = cast(timestamp.clone(), here(read_as));
+    Ok(to_local_time().call(vec![there(instant, read_as)]))
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ mod lateral;
 mod limit;
 mod node;
 mod quantified;
-mod references;
+pub(super) mod references;
 mod several;
 mod shape;
 
@@ -147,7 +147,7 @@ impl Rewriter {
 
     fn inner_plan(&mut self, subquery: Subquery, rows: &DFSchema) -> Result<Subquery> {
         let plan = Arc::unwrap_or_clone(subquery.subquery);
-        let plan = self.plan(references::refreshed(plan, rows)?)?;
+        let plan = self.plan(references::refreshed(plan, rows)?.data)?;
         Ok(references::subquery(plan, subquery.spans))
     }
 }

@@ -1,0 +1,181 @@
+//! Types where DataFusion finds the wrong ones, before it coerces what is left.
+//!
+//! Operands meet in comparisons, differences, `CASE`, unions and a few functions. DataFusion makes decimals of
+//! floats there, and nanoseconds of dates. The rule is one walk from the leaves of a plan to its root, for whoever
+//! looks at the type of an operand needs the types of all that is below it:
+//!
+//! ```text
+//! inputs of a node ──▶ its schema ──▶ queries in its expressions ──▶ its expressions, from their leaves up:
+//!                                     (they know the new schema)     rewrites ─▶ operands that meet ─▶ late rewrites
+//! ```
+//!
+//! `operands.rs` knows where operands meet, `numbers.rs` and `times.rs` what becomes of them, and `coerced.rs`
+//! lets DataFusion coerce a query in an expression by the columns that the query around it really has.
+
+mod coerced;
+mod numbers;
+mod operands;
+mod times;
+
+use std::sync::Arc;
+
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{DFSchema, Result};
+use datafusion::logical_expr::expr::{Exists, InSubquery, SetComparison};
+use datafusion::logical_expr::expr_rewriter::FunctionRewrite;
+use datafusion::logical_expr::{Expr, Join, LogicalPlan, Subquery, Union};
+use datafusion::optimizer::{Analyzer, AnalyzerRule};
+
+use super::subqueries::references;
+use crate::numbers::{input_schema, map_named};
+
+/// A rewrite of an expression whose operands have their types.
+type Rewrite = Arc<dyn FunctionRewrite + Send + Sync>;
+
+/// Puts the rule in front of DataFusion's coercion: with rewrites that come before operands meet, and late ones
+/// that see the types which operands have then.
+pub(super) fn install(analyzer: &mut Analyzer, rewrites: Vec<Rewrite>, late: Vec<Rewrite>) {
+    let rules = &mut analyzer.rules;
+    let coerces = |rule: &Arc<dyn AnalyzerRule + Send + Sync>| rule.name() == "type_coercion";
+    let place = rules.iter().position(coerces).expect("DataFusion coerces types");
+    rules[place] = Arc::new(coerced::Coerced::around(Arc::clone(&rules[place])));
+    rules.insert(place, Arc::new(FinalTypes { rewrites, late }));
+}
+
+/// The rule. See the module.
+#[derive(Debug)]
+struct FinalTypes {
+    rewrites: Vec<Rewrite>,
+    late: Vec<Rewrite>,
+}
+
+impl AnalyzerRule for FinalTypes {
+    fn name(&self) -> &'static str {
+        "final_types"
+    }
+
+    fn analyze(&self, plan: LogicalPlan, config: &ConfigOptions) -> Result<LogicalPlan> {
+        let zone = config.execution.time_zone.as_deref().unwrap_or("UTC").into();
+        Walk { rule: self, config, zone, has_changed: false }.plan(plan)
+    }
+}
+
+/// A walk through a plan.
+struct Walk<'a> {
+    rule: &'a FinalTypes,
+    config: &'a ConfigOptions,
+    /// The session's time zone.
+    zone: Arc<str>,
+    /// True if some expression so far is another one: columns may have other types than their readers think.
+    has_changed: bool,
+}
+
+impl Walk<'_> {
+    fn plan(&mut self, plan: LogicalPlan) -> Result<LogicalPlan> {
+        let plan = match plan {
+            LogicalPlan::Join(join) => LogicalPlan::Join(self.inputs_of_join(join)?),
+            LogicalPlan::Union(union) => LogicalPlan::Union(self.inputs_of_union(union)?),
+            plan => plan.map_children(|input| self.plan(input).map(Transformed::yes))?.data,
+        };
+        self.node(plan)
+    }
+
+    /// The left side first: a lateral query on the right names its columns.
+    fn inputs_of_join(&mut self, mut join: Join) -> Result<Join> {
+        join.left = Arc::new(self.plan(Arc::unwrap_or_clone(join.left))?);
+        let right = Arc::unwrap_or_clone(join.right);
+        let right = match self.has_changed {
+            true => references::refreshed(right, join.left.schema())?.data,
+            false => right,
+        };
+        join.right = Arc::new(self.plan(right)?);
+        Ok(join)
+    }
+
+    /// `a UNION ALL b UNION ALL c` is one union: a written number in `a` is what all three make of it.
+    fn inputs_of_union(&mut self, union: Union) -> Result<Union> {
+        let mut inputs = Vec::new();
+        let mut rest = union.inputs;
+        while let Some((first, others)) = rest.split_first() {
+            inputs.extend(others.iter().rev().cloned());
+            match first.as_ref() {
+                LogicalPlan::Union(inner) => rest = inner.inputs.clone(),
+                _ => {
+                    inputs.push(Arc::clone(first));
+                    break;
+                }
+            }
+        }
+        let inputs = inputs.into_iter().rev();
+        let inputs = inputs.map(|input| self.plan(Arc::unwrap_or_clone(input)).map(Arc::new));
+        Ok(Union { inputs: inputs.collect::<Result<_>>()?, schema: union.schema })
+    }
+
+    /// A node whose inputs have their types.
+    fn node(&mut self, node: LogicalPlan) -> Result<LogicalPlan> {
+        let node = if self.has_changed { references::with_own_schema(node)? } else { node };
+        let schema = input_schema(&node)?;
+        let rewritten = map_named(node, |expr| expr.transform_up(|expr| self.expr(expr, &schema)))?;
+        let met = rewritten.transform_data(|node| operands::meet_in_node(node, &self.zone))?;
+        if !met.transformed {
+            return Ok(met.data);
+        }
+        self.has_changed = true;
+        references::with_own_schema(met.data)
+    }
+
+    /// An expression whose operands have their types.
+    fn expr(&mut self, expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+        let rewritten = self.rewritten(&self.rule.rewrites, expr, schema)?;
+        let rewritten = rewritten.transform_data(|expr| self.query(expr, schema))?;
+        let met =
+            rewritten.transform_data(|expr| operands::meet_in_expr(expr, schema, &self.zone))?;
+        met.transform_data(|expr| self.rewritten(&self.rule.late, expr, schema))
+    }
+
+    fn rewritten(
+        &self,
+        rewrites: &[Rewrite],
+        expr: Expr,
+        schema: &DFSchema,
+    ) -> Result<Transformed<Expr>> {
+        rewrites.iter().try_fold(Transformed::no(expr), |expr, rewrite| {
+            expr.transform_data(|expr| rewrite.rewrite(expr, schema, self.config))
+        })
+    }
+
+    /// A query in an expression over rows of this schema.
+    fn query(&mut self, expr: Expr, rows: &DFSchema) -> Result<Transformed<Expr>> {
+        let expr = match expr {
+            Expr::Exists(exists) => {
+                let subquery = self.inner(exists.subquery, rows)?;
+                Expr::Exists(Exists { subquery, ..exists })
+            }
+            Expr::InSubquery(within) => {
+                let subquery = self.inner(within.subquery, rows)?;
+                Expr::InSubquery(InSubquery { subquery, ..within })
+            }
+            Expr::SetComparison(set) => {
+                let subquery = self.inner(set.subquery, rows)?;
+                Expr::SetComparison(SetComparison { subquery, ..set })
+            }
+            Expr::ScalarSubquery(query) => Expr::ScalarSubquery(self.inner(query, rows)?),
+            other => return Ok(Transformed::no(other)),
+        };
+        Ok(Transformed::new_transformed(expr, self.has_changed))
+    }
+
+    fn inner(&mut self, query: Subquery, rows: &DFSchema) -> Result<Subquery> {
+        let plan = Arc::unwrap_or_clone(query.subquery);
+        let plan = match self.has_changed {
+            true => references::refreshed(plan, rows)?.data,
+            false => plan,
+        };
+        let plan = self.plan(plan)?;
+        Ok(match self.has_changed {
+            true => references::subquery(plan, query.spans),
+            false => Subquery { subquery: Arc::new(plan), ..query },
+        })
+    }
+}

@@ -1,0 +1,191 @@
+//! Places where operands of several types meet.
+
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::DataType;
+use datafusion::common::tree_node::Transformed;
+use datafusion::common::{DFSchema, Result};
+use datafusion::logical_expr::{
+    BinaryExpr, Expr, ExprSchemable, Join, LogicalPlan, Operator, Projection, Subquery, Union,
+};
+
+use super::{numbers, times};
+use crate::numbers::compares;
+
+/// Functions whose arguments become one column.
+const COMBINING_FUNCTIONS: [&str; 7] =
+    ["coalesce", "greatest", "ifnull", "least", "make_array", "nullif", "nvl"];
+
+/// A way in which operands meet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Meeting {
+    /// One is compared with the others.
+    Compared,
+    /// One is subtracted from the other.
+    Subtracted,
+    /// They become one column.
+    Combined,
+}
+
+/// Casts operands to the type that they have together. Returns true if one is something else than before.
+fn meet(meeting: Meeting, operands: &mut [&mut Expr], types: &[DataType], zone: &Arc<str>) -> bool {
+    times::meet(meeting, operands, types, zone) || numbers::meet(meeting, operands, types)
+}
+
+/// Operands of one expression over rows of a schema.
+struct Operands<'a> {
+    schema: &'a DFSchema,
+    zone: &'a Arc<str>,
+}
+
+/// The expression with operands that meet in it.
+pub(super) fn meet_in_expr(
+    mut expr: Expr,
+    schema: &DFSchema,
+    zone: &Arc<str>,
+) -> Result<Transformed<Expr>> {
+    use Meeting::{Combined, Compared, Subtracted};
+    let operands = Operands { schema, zone };
+    let is_new = match &mut expr {
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Minus, right }) => {
+            operands.meet(Subtracted, vec![left, right])
+        }
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) if compares(*op) => {
+            operands.meet(Compared, vec![left, right])
+        }
+        Expr::Between(between) => {
+            operands.meet(Compared, vec![&mut between.expr, &mut between.low, &mut between.high])
+        }
+        Expr::InList(list) => {
+            let all = std::iter::once(list.expr.as_mut()).chain(&mut list.list);
+            operands.meet(Compared, all.collect())
+        }
+        Expr::Case(case) => {
+            let mut values: Vec<&mut Expr> = case.else_expr.as_deref_mut().into_iter().collect();
+            let mut compared: Vec<&mut Expr> = case.expr.as_deref_mut().into_iter().collect();
+            let has_base = !compared.is_empty();
+            for (when, then) in &mut case.when_then_expr {
+                compared.push(when);
+                values.push(then);
+            }
+            let is_new = has_base && operands.meet(Compared, compared);
+            operands.meet(Combined, values) | is_new
+        }
+        Expr::ScalarFunction(call) if COMBINING_FUNCTIONS.contains(&call.name()) => {
+            operands.meet(Combined, call.args.iter_mut().collect())
+        }
+        Expr::ScalarFunction(call) if call.name() == "nvl2" => {
+            operands.meet(Combined, call.args.iter_mut().skip(1).collect())
+        }
+        Expr::InSubquery(within) => operands.meet_query(&mut within.expr, &mut within.subquery)?,
+        Expr::SetComparison(set) => operands.meet_query(&mut set.expr, &mut set.subquery)?,
+        _ => false,
+    };
+    Ok(Transformed::new_transformed(expr, is_new))
+}
+
+impl Operands<'_> {
+    fn meet(&self, meeting: Meeting, mut operands: Vec<&mut Expr>) -> bool {
+        // A parameter has no type yet, and the error of an expression without one comes later, with its place.
+        let types = operands.iter().map(|operand| operand.get_type(self.schema).ok());
+        let Some(types) = types.collect::<Option<Vec<_>>>() else { return false };
+        meet(meeting, &mut operands, &types, self.zone)
+    }
+
+    /// An operand that is compared with the column of a query.
+    fn meet_query(&self, operand: &mut Expr, query: &mut Subquery) -> Result<bool> {
+        let [field] = query.subquery.schema().fields().as_ref() else { return Ok(false) };
+        let Ok(of_operand) = operand.get_type(self.schema) else { return Ok(false) };
+        let types = [of_operand, field.data_type().clone()];
+        let mut column = column_of(&query.subquery, 0);
+        let before = column.clone();
+        if !meet(Meeting::Compared, &mut [operand, &mut column], &types, self.zone) {
+            return Ok(false);
+        }
+        if column != before {
+            let plan = with_columns(query.subquery.as_ref().clone(), vec![(0, column)])?;
+            *query = query.with_plan(Arc::new(plan));
+        }
+        Ok(true)
+    }
+}
+
+/// The node with operands that meet in it: in the columns of a union, and the keys of a join.
+pub(super) fn meet_in_node(node: LogicalPlan, zone: &Arc<str>) -> Result<Transformed<LogicalPlan>> {
+    match node {
+        LogicalPlan::Union(union) => meet_in_union(union, zone),
+        LogicalPlan::Join(mut join) => {
+            let is_new = meet_in_keys(&mut join, zone);
+            Ok(Transformed::new_transformed(LogicalPlan::Join(join), is_new))
+        }
+        node => Ok(Transformed::no(node)),
+    }
+}
+
+fn meet_in_keys(join: &mut Join, zone: &Arc<str>) -> bool {
+    let (left, right) = (Arc::clone(join.left.schema()), Arc::clone(join.right.schema()));
+    join.on.iter_mut().fold(false, |any, (left_key, right_key)| {
+        let types = (left_key.get_type(&left), right_key.get_type(&right));
+        let (Ok(of_left), Ok(of_right)) = types else { return any };
+        meet(Meeting::Compared, &mut [left_key, right_key], &[of_left, of_right], zone) | any
+    })
+}
+
+fn meet_in_union(union: Union, zone: &Arc<str>) -> Result<Transformed<LogicalPlan>> {
+    let width = union.schema.fields().len();
+    if union.inputs.iter().any(|input| input.schema().fields().len() != width) {
+        return Ok(Transformed::no(LogicalPlan::Union(union)));
+    }
+    let mut changes: Vec<Vec<(usize, Expr)>> = vec![Vec::new(); union.inputs.len()];
+    for at in 0..width {
+        let types = union.inputs.iter().map(|input| input.schema().field(at).data_type().clone());
+        let types: Vec<DataType> = types.collect();
+        if types.iter().all(|of| *of == types[0]) {
+            continue;
+        }
+        let columns = union.inputs.iter().map(|input| column_of(input, at));
+        let mut columns: Vec<Expr> = columns.collect();
+        let before = columns.clone();
+        let mut operands: Vec<&mut Expr> = columns.iter_mut().collect();
+        if meet(Meeting::Combined, &mut operands, &types, zone) {
+            for (input, (column, before)) in columns.into_iter().zip(before).enumerate() {
+                if column != before {
+                    changes[input].push((at, column));
+                }
+            }
+        }
+    }
+    if changes.iter().all(Vec::is_empty) {
+        return Ok(Transformed::no(LogicalPlan::Union(union)));
+    }
+    let inputs = union.inputs.into_iter().zip(changes).map(|(input, changes)| {
+        Ok(match changes.is_empty() {
+            true => input,
+            false => Arc::new(with_columns(Arc::unwrap_or_clone(input), changes)?),
+        })
+    });
+    let inputs = inputs.collect::<Result<Vec<_>>>()?;
+    Ok(Transformed::yes(LogicalPlan::Union(Union { inputs, schema: union.schema })))
+}
+
+/// A column of a plan as an expression: the one of its select list, if it is one.
+fn column_of(plan: &LogicalPlan, at: usize) -> Expr {
+    match plan {
+        LogicalPlan::Projection(projection) => projection.expr[at].clone().unalias(),
+        plan => Expr::Column(plan.schema().columns().swap_remove(at)),
+    }
+}
+
+/// The plan with other expressions for some of its columns, under their names: those of [`column_of`], rewritten.
+fn with_columns(plan: LogicalPlan, changes: Vec<(usize, Expr)>) -> Result<LogicalPlan> {
+    let names = plan.schema().columns();
+    let (mut exprs, input) = match plan {
+        LogicalPlan::Projection(Projection { expr, input, .. }) => (expr, input),
+        plan => (names.iter().cloned().map(Expr::Column).collect(), Arc::new(plan)),
+    };
+    for (at, column) in changes {
+        let name = names[at].clone();
+        exprs[at] = column.alias_qualified(name.relation, name.name);
+    }
+    Ok(LogicalPlan::Projection(Projection::try_new(exprs, input)?))
+}
