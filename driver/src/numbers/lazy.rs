@@ -10,11 +10,15 @@
 //!              ELSE b AND a END                             ELSE NULL AND b END
 //! a OR b     CASE a IS TRUE WHEN true THEN true           CASE a WHEN true THEN true WHEN false THEN b
 //!              ELSE b OR a END                              ELSE NULL OR b END
+//!
+//!            a is never null
+//! a AND b    CASE a WHEN true THEN b ELSE false END
+//! a OR b     CASE a WHEN true THEN true ELSE b END
 //! ```
 //!
-//! which DataFusion evaluates for the rows of each branch alone. An `a` that can't be null needs no last branch. A
-//! large `b` beside an `a` that can fail too stays as it is: a chain of many such conditions would be copied level
-//! by level. The conditions of a filter that can't fail stay
+//! which DataFusion evaluates for the rows of each branch alone. Outside of filters a large `b` (500 expressions) stays
+//! as it is beside an `a` that can fail too and be null: a chain of such conditions would be copied level by level.
+//! The conditions of a filter that can't fail stay
 //! in front of it, for those who look for conditions there:
 //!
 //! ```text
@@ -26,14 +30,16 @@ use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::{BinaryExpr, Case, Cast};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
-use datafusion::logical_expr::{Expr, ExprSchemable, Filter, LogicalPlan, Operator, lit};
+use datafusion::logical_expr::{
+    Expr, ExprSchemable, Filter, Join, JoinType, LogicalPlan, Operator, lit,
+};
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 use gnist_operators::functions::arithmetic::can_fail;
 use gnist_operators::functions::scaled::is_scaled;
 
 use super::{input_schema, map_named};
 
-/// Expressions inside of a condition that is copied.
+/// The most expressions inside of a condition that is copied.
 const COPIED_EXPRS_MAX: usize = 500;
 
 /// The rule, the last of the optimizer.
@@ -57,6 +63,7 @@ impl OptimizerRule for LazyLogic {
             let schema = input_schema(&node)?;
             match node {
                 LogicalPlan::Filter(filter) => rewrite_filter(filter, &schema),
+                LogicalPlan::Join(join) if !marks(&join) => rewrite_join(join, &schema),
                 node => map_named(node, |expr| rewrite(expr, &schema)),
             }
         })
@@ -75,20 +82,53 @@ pub(super) fn has_failing(node: &LogicalPlan) -> Result<bool> {
 }
 
 fn rewrite_filter(filter: Filter, schema: &DFSchema) -> Result<Transformed<LogicalPlan>> {
-    let conditions = split_conjunction_owned(filter.predicate.clone());
-    let (failing, safe): (Vec<_>, Vec<_>) =
-        conditions.into_iter().partition(|condition| is_open(condition, schema));
-    let repeats = |condition: &Expr| condition.is_volatile() || has_subquery(condition);
-    let (Some(failing), Some(guard)) = (lazy_conjunction(failing, schema)?, conjunction(safe))
-    else {
-        return map_named(LogicalPlan::Filter(filter), |expr| rewrite(expr, schema));
-    };
-    if repeats(&guard) {
-        return map_named(LogicalPlan::Filter(filter), |expr| rewrite(expr, schema));
+    let predicate = lazy_predicate(filter.predicate.clone(), schema)?;
+    if !predicate.transformed {
+        return Ok(Transformed::no(LogicalPlan::Filter(filter)));
     }
-    let guarded = when_true(guard.clone(), failing);
-    let predicate = guard.and(guarded);
-    Ok(Transformed::yes(LogicalPlan::Filter(Filter::try_new(predicate, filter.input)?)))
+    Ok(Transformed::yes(LogicalPlan::Filter(Filter::try_new(predicate.data, filter.input)?)))
+}
+
+/// A join's condition on both sides, which takes null for false as a filter does.
+fn rewrite_join(mut join: Join, schema: &DFSchema) -> Result<Transformed<LogicalPlan>> {
+    let condition = join.filter.take().map(|condition| lazy_predicate(condition, schema));
+    let keys = map_named(LogicalPlan::Join(join), |expr| rewrite(expr, schema))?;
+    let Some(condition) = condition.transpose()? else { return Ok(keys) };
+    let is_new = keys.transformed || condition.transformed;
+    let node = match keys.data {
+        LogicalPlan::Join(join) => LogicalPlan::Join(Join { filter: Some(condition.data), ..join }),
+        node => node,
+    };
+    Ok(Transformed::new_transformed(node, is_new))
+}
+
+/// A condition that takes null for false: what can't fail first, and for itself, so that others see it.
+fn lazy_predicate(predicate: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let is_own = match &predicate {
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::And, right }) => is_made(left, right),
+        _ => false,
+    };
+    if is_own || !fails(&predicate, schema) {
+        return Ok(Transformed::no(predicate));
+    }
+    let conditions = split_conjunction_owned(predicate.clone());
+    if conditions.len() == 1 {
+        return rewrite(predicate, schema);
+    }
+    let (failing, safe): (Vec<_>, Vec<_>) =
+        conditions.into_iter().partition(|condition| fails(condition, schema));
+    // A guard has two copies.
+    let (guards, before): (Vec<_>, Vec<_>) = safe
+        .into_iter()
+        .partition(|condition| !condition.is_volatile() && !has_subquery(condition));
+    let behind = lazy_conjunction(before.into_iter().chain(failing).collect(), schema)?;
+    Ok(Transformed::yes(match (conjunction(guards), behind) {
+        (Some(guard), Some(behind)) => {
+            let guarded = when_true(guard.clone(), behind);
+            guard.and(guarded)
+        }
+        (guard, behind) => guard.or(behind).unwrap_or_else(|| lit(true)),
+    }))
 }
 
 /// Conditions one after the other.
@@ -120,7 +160,7 @@ fn rewrite(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
             Ok(match (left.nullable(schema)?, guards) {
                 (false, _) => Transformed::yes(without_nulls(*left, op, *right)),
                 (true, true) => Transformed::yes(guarded(*left, op, *right)),
-                (true, false) if has_copies(&right)? => {
+                (true, false) if may_be_copied(&right)? => {
                     Transformed::yes(three_valued(*left, op, *right))
                 }
                 _ => Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right })),
@@ -137,7 +177,7 @@ fn without_nulls(left: Expr, operator: Operator, right: Expr) -> Expr {
     case_of(left, vec![(lit(true), if_true)], if_false)
 }
 
-/// A right side behind a left one that can't fail, and has two copies.
+/// A right side behind a left one that can't fail: two copies of the left one.
 fn guarded(left: Expr, operator: Operator, right: Expr) -> Expr {
     let both = BinaryExpr::new(Box::new(right), operator, Box::new(left.clone()));
     let left = Box::new(left);
@@ -146,7 +186,7 @@ fn guarded(left: Expr, operator: Operator, right: Expr) -> Expr {
     case_of(decides, vec![(lit(true), lit(!is_and))], Expr::BinaryExpr(both))
 }
 
-/// A right side, of which there are three copies, behind a left one that can fail.
+/// A right side behind a left one that can fail too: two copies of the right one.
 fn three_valued(left: Expr, operator: Operator, right: Expr) -> Expr {
     let is_and = operator == Operator::And;
     let (if_true, if_false) =
@@ -169,6 +209,11 @@ fn unknown() -> Expr {
     Expr::Literal(ScalarValue::Boolean(None), None)
 }
 
+/// Returns true for a join that tells null from false.
+fn marks(join: &Join) -> bool {
+    join.null_aware || matches!(join.join_type, JoinType::LeftMark | JoinType::RightMark)
+}
+
 /// Returns true if these are the sides of an `AND` or `OR` that this rule made.
 fn is_made(left: &Expr, right: &Expr) -> bool {
     let is_filter = || match right {
@@ -178,8 +223,8 @@ fn is_made(left: &Expr, right: &Expr) -> bool {
     *left == unknown() || is_filter()
 }
 
-/// Returns true for a condition of which there may be copies: it is small.
-fn has_copies(condition: &Expr) -> Result<bool> {
+/// Returns true for a condition that is small enough for copies.
+fn may_be_copied(condition: &Expr) -> Result<bool> {
     let mut count = 0;
     condition.apply(|_| {
         count += 1;
@@ -187,11 +232,6 @@ fn has_copies(condition: &Expr) -> Result<bool> {
         Ok(if is_small { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
     })?;
     Ok(count <= COPIED_EXPRS_MAX)
-}
-
-/// Returns true if a condition can fail and is not one that this rule made.
-fn is_open(condition: &Expr, schema: &DFSchema) -> bool {
-    !is_lazy(condition) && fails(condition, schema)
 }
 
 fn is_lazy(expr: &Expr) -> bool {

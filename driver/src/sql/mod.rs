@@ -40,6 +40,7 @@ mod joined_keys;
 mod key_names;
 mod keys;
 mod left_out;
+mod long_numbers;
 mod marked_names;
 mod names;
 mod nested_queries;

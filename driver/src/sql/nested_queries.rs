@@ -13,7 +13,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan, Subquery};
 use datafusion::optimizer::AnalyzerRule;
 
 /// Queries inside each other's expressions.
-const LEVELS_MAX: usize = 16;
+pub(super) const LEVELS_MAX: usize = 16;
 
 /// The rule.
 #[derive(Debug)]

@@ -15,12 +15,13 @@ use super::clauses::{self, Refused};
 use super::parse::{DEPTH_MAX, too_deep};
 use super::{
     arrays, cast_keys, chains, escapes, grouping, implicit_keys, item_names, key_names, keys,
-    marked_names, names, places, quantified_arrays, refused_exprs, row_values, rows, similar,
-    tables, time_zones, typed_operators, windows,
+    long_numbers, marked_names, names, places, quantified_arrays, refused_exprs, row_values, rows,
+    similar, tables, time_zones, typed_operators, windows,
 };
 
 /// Rewrites of an expression.
-const EXPRESSIONS: [fn(&mut Expr); 5] = [
+const EXPRESSIONS: [fn(&mut Expr); 6] = [
+    long_numbers::as_decimal,
     quantified_arrays::any_by_all,
     arrays::as_call,
     escapes::written_out,
@@ -162,7 +163,7 @@ impl VisitorMut for Rewriter {
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Refused> {
         refused_exprs::of_expr(expr)?;
         similar::as_regex(expr)?;
-        rows::row_in_subquery(expr);
+        self.row_comparisons += rows::row_in_subquery(expr);
         row_values::by_values(expr, &mut self.row_comparisons)?;
         EXPRESSIONS.iter().for_each(|rewrite| rewrite(expr));
         ControlFlow::Continue(())

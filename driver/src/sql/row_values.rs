@@ -52,7 +52,7 @@ pub(super) fn by_values(expr: &mut Expr, made: &mut usize) -> ControlFlow<Refuse
     *made += expressions(expr);
     if *made > EXPRESSIONS_MAX {
         return refused(
-            "a comparison of so many rows",
+            "comparisons of rows that become more than 300,000 expressions",
             "compare with a query: `(a, b) IN (SELECT * FROM (VALUES ...) v)`",
         );
     }

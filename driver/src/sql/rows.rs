@@ -14,7 +14,7 @@ use std::ops::ControlFlow;
 use datafusion::logical_expr::{Expr as Condition, LogicalPlan};
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, Ident, Query, SetExpr, TableFactor, UnaryOperator, VisitMut as _,
-    VisitorMut,
+    VisitorMut, visit_expressions,
 };
 use datafusion::sql::sqlparser::parser::Parser;
 
@@ -24,10 +24,10 @@ use super::reserved::reserved;
 /// The end of the reserved name of the rows of the subquery.
 const RELATION: &str = "row";
 
-/// Replaces a row compared with a subquery.
-pub(super) fn row_in_subquery(expr: &mut Expr) {
-    let Expr::InSubquery { expr: row, subquery, negated } = expr else { return };
-    let Expr::Tuple(values) = row.as_ref() else { return };
+/// Replaces a row compared with a subquery. Returns the number of expressions in the copies of the subquery.
+pub(super) fn row_in_subquery(expr: &mut Expr) -> usize {
+    let Expr::InSubquery { expr: row, subquery, negated } = expr else { return 0 };
+    let Expr::Tuple(values) = row.as_ref() else { return 0 };
     let equal = values.iter().enumerate().map(|(at, value)| Expr::BinaryOp {
         left: Box::new(Expr::Nested(Box::new(value.clone()))),
         op: BinaryOperator::Eq,
@@ -38,8 +38,13 @@ pub(super) fn row_in_subquery(expr: &mut Expr) {
         op: BinaryOperator::And,
         right: Box::new(right),
     }) else {
-        return;
+        return 0;
     };
+    let mut copied = 0;
+    let _ = visit_expressions(subquery.as_ref(), |_| {
+        copied += 2;
+        ControlFlow::<()>::Continue(())
+    });
     let unknown = Expr::IsNull(Box::new(Expr::Nested(Box::new(equal.clone()))));
     let mut found = template(values.len());
     let conditions = vec![equal, unknown];
@@ -50,6 +55,7 @@ pub(super) fn row_in_subquery(expr: &mut Expr) {
     } else {
         found
     };
+    copied
 }
 
 /// The condition of the subquery of a row, in the plan of `EXISTS`.

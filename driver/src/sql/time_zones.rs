@@ -1,7 +1,7 @@
 //! `x AT TIME ZONE 'zone'`, as in PostgreSQL.
 //!
-//! DataFusion makes both of these a cast to a timestamp in that zone, and ours would read the left one as a time in
-//! the session's zone:
+//! DataFusion makes both of these a cast to a timestamp in that zone, and our rule for casts ([`super::zones`]) would
+//! read the first one as a time in the session's zone:
 //!
 //! ```text
 //! timestamp AT TIME ZONE 'Europe/Oslo'      the instant at which it is that time in Oslo, in the session's zone
@@ -82,11 +82,27 @@ pub(super) fn at_zone(
             return Ok(cast(there(timestamp.clone(), unit), here(unit)));
         }
         DataType::Date32 | DataType::Date64 => TimeUnit::Microsecond,
-        of if of.is_string() || of.is_null() => TimeUnit::Nanosecond,
+        of if is_text(&of) || of.is_null() => unit_of_text(timestamp),
         of => return plan_err!("AT TIME ZONE takes a timestamp, not {of}, as in `{timestamp}`"),
     };
     let instant = cast(timestamp.clone(), here(read_as));
     Ok(to_local_time().call(vec![there(instant, read_as)]))
+}
+
+fn is_text(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Dictionary(_, values) => is_text(values),
+        of => of.is_string(),
+    }
+}
+
+/// Nanoseconds, unless a written time is out of their reach.
+fn unit_of_text(text: &Expr) -> TimeUnit {
+    let in_nanoseconds = DataType::Timestamp(TimeUnit::Nanosecond, None);
+    match text {
+        Expr::Literal(text, _) if text.cast_to(&in_nanoseconds).is_err() => TimeUnit::Microsecond,
+        _ => TimeUnit::Nanosecond,
+    }
 }
 
 #[cfg(test)]

@@ -108,7 +108,8 @@ impl Rewriter {
     }
 }
 
-pub(super) fn is_lateral(right: &LogicalPlan) -> bool {
+/// Returns true if the right side of a join is a query over each row of the left one.
+pub(in crate::sql) fn is_lateral(right: &LogicalPlan) -> bool {
     match right {
         LogicalPlan::Subquery(_) => true,
         LogicalPlan::SubqueryAlias(alias) => matches!(*alias.input, LogicalPlan::Subquery(_)),

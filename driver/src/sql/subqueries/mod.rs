@@ -37,6 +37,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan, Projection, Subquery};
 use datafusion::optimizer::AnalyzerRule;
 
 pub(super) use freed::FreedLaterals;
+pub(super) use lateral::is_lateral;
 
 use super::refused::refuse_outer_aggregates;
 use super::reserved::reserved;

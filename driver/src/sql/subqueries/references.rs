@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::FieldRef;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, DFSchema, ExprSchema, Result, Spans};
+use datafusion::common::{Column, DFSchema, DFSchemaRef, ExprSchema, Result, Spans};
 use datafusion::logical_expr::expr::{Exists, InSubquery, SetComparison};
 use datafusion::logical_expr::{Expr, LogicalPlan, Subquery, Union};
+use datafusion::optimizer::analyzer::type_coercion::coerce_union_schema;
 
+use super::lateral::is_lateral;
 use crate::numbers::input_schema;
 
 /// An outer column as a subquery names it.
@@ -64,43 +66,105 @@ pub(in crate::sql) fn subquery(plan: LogicalPlan, spans: Spans) -> Subquery {
     Subquery { subquery: Arc::new(plan), outer_ref_columns, spans }
 }
 
-/// A subquery's plan whose references to these rows know their types, and whether they may be null; new if a
-/// reference is another.
+/// An expression that is a subquery, with another one in its place.
+pub(in crate::sql) fn map_subquery(
+    expr: Expr,
+    mut f: impl FnMut(Subquery) -> Result<Subquery>,
+) -> Result<Transformed<Expr>> {
+    Ok(Transformed::yes(match expr {
+        Expr::Exists(exists) => {
+            let subquery = f(exists.subquery)?;
+            Expr::Exists(Exists { subquery, ..exists })
+        }
+        Expr::InSubquery(within) => {
+            let subquery = f(within.subquery)?;
+            Expr::InSubquery(InSubquery { subquery, ..within })
+        }
+        Expr::SetComparison(set) => {
+            let subquery = f(set.subquery)?;
+            Expr::SetComparison(SetComparison { subquery, ..set })
+        }
+        Expr::ScalarSubquery(query) => Expr::ScalarSubquery(f(query)?),
+        other => return Ok(Transformed::no(other)),
+    }))
+}
+
+/// A subquery's plan whose references to these rows know their types, and whether they may be null. `transformed` is
+/// true if one didn't.
 pub(in crate::sql) fn refreshed(
     plan: LogicalPlan,
     rows: &DFSchema,
 ) -> Result<Transformed<LogicalPlan>> {
-    let mut is_new = false;
-    let refreshed = plan.transform_up_with_subqueries(|node| {
-        let refreshed = node.map_expressions(|expr| {
-            expr.transform(|expr| match expr {
-                Expr::OuterReferenceColumn(field, column) => {
-                    match rows.field_from_column(&column) {
-                        Ok(now) if *now != field => {
-                            is_new = true;
-                            let now = Arc::clone(now);
-                            Ok(Transformed::yes(Expr::OuterReferenceColumn(now, column)))
-                        }
-                        _ => Ok(Transformed::no(Expr::OuterReferenceColumn(field, column))),
-                    }
-                }
-                other => Ok(Transformed::no(other)),
-            })
-        })?;
-        refreshed.map_data(with_own_schema)
-    });
-    Ok(Transformed::new_transformed(refreshed.data()?, is_new))
+    if !has_references(&plan)? {
+        return Ok(Transformed::no(plan));
+    }
+    let mut refresh = Refresh { rows, nearer: Vec::new(), is_new: false };
+    let plan = refresh.plan(plan)?;
+    Ok(Transformed::new_transformed(plan, refresh.is_new))
 }
 
-/// A plan in which the references of all subqueries are refreshed; new if one is another.
+/// A walk through a subquery.
+struct Refresh<'a> {
+    rows: &'a DFSchema,
+    /// The rows of queries between: their columns are meant by references of the same name.
+    nearer: Vec<DFSchemaRef>,
+    is_new: bool,
+}
+
+impl Refresh<'_> {
+    fn plan(&mut self, plan: LogicalPlan) -> Result<LogicalPlan> {
+        let plan = match plan {
+            LogicalPlan::Join(mut join) if is_lateral(&join.right) => {
+                join.left = Arc::new(self.plan(Arc::unwrap_or_clone(join.left))?);
+                let left = Arc::clone(join.left.schema());
+                join.right = Arc::new(self.inside(left, Arc::unwrap_or_clone(join.right))?);
+                LogicalPlan::Join(join)
+            }
+            plan => plan.map_children(|input| self.plan(input).map(Transformed::yes))?.data,
+        };
+        let own = Arc::new(input_schema(&plan)?);
+        let refreshed = plan.map_expressions(|expr| {
+            expr.transform(|expr| match expr {
+                Expr::OuterReferenceColumn(field, column) => Ok(self.reference(field, column)),
+                expr => map_subquery(expr, |query| {
+                    let plan = self.inside(Arc::clone(&own), Arc::unwrap_or_clone(query.subquery));
+                    Ok(subquery(plan?, query.spans))
+                }),
+            })
+        })?;
+        if self.is_new { with_own_schema(refreshed.data) } else { Ok(refreshed.data) }
+    }
+
+    /// A query over the rows of another one.
+    fn inside(&mut self, rows: DFSchemaRef, plan: LogicalPlan) -> Result<LogicalPlan> {
+        self.nearer.push(rows);
+        let plan = self.plan(plan);
+        self.nearer.pop();
+        plan
+    }
+
+    fn reference(&mut self, field: FieldRef, column: Column) -> Transformed<Expr> {
+        let is_nearer = self.nearer.iter().any(|rows| rows.has_column(&column));
+        match self.rows.field_from_column(&column) {
+            Ok(now) if !is_nearer && *now != field => {
+                self.is_new = true;
+                Transformed::yes(Expr::OuterReferenceColumn(Arc::clone(now), column))
+            }
+            _ => Transformed::no(Expr::OuterReferenceColumn(field, column)),
+        }
+    }
+}
+
+/// A plan in which the references of all subqueries are refreshed. `transformed` is true if one is another.
 pub(in crate::sql) fn all_refreshed(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    if !has_references(&plan)? {
+        return Ok(Transformed::no(plan));
+    }
     let mut is_new = false;
     let refreshed = plan.transform_up(|node| {
         let node = match node {
-            LogicalPlan::Join(mut join) if has_references(&join.right)? => {
-                // A lateral query names columns of the left side.
-                let right = Arc::unwrap_or_clone(join.right);
-                let right = refreshed(right, join.left.schema())?;
+            LogicalPlan::Join(mut join) if is_lateral(&join.right) => {
+                let right = refreshed(Arc::unwrap_or_clone(join.right), join.left.schema())?;
                 is_new |= right.transformed;
                 join.right = Arc::new(right.data);
                 LogicalPlan::Join(join)
@@ -109,34 +173,12 @@ pub(in crate::sql) fn all_refreshed(plan: LogicalPlan) -> Result<Transformed<Log
         };
         let schema = input_schema(&node)?;
         let mut inner = |query: Subquery| -> Result<Subquery> {
-            if !has_references(&query.subquery)? {
-                return Ok(query);
-            }
             let plan = refreshed(Arc::unwrap_or_clone(query.subquery), &schema)?;
             let all = all_refreshed(plan.data)?;
             is_new |= plan.transformed || all.transformed;
             Ok(subquery(all.data, query.spans))
         };
-        node.map_expressions(|expr| {
-            expr.transform(|expr| {
-                Ok(Transformed::yes(match expr {
-                    Expr::Exists(exists) => {
-                        let subquery = inner(exists.subquery)?;
-                        Expr::Exists(Exists { subquery, ..exists })
-                    }
-                    Expr::InSubquery(within) => {
-                        let subquery = inner(within.subquery)?;
-                        Expr::InSubquery(InSubquery { subquery, ..within })
-                    }
-                    Expr::SetComparison(set) => {
-                        let subquery = inner(set.subquery)?;
-                        Expr::SetComparison(SetComparison { subquery, ..set })
-                    }
-                    Expr::ScalarSubquery(query) => Expr::ScalarSubquery(inner(query)?),
-                    other => return Ok(Transformed::no(other)),
-                }))
-            })
-        })
+        node.map_expressions(|expr| expr.transform(|expr| map_subquery(expr, &mut inner)))
     });
     Ok(Transformed::new_transformed(refreshed.data()?, is_new))
 }
@@ -157,12 +199,22 @@ fn has_references(plan: &LogicalPlan) -> Result<bool> {
 /// A node with the schema that its inputs and its expressions give it.
 pub(in crate::sql) fn with_own_schema(node: LogicalPlan) -> Result<LogicalPlan> {
     match node {
-        // `recompute_schema` keeps the types of a union.
-        LogicalPlan::Union(union) => {
-            Ok(LogicalPlan::Union(Union::try_new_with_loose_types(union.inputs)?))
-        }
+        LogicalPlan::Union(union) => of_coerced_types(union).map(LogicalPlan::Union),
         node => node.recompute_schema(),
     }
+}
+
+/// A union with the types that its columns have once DataFusion has coerced them: before, it takes the first input's.
+pub(in crate::sql) fn of_coerced_types(union: Union) -> Result<Union> {
+    let coerced = coerce_union_schema(&union.inputs)?;
+    let Union { inputs, schema } = Union::try_new_with_loose_types(union.inputs)?;
+    let fields = schema.iter().zip(coerced.fields()).map(|((relation, field), coerced)| {
+        let field = field.as_ref().clone().with_data_type(coerced.data_type().clone());
+        (relation.cloned(), Arc::new(field))
+    });
+    let schema =
+        DFSchema::new_with_metadata(fields.collect(), DFSchema::metadata(&schema).clone())?;
+    Ok(Union { inputs, schema: Arc::new(schema) })
 }
 
 /// An expression over the columns of `schema`, as a subquery over it says it.

@@ -1,4 +1,4 @@
-//! Types where DataFusion finds the wrong ones, before it coerces what is left.
+//! Casts of operands where DataFusion's coercion chooses a wrong type.
 //!
 //! Operands meet in comparisons, differences, `CASE`, unions and a few functions. DataFusion makes decimals of
 //! floats there, and nanoseconds of dates. The rule is one walk from the leaves of a plan to its root, for whoever
@@ -9,25 +9,27 @@
 //!                                     (they know the new schema)     rewrites ─▶ operands that meet ─▶ late rewrites
 //! ```
 //!
-//! `operands.rs` knows where operands meet, `numbers.rs` and `times.rs` what becomes of them, and `coerced.rs`
-//! lets DataFusion coerce a query in an expression by the columns that the query around it really has.
+//! `operands.rs` knows where operands meet, `numbers.rs` and `times.rs` what becomes of them, `recursive.rs` gives a
+//! recursive query the types of its first rows, and `coerced.rs` lets DataFusion coerce a query in an expression by
+//! the columns that the query around it really has.
 
 mod coerced;
 mod numbers;
 mod operands;
+mod recursive;
 mod times;
 
 use std::sync::Arc;
 
+use datafusion::arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, Result};
-use datafusion::logical_expr::expr::{Exists, InSubquery, SetComparison};
 use datafusion::logical_expr::expr_rewriter::FunctionRewrite;
-use datafusion::logical_expr::{Expr, Join, LogicalPlan, Subquery, Union};
+use datafusion::logical_expr::{Expr, Join, LogicalPlan, LogicalPlanBuilder, Subquery, Union};
 use datafusion::optimizer::{Analyzer, AnalyzerRule};
 
-use super::subqueries::references;
+use super::subqueries::{is_lateral, references};
 use crate::numbers::{input_schema, map_named};
 
 /// A rewrite of an expression whose operands have their types.
@@ -67,8 +69,13 @@ struct Walk<'a> {
     config: &'a ConfigOptions,
     /// The session's time zone.
     zone: Arc<str>,
-    /// True if some expression so far is another one: columns may have other types than their readers think.
+    /// True once an expression was replaced: schemas above are made anew, for columns may have other types.
     has_changed: bool,
+}
+
+/// The types of columns.
+fn types_of(schema: &DFSchema) -> Vec<DataType> {
+    schema.fields().iter().map(|field| field.data_type().clone()).collect()
 }
 
 impl Walk<'_> {
@@ -76,6 +83,7 @@ impl Walk<'_> {
         let plan = match plan {
             LogicalPlan::Join(join) => LogicalPlan::Join(self.inputs_of_join(join)?),
             LogicalPlan::Union(union) => LogicalPlan::Union(self.inputs_of_union(union)?),
+            LogicalPlan::RecursiveQuery(query) => self.terms_of_recursive(query)?,
             plan => plan.map_children(|input| self.plan(input).map(Transformed::yes))?.data,
         };
         self.node(plan)
@@ -85,7 +93,7 @@ impl Walk<'_> {
     fn inputs_of_join(&mut self, mut join: Join) -> Result<Join> {
         join.left = Arc::new(self.plan(Arc::unwrap_or_clone(join.left))?);
         let right = Arc::unwrap_or_clone(join.right);
-        let right = match self.has_changed {
+        let right = match self.has_changed && is_lateral(&right) {
             true => references::refreshed(right, join.left.schema())?.data,
             false => right,
         };
@@ -96,20 +104,17 @@ impl Walk<'_> {
     /// `a UNION ALL b UNION ALL c` is one union: a written number in `a` is what all three make of it.
     fn inputs_of_union(&mut self, union: Union) -> Result<Union> {
         let mut inputs = Vec::new();
-        let mut rest = union.inputs;
-        while let Some((first, others)) = rest.split_first() {
-            inputs.extend(others.iter().rev().cloned());
-            match first.as_ref() {
-                LogicalPlan::Union(inner) => rest = inner.inputs.clone(),
-                _ => {
-                    inputs.push(Arc::clone(first));
-                    break;
-                }
+        let mut rest: Vec<_> = union.inputs.into_iter().rev().collect();
+        while let Some(input) = rest.pop() {
+            match Arc::unwrap_or_clone(input) {
+                LogicalPlan::Union(inner) => rest.extend(inner.inputs.into_iter().rev()),
+                input => inputs.push(Arc::new(self.plan(input)?)),
             }
         }
-        let inputs = inputs.into_iter().rev();
-        let inputs = inputs.map(|input| self.plan(Arc::unwrap_or_clone(input)).map(Arc::new));
-        Ok(Union { inputs: inputs.collect::<Result<_>>()?, schema: union.schema })
+        let before = union.schema;
+        let union = references::of_coerced_types(Union { inputs, schema: Arc::clone(&before) })?;
+        self.has_changed |= types_of(&before) != types_of(&union.schema);
+        Ok(union)
     }
 
     /// A node whose inputs have their types.
@@ -122,7 +127,10 @@ impl Walk<'_> {
             return Ok(met.data);
         }
         self.has_changed = true;
-        references::with_own_schema(met.data)
+        match met.data {
+            LogicalPlan::Values(values) => LogicalPlanBuilder::values(values.values)?.build(),
+            node => references::with_own_schema(node),
+        }
     }
 
     /// An expression whose operands have their types.
@@ -147,23 +155,8 @@ impl Walk<'_> {
 
     /// A query in an expression over rows of this schema.
     fn query(&mut self, expr: Expr, rows: &DFSchema) -> Result<Transformed<Expr>> {
-        let expr = match expr {
-            Expr::Exists(exists) => {
-                let subquery = self.inner(exists.subquery, rows)?;
-                Expr::Exists(Exists { subquery, ..exists })
-            }
-            Expr::InSubquery(within) => {
-                let subquery = self.inner(within.subquery, rows)?;
-                Expr::InSubquery(InSubquery { subquery, ..within })
-            }
-            Expr::SetComparison(set) => {
-                let subquery = self.inner(set.subquery, rows)?;
-                Expr::SetComparison(SetComparison { subquery, ..set })
-            }
-            Expr::ScalarSubquery(query) => Expr::ScalarSubquery(self.inner(query, rows)?),
-            other => return Ok(Transformed::no(other)),
-        };
-        Ok(Transformed::new_transformed(expr, self.has_changed))
+        let inner = references::map_subquery(expr, |query| self.inner(query, rows))?;
+        Ok(Transformed::new_transformed(inner.data, inner.transformed && self.has_changed))
     }
 
     fn inner(&mut self, query: Subquery, rows: &DFSchema) -> Result<Subquery> {

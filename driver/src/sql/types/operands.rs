@@ -5,8 +5,11 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, Result};
+use datafusion::logical_expr::type_coercion::other::{
+    get_coerce_type_for_case_expression, get_coerce_type_for_list,
+};
 use datafusion::logical_expr::{
-    BinaryExpr, Expr, ExprSchemable, Join, LogicalPlan, Operator, Projection, Subquery, Union,
+    BinaryExpr, Expr, ExprSchemable, Join, LogicalPlan, Operator, Projection, Subquery, Union, cast,
 };
 
 use super::{numbers, times};
@@ -58,7 +61,7 @@ pub(super) fn meet_in_expr(
         }
         Expr::InList(list) => {
             let all = std::iter::once(list.expr.as_mut()).chain(&mut list.list);
-            operands.meet(Compared, all.collect())
+            operands.meet_in_list(all.collect())
         }
         Expr::Case(case) => {
             let mut values: Vec<&mut Expr> = case.else_expr.as_deref_mut().into_iter().collect();
@@ -69,7 +72,7 @@ pub(super) fn meet_in_expr(
                 values.push(then);
             }
             let is_new = has_base && operands.meet(Compared, compared);
-            operands.meet(Combined, values) | is_new
+            operands.combine(values) | is_new
         }
         Expr::ScalarFunction(call) if COMBINING_FUNCTIONS.contains(&call.name()) => {
             operands.meet(Combined, call.args.iter_mut().collect())
@@ -86,10 +89,62 @@ pub(super) fn meet_in_expr(
 
 impl Operands<'_> {
     fn meet(&self, meeting: Meeting, mut operands: Vec<&mut Expr>) -> bool {
-        // A parameter has no type yet, and the error of an expression without one comes later, with its place.
-        let types = operands.iter().map(|operand| operand.get_type(self.schema).ok());
-        let Some(types) = types.collect::<Option<Vec<_>>>() else { return false };
+        let Some(types) = self.types(&operands) else { return false };
         meet(meeting, &mut operands, &types, self.zone)
+    }
+
+    /// The values of a `CASE`, which become one column. All get its type: until they have, DataFusion takes that of
+    /// the first one for it.
+    fn combine(&self, mut values: Vec<&mut Expr>) -> bool {
+        let Some(types) = self.types(&values) else { return false };
+        let is_new = meet(Meeting::Combined, &mut values, &types, self.zone);
+        let cast = self.cast(values, |types| get_coerce_type_for_case_expression(types, None));
+        is_new || cast
+    }
+
+    /// The value and the items of an `IN`; if they are structs, field by field.
+    fn meet_in_list(&self, mut operands: Vec<&mut Expr>) -> bool {
+        let fields: Option<Vec<usize>> =
+            operands.iter_mut().map(|operand| fields_of(operand).map(|it| it.len())).collect();
+        let Some(fields) = fields.filter(|fields| fields.iter().all(|it| *it == fields[0])) else {
+            return self.meet(Meeting::Compared, operands);
+        };
+        (0..fields[0]).fold(false, |is_new, at| {
+            let values = operands.iter_mut().filter_map(|operand| fields_of(operand)?.get_mut(at));
+            let mut values: Vec<&mut Expr> = values.collect();
+            let Some(types) = self.types(&values) else { return is_new };
+            let met = meet(Meeting::Compared, &mut values, &types, self.zone);
+            let cast = self.cast(values, |types| {
+                let (first, rest) = types.split_first()?;
+                get_coerce_type_for_list(first, rest)
+            });
+            is_new || met || cast
+        })
+    }
+
+    /// Casts operands of several types to the one that `common` finds. Returns true if it did.
+    fn cast(
+        &self,
+        operands: Vec<&mut Expr>,
+        common: impl FnOnce(&[DataType]) -> Option<DataType>,
+    ) -> bool {
+        let Some(types) = self.types(&operands) else { return false };
+        if types.iter().all(|of| *of == types[0]) {
+            return false;
+        }
+        let Some(to) = common(&types) else { return false };
+        for (operand, from) in operands.into_iter().zip(&types) {
+            if *from != to && !from.is_null() {
+                *operand = cast(std::mem::take(operand), to.clone());
+            }
+        }
+        true
+    }
+
+    /// The types of operands, or none if one can't be typed: a parameter has no type yet, and the error of an
+    /// expression without one comes later, with its place.
+    fn types(&self, operands: &[&mut Expr]) -> Option<Vec<DataType>> {
+        operands.iter().map(|operand| operand.get_type(self.schema).ok()).collect()
     }
 
     /// An operand that is compared with the column of a query.
@@ -107,6 +162,14 @@ impl Operands<'_> {
             *query = query.with_plan(Arc::new(plan));
         }
         Ok(true)
+    }
+}
+
+/// The fields of a struct that is written: a row in a long list of them.
+fn fields_of(expr: &mut Expr) -> Option<&mut Vec<Expr>> {
+    match expr {
+        Expr::ScalarFunction(call) if call.name() == "struct" => Some(&mut call.args),
+        _ => None,
     }
 }
 
@@ -176,7 +239,8 @@ fn column_of(plan: &LogicalPlan, at: usize) -> Expr {
     }
 }
 
-/// The plan with other expressions for some of its columns, under their names: those of [`column_of`], rewritten.
+/// The plan with other expressions for some of its columns, which keep their names. They are those of [`column_of`],
+/// rewritten: over the input of a select list.
 fn with_columns(plan: LogicalPlan, changes: Vec<(usize, Expr)>) -> Result<LogicalPlan> {
     let names = plan.schema().columns();
     let (mut exprs, input) = match plan {

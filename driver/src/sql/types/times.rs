@@ -10,8 +10,8 @@
 //! times of a day in two units      a time in nanoseconds (DataFusion refuses them)
 //! ```
 //!
-//! So in differences and where they become one column; compared are so times of a day, and dates with timestamps that
-//! have no nanoseconds. Other comparisons are handled by [`crate::sql::far_dates`] and [`crate::sql::zones`].
+//! Differences and values of one column get this type always. Comparisons get it for times of a day, and for a date
+//! with a timestamp that has no nanoseconds. Other comparisons are handled by [`crate::sql::far_dates`] and [`crate::sql::zones`].
 
 use std::sync::Arc;
 
@@ -94,8 +94,8 @@ fn as_instants(exprs: &mut [&mut Expr], types: &[DataType], to: &DataType) -> bo
     true
 }
 
-/// The type of dates and timestamps together, or of times; none if there is something else among them, or nothing
-/// that DataFusion makes another type.
+/// The type of dates and timestamps together, or of times of a day. None if there is something else among them, or
+/// if DataFusion finds the same type.
 fn common_type(types: &[DataType], zone: &Arc<str>) -> Option<DataType> {
     let mut values = types.iter().filter(|of| !of.is_null());
     let first = values.clone().next()?;
