@@ -369,7 +369,12 @@ impl Session {
         Ok(planned.await?)
     }
 
-    async fn in_driver(&self, plan: LogicalPlan) -> Result<ResultStream, SessionError> {
+    async fn in_driver(&self, mut plan: LogicalPlan) -> Result<ResultStream, SessionError> {
+        if let LogicalPlan::Ddl(DdlStatement::CreateView(view)) = &mut plan {
+            let query = std::mem::take(&mut view.input);
+            let query = sql::of_view(&self.context.state(), Arc::unwrap_or_clone(query))?;
+            view.input = Arc::new(query);
+        }
         let frame = self.context.execute_logical_plan(plan).await?;
         let answer = self.collect_here(self.physical(frame.logical_plan()).await?).await;
         // It may have dropped a table.

@@ -87,6 +87,7 @@ pub(crate) use parse::parse_as;
 pub(crate) use refused::refuse_left_subqueries;
 pub(crate) use reserved::shown;
 pub(crate) use stack::{on_deep_stack, refuse_depth};
+pub(crate) use types::of_view;
 
 /// Rewrites of expressions before their operands meet ([`types`]).
 fn function_rewrites() -> Vec<Arc<dyn FunctionRewrite + Send + Sync>> {

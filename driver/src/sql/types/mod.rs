@@ -25,6 +25,7 @@ use datafusion::arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, Result};
+use datafusion::execution::SessionState;
 use datafusion::logical_expr::expr_rewriter::FunctionRewrite;
 use datafusion::logical_expr::{Expr, Join, LogicalPlan, LogicalPlanBuilder, Subquery, Union};
 use datafusion::optimizer::{Analyzer, AnalyzerRule};
@@ -45,6 +46,15 @@ pub(super) fn install(analyzer: &mut Analyzer, rewrites: Vec<Rewrite>, late: Vec
     rules.insert(place, Arc::new(FinalTypes { rewrites, late }));
 }
 
+/// A view's plan with these types: DataFusion coerces it as it creates the view, before any rule of ours. The others
+/// wait for the queries that read it: what marks keys and names for them stays.
+pub(crate) fn of_view(state: &SessionState, plan: LogicalPlan) -> Result<LogicalPlan> {
+    let mut rules = state.analyzer().rules.iter().filter(|rule| rule.name() == NAME);
+    rules.try_fold(plan, |plan, rule| rule.analyze(plan, state.config_options()))
+}
+
+const NAME: &str = "final_types";
+
 /// The rule. See the module.
 #[derive(Debug)]
 struct FinalTypes {
@@ -54,7 +64,7 @@ struct FinalTypes {
 
 impl AnalyzerRule for FinalTypes {
     fn name(&self) -> &'static str {
-        "final_types"
+        NAME
     }
 
     fn analyze(&self, plan: LogicalPlan, config: &ConfigOptions) -> Result<LogicalPlan> {
@@ -108,7 +118,11 @@ impl Walk<'_> {
         while let Some(input) = rest.pop() {
             match Arc::unwrap_or_clone(input) {
                 LogicalPlan::Union(inner) => rest.extend(inner.inputs.into_iter().rev()),
-                input => inputs.push(Arc::new(self.plan(input)?)),
+                input => {
+                    // `UNION BY NAME` gives its inputs the types of the first one, whatever they have.
+                    let input = references::with_own_schema(self.plan(input)?)?;
+                    inputs.push(Arc::new(input));
+                }
             }
         }
         let before = union.schema;

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::{DataType, Field};
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, Result};
 use datafusion::logical_expr::type_coercion::other::{
     get_coerce_type_for_case_expression, get_coerce_type_for_list,
 };
 use datafusion::logical_expr::{
-    BinaryExpr, Expr, ExprSchemable, Join, LogicalPlan, Operator, Projection, Subquery, Union, cast,
+    BinaryExpr, Case, Expr, ExprSchemable, Join, LogicalPlan, LogicalPlanBuilder, Operator,
+    Projection, Subquery, Union, Values, cast,
 };
 
 use super::{numbers, times};
@@ -43,12 +44,13 @@ struct Operands<'a> {
 
 /// The expression with operands that meet in it.
 pub(super) fn meet_in_expr(
-    mut expr: Expr,
+    expr: Expr,
     schema: &DFSchema,
     zone: &Arc<str>,
 ) -> Result<Transformed<Expr>> {
     use Meeting::{Combined, Compared, Subtracted};
     let operands = Operands { schema, zone };
+    let Transformed { data: mut expr, transformed: is_case, .. } = as_case(expr);
     let is_new = match &mut expr {
         Expr::BinaryExpr(BinaryExpr { left, op: Operator::Minus, right }) => {
             operands.meet(Subtracted, vec![left, right])
@@ -77,20 +79,56 @@ pub(super) fn meet_in_expr(
         Expr::ScalarFunction(call) if COMBINING_FUNCTIONS.contains(&call.name()) => {
             operands.meet(Combined, call.args.iter_mut().collect())
         }
-        Expr::ScalarFunction(call) if call.name() == "nvl2" => {
-            operands.meet(Combined, call.args.iter_mut().skip(1).collect())
+        // `x = ANY (array)`.
+        Expr::ScalarFunction(call) if call.name() == "array_has" => {
+            operands.meet_elements(&mut call.args)
         }
         Expr::InSubquery(within) => operands.meet_query(&mut within.expr, &mut within.subquery)?,
         Expr::SetComparison(set) => operands.meet_query(&mut set.expr, &mut set.subquery)?,
         _ => false,
     };
-    Ok(Transformed::new_transformed(expr, is_new))
+    Ok(Transformed::new_transformed(expr, is_new || is_case))
+}
+
+/// `nvl2(a, b, c)` as the `CASE` that it is: DataFusion gives `a` a part in the type.
+fn as_case(expr: Expr) -> Transformed<Expr> {
+    let Expr::ScalarFunction(mut call) = expr else { return Transformed::no(expr) };
+    if call.name() != "nvl2" || call.args.len() != 3 {
+        return Transformed::no(Expr::ScalarFunction(call));
+    }
+    let mut args = call.args.drain(..).map(Box::new);
+    let (Some(tested), Some(then), otherwise) = (args.next(), args.next(), args.next()) else {
+        unreachable!("there are three");
+    };
+    let when = Box::new(Expr::IsNotNull(tested));
+    Transformed::yes(Expr::Case(Case::new(None, vec![(when, then)], otherwise)))
 }
 
 impl Operands<'_> {
     fn meet(&self, meeting: Meeting, mut operands: Vec<&mut Expr>) -> bool {
         let Some(types) = self.types(&operands) else { return false };
         meet(meeting, &mut operands, &types, self.zone)
+    }
+
+    /// A list and a value that is compared with its elements: decimals beside floats are floats.
+    fn meet_elements(&self, args: &mut [Expr]) -> bool {
+        let [list, value, ..] = args else { return false };
+        let Some(types) = self.types(&[&mut *list, &mut *value]) else { return false };
+        let element = match &types[0] {
+            DataType::List(of) | DataType::LargeList(of) | DataType::FixedSizeList(of, _) => {
+                of.data_type().clone()
+            }
+            _ => return false,
+        };
+        if element.is_decimal() && types[1].is_floating() {
+            let floats = Field::new_list_field(DataType::Float64, true);
+            *list = cast(std::mem::take(list), DataType::List(Arc::new(floats)));
+        } else if element.is_floating() && types[1].is_decimal() {
+            *value = cast(std::mem::take(value), DataType::Float64);
+        } else {
+            return false;
+        }
+        true
     }
 
     /// The values of a `CASE`, which become one column. All get its type: until they have, DataFusion takes that of
@@ -173,15 +211,54 @@ fn fields_of(expr: &mut Expr) -> Option<&mut Vec<Expr>> {
     }
 }
 
-/// The node with operands that meet in it: in the columns of a union, and the keys of a join.
+/// The node with operands that meet in it: in the columns of a union and of written rows, and the keys of a join.
 pub(super) fn meet_in_node(node: LogicalPlan, zone: &Arc<str>) -> Result<Transformed<LogicalPlan>> {
     match node {
         LogicalPlan::Union(union) => meet_in_union(union, zone),
+        LogicalPlan::Values(values) => meet_in_values(values, zone),
         LogicalPlan::Join(mut join) => {
             let is_new = meet_in_keys(&mut join, zone);
             Ok(Transformed::new_transformed(LogicalPlan::Join(join), is_new))
         }
         node => Ok(Transformed::no(node)),
+    }
+}
+
+/// Written rows whose columns have decimals and floats. DataFusion cast the floats to decimals as it planned them:
+/// without these casts they meet.
+fn meet_in_values(mut values: Values, zone: &Arc<str>) -> Result<Transformed<LogicalPlan>> {
+    let none = DFSchema::empty();
+    let operands = Operands { schema: &none, zone };
+    let mut is_new = false;
+    for (at, field) in values.schema.fields().iter().enumerate() {
+        if !field.data_type().is_decimal() {
+            continue;
+        }
+        let column = values.values.iter().map(|row| uncast(&row[at], field.data_type()));
+        let mut column: Vec<Expr> = column.collect();
+        if !operands.meet(Meeting::Combined, column.iter_mut().collect()) {
+            continue;
+        }
+        is_new = true;
+        let rows = values.values.iter_mut().zip(column);
+        rows.for_each(|(row, value)| row[at] = value);
+    }
+    if !is_new {
+        return Ok(Transformed::no(LogicalPlan::Values(values)));
+    }
+    LogicalPlanBuilder::values(values.values)?.build().map(Transformed::yes)
+}
+
+/// A number without the cast to the type of its column.
+fn uncast(value: &Expr, of_column: &DataType) -> Expr {
+    match value {
+        Expr::Cast(cast)
+            if cast.field.data_type() == of_column
+                && cast.expr.get_type(&DFSchema::empty()).is_ok_and(|of| of.is_numeric()) =>
+        {
+            cast.expr.as_ref().clone()
+        }
+        value => value.clone(),
     }
 }
 
