@@ -107,7 +107,8 @@ pub fn knows_constants_of_files(plan: &Arc<dyn ExecutionPlan>) -> Result<bool> {
         && without_files(plan)?.constants().len() < constants)
 }
 
-/// What is known of an operator's rows without a look at the values in files: only filters do that.
+/// The orders and constants of an operator's rows, as far as an executor knows them too. Only filters know more in the
+/// driver: they look at the least and greatest values that files state.
 fn without_files(plan: &Arc<dyn ExecutionPlan>) -> Result<EquivalenceProperties> {
     if !plan.is::<FilterExec>() {
         return Ok(plan.equivalence_properties().clone());

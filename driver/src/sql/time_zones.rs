@@ -10,8 +10,8 @@
 //!
 //! Dates, texts and parameters are read as instants, in the session's zone.
 //!
-//! Which of the two it is depends on the type of `x`, which is known only when it is planned, and DataFusion has no
-//! hook for it. Until then it is written as a difference from a constant that no statement has, in the type of the
+//! The type of `x` tells the two apart, and is known only when `x` is planned, where DataFusion has no hook for
+//! `AT TIME ZONE`. Until then it is written as a difference from a constant that no statement has, in the type of the
 //! session's timestamps with a zone: `x - cast('\u{1}zone Europe/Oslo' as timestamptz)`.
 
 use std::sync::Arc;

@@ -11,13 +11,14 @@
 //! ```
 //!
 //! Differences and values of one column get this type always. Comparisons get it for times of a day, and for a date
-//! with a timestamp that has no nanoseconds. Other comparisons are handled by [`crate::sql::far_dates`] and [`crate::sql::zones`].
+//! with a timestamp that has no nanoseconds. Other comparisons are handled by [`crate::sql::far_dates`] and
+//! [`crate::sql::zones`].
 
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::functions::datetime::to_local_time;
-use datafusion::logical_expr::{Cast, Expr, lit};
+use datafusion::logical_expr::{Expr, cast, lit};
 
 use super::operands::Meeting;
 use crate::sql::far_dates::constant;
@@ -129,8 +130,4 @@ fn is_date(data_type: &DataType) -> bool {
 
 fn is_time(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Time32(_) | DataType::Time64(_))
-}
-
-fn cast(expr: Expr, to: DataType) -> Expr {
-    Expr::Cast(Cast::new(Box::new(expr), to))
 }
