@@ -49,8 +49,9 @@ impl LocalCluster {
         work_dir: PathBuf,
         batch_rows: usize,
     ) -> Result<Self, Failure> {
-        // Rows of an attempt are on their way to the user as it runs: there is no second one.
-        let scheduler = SchedulerConfig { max_attempts: 1, ..SchedulerConfig::default() };
+        // Rows of an attempt are on their way to the user as it runs: there is no second one, for whatever reason.
+        let scheduler =
+            SchedulerConfig { max_attempts: 1, max_uncounted: 1, ..SchedulerConfig::default() };
         let manager = Manager::start(ManagerConfig {
             worker_can_return: false,
             scheduler,

@@ -187,6 +187,7 @@ fn of_expr(expr: &Expr, found: &mut Features) {
         Expr::Quantified { all, .. } => add(if *all { "subquery:all" } else { "subquery:any" }),
         Expr::Distinct { .. } => add("is-distinct-from"),
         Expr::Arithmetic(..) | Expr::Negate(..) => add("arithmetic"),
+        Expr::Written(..) => add("written-number"),
         Expr::Case { .. } => add("case"),
         Expr::Cast { is_try, .. } => add(if *is_try { "try-cast" } else { "cast" }),
         Expr::Call(call, ..) => add(&format!("call:{call:?}").to_lowercase()),

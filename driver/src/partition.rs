@@ -15,10 +15,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use datafusion::arrow::array::RecordBatch;
 use gnist_common::error::{ErrorKind, Failure};
+use gnist_operators::size::rows_bytes;
 
 use crate::fetch::decode;
 
-/// Encoded bytes of a partition that are held decoded; the rest is written to a file.
+/// Bytes of a partition's rows that are held; the rest is written to a file, encoded.
 const HELD_BYTES_MAX: usize = 32 << 20;
 
 /// Rows in their order: first those held, then those in the file.
@@ -44,10 +45,14 @@ impl Partition {
         frame: Bytes,
         batches: Vec<RecordBatch>,
     ) -> Result<(), Failure> {
-        if self.spilled.is_none() && self.held_bytes + frame.len() <= HELD_BYTES_MAX {
-            self.held_bytes += frame.len();
-            self.held.extend(batches);
-            return Ok(());
+        if self.spilled.is_none() {
+            // A frame may be a hundredth of its rows.
+            let bytes = batches.iter().map(rows_bytes).sum::<usize>().max(frame.len());
+            if self.held_bytes + bytes <= HELD_BYTES_MAX {
+                self.held_bytes += bytes;
+                self.held.extend(batches);
+                return Ok(());
+            }
         }
         drop(batches);
         let spilled = match &mut self.spilled {
@@ -136,6 +141,21 @@ mod tests {
     use gnist_operators::block::{BlockCodec, encode_block};
 
     use super::*;
+
+    #[tokio::test]
+    async fn rows_are_held_by_their_size_and_not_by_that_of_their_frames() {
+        let column: ArrayRef = Arc::new(Int64Array::from_iter_values(vec![7; 1 << 20]));
+        let batch = RecordBatch::try_from_iter([("k", column)]).expect("a column");
+        let mut partition = Partition::default();
+        for _ in 0..8 {
+            let one = std::slice::from_ref(&batch);
+            let frame = encode_block(batch.schema_ref(), one, BlockCodec::Lz4).expect("a block");
+            assert!(frame.len() < HELD_BYTES_MAX / 100);
+            partition.push(frame, vec![batch.clone()]).await.expect("room on the disk");
+        }
+        assert_eq!(partition.held.len(), 4);
+        assert_eq!(partition.spilled.as_ref().map(|spilled| spilled.frames.len()), Some(4));
+    }
 
     #[tokio::test]
     async fn a_partition_that_is_too_large_to_be_held_comes_back_in_order() {

@@ -40,7 +40,7 @@ use crate::planner::{
     with_promised_inputs, with_scan_statistics, with_unique_columns, with_unnest_names,
     with_whole_arrays,
 };
-use crate::prepared::PreparedStatements;
+use crate::prepared::{self, PreparedStatements};
 use crate::result::ResultStream;
 use crate::settings::{self, OwnSettings};
 use crate::sql;
@@ -198,8 +198,11 @@ impl Session {
         let planned = sql::on_deep_stack(async {
             // A statement that can't be read has no tables either.
             let tables = state.resolve_table_references(&statement).unwrap_or_default();
-            let planned = state.statement_to_plan(statement).await;
-            planned.map_err(|error| (error, tables))
+            let is_untyped = prepared::declares_no_types(&statement);
+            match state.statement_to_plan(statement).await {
+                Ok(plan) if is_untyped => Ok(prepared::without_types(plan)),
+                planned => planned.map_err(|error| (error, tables)),
+            }
         });
         match planned.await {
             Ok(plan) => Ok(plan),

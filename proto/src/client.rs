@@ -156,15 +156,21 @@ impl ContentSource for GrpcContent {
         let request = wire::ContentRequest { hash: hash_to_wire(hash) };
         let answer = self.client.clone().get_content(request).await;
         let mut chunks = answer.map_err(|status| failure_from_status(&status))?.into_inner();
-        let mut content = Vec::new();
+        let (mut content, mut length) = (Vec::new(), 0);
         while let Some(chunk) = next(&mut chunks).await? {
             // In memory of its own: a chunk is part of the buffer that its connection read into,
             // which may be twice as large.
             if content.is_empty() {
+                length = chunk.length_bytes;
                 let whole = usize::try_from(chunk.length_bytes).unwrap_or(usize::MAX);
                 content.reserve_exact(whole.min(CONTENT_RESERVE_MAX));
             }
             content.extend_from_slice(&chunk.data);
+        }
+        if content.len() as u64 != length {
+            let came = content.len();
+            let message = format!("{came} bytes of content came, and {length} were announced");
+            return Err(Failure::new(ErrorKind::Cluster, message));
         }
         Ok(content.into())
     }

@@ -1,7 +1,7 @@
 //! The comparison of two answers to a query. They are the same if they have the same rows, each as
 //! often, and the ORDER BY keys in the same order. Exact but for floats, which may differ by 1e-9
 //! of their size, and for decimals, by one in the last digit: plain DataFusion drops the digits of a
-//! quotient that Gnist rounds.
+//! quotient that Gnist rounds, and calculates with floats where a number is written beside a decimal.
 
 use std::cmp::Ordering;
 
@@ -144,8 +144,18 @@ fn same_cell(a: &Cell, b: &Cell) -> bool {
         (Cell::Float(a), Cell::Float(b)) => {
             a.total_cmp(b).is_eq() || a == b || (a - b).abs() <= TOLERANCE * a.abs().max(b.abs())
         }
+        (Cell::Float(float), Cell::Decimal(_, text))
+        | (Cell::Decimal(_, text), Cell::Float(float)) => is_rounded(text, *float),
         _ => false,
     }
+}
+
+/// Returns true for a decimal that is a float but for the digits that it has not.
+fn is_rounded(decimal: &str, float: f64) -> bool {
+    let digits = decimal.split_once('.').map_or(0, |(_, fraction)| fraction.len());
+    let last_digit = 10_f64.powi(-i32::try_from(digits).unwrap_or(i32::MAX));
+    let close = |value: f64| (value - float).abs() <= last_digit + TOLERANCE * float.abs();
+    decimal.parse().is_ok_and(close)
 }
 
 /// Exact columns first, so that rows that differ in a number's last digit still meet.

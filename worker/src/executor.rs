@@ -15,7 +15,7 @@ use gnist_operators::exchange::TaskInputs;
 use gnist_operators::failure::failure_of;
 use gnist_storage::serve_local_files;
 
-use crate::blocks::BlockStore;
+use crate::blocks::{BlockStore, Removed};
 use crate::config::WorkerConfig;
 use crate::inputs::{InputSource, TaskReader};
 use crate::memory::{AttemptPool, MemoryBudget};
@@ -118,10 +118,10 @@ impl Executor {
         ))
     }
 
-    /// Forgets everything of a job.
-    pub(crate) fn drop_job(&self, job: JobId) {
-        self.store.drop_job(job);
+    /// Forgets everything of a job. Its outputs are deleted when what this returns is dropped.
+    pub(crate) fn remove_job(&self, job: JobId) -> Removed {
         self.inputs.drop_job(job);
+        self.store.remove_job(job)
     }
 }
 

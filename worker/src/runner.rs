@@ -18,6 +18,7 @@ use gnist_common::protocol::WorkerToManager;
 use gnist_common::task::{AttemptEnd, Launch};
 use tokio::runtime::Handle;
 
+use crate::blocks::Removed;
 use crate::executor::Executor;
 use crate::outbox::Outbox;
 use crate::task;
@@ -61,7 +62,7 @@ impl Runner {
     /// Deletes what attempts made; those that still run are stopped, and leave nothing.
     pub(crate) fn drop_attempts(&self, attempts: &[AttemptId]) {
         self.cancel(attempts);
-        attempts.iter().for_each(|attempt| self.executor.store.drop_attempt(*attempt));
+        delete(self.executor.store.remove(attempts));
     }
 
     /// Deletes everything of a job.
@@ -70,7 +71,7 @@ impl Runner {
         let of_job: Vec<_> =
             attempts.into_iter().filter(|attempt| attempt.task.stage.job == job).collect();
         self.cancel(&of_job);
-        self.executor.drop_job(job);
+        delete(self.executor.remove_job(job));
     }
 
     /// Stops everything.
@@ -119,5 +120,12 @@ fn name_of(end: &AttemptEnd) -> &'static str {
         AttemptEnd::User(_) => "user error",
         AttemptEnd::Panic(_) => "panic",
         AttemptEnd::Cancelled => "cancelled",
+    }
+}
+
+/// Deletes outputs where waiting for the disk is allowed: heartbeats go on meanwhile.
+fn delete(removed: Removed) {
+    if removed.has_files() {
+        drop(tokio::task::spawn_blocking(move || drop(removed)));
     }
 }

@@ -25,6 +25,8 @@ const PREFIX: &str = "gnist-worker-";
 const LOCK: &str = "lock";
 const SEGMENTS: &str = "segments";
 const SPILL: &str = "spill";
+/// The end of the name that a part has while it is deleted.
+const LEFT: &str = ".left";
 
 /// The folder of this incarnation; deleted when dropped.
 #[derive(Debug)]
@@ -87,7 +89,7 @@ impl WorkDir {
     pub(crate) fn close(&self) {
         self.is_closed.store(true, Ordering::Release);
         for part in [SEGMENTS, SPILL] {
-            let _closed = fs::rename(self.path.join(part), self.path.join(format!("{part}.left")));
+            let _closed = fs::rename(self.path.join(part), self.path.join(format!("{part}{LEFT}")));
         }
         if let Err(error) = delete(&self.path) {
             tracing::warn!(path = %self.path.display(), %error, "the worker's folder was not deleted");
@@ -155,10 +157,10 @@ fn is_incarnation(name: &str) -> bool {
 fn delete_if_dead(path: &Path) -> io::Result<bool> {
     let lock = match File::open(path.join(LOCK)) {
         Ok(lock) => lock,
-        // Somebody was interrupted between deleting the lock and the folder; or it is not ours,
-        // and not empty.
+        // Somebody was interrupted between deleting the lock and the folder, or a file was still written then; or it
+        // is not ours.
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Ok(fs::remove_dir(path).is_ok());
+            return Ok(has_only_parts(path)? && fs::remove_dir_all(path).is_ok());
         }
         Err(error) => return Err(error),
     };
@@ -167,6 +169,17 @@ fn delete_if_dead(path: &Path) -> io::Result<bool> {
         Err(fs::TryLockError::WouldBlock) => Ok(false),
         Err(fs::TryLockError::Error(error)) => Err(error),
     }
+}
+
+/// Returns true if nothing is in a folder but what a worker makes there.
+fn has_only_parts(path: &Path) -> io::Result<bool> {
+    let is_part = |name: &str| [SEGMENTS, SPILL].contains(&name.trim_end_matches(LEFT));
+    for entry in fs::read_dir(path)? {
+        if !is_part(&entry?.file_name().to_string_lossy()) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Deletes a folder, its lock last, so that an interrupted deletion can be taken up again. It may
@@ -229,13 +242,17 @@ mod tests {
         fs::create_dir_all(dead.join("segments")).unwrap();
         fs::write(dead.join("segments/x"), "x").unwrap();
         fs::write(dead.join(LOCK), "").unwrap();
+        // Its lock was deleted, and then a segment written.
+        let half_deleted = root.path().join("gnist-worker-00000000000000ac");
+        fs::create_dir_all(half_deleted.join("segments")).unwrap();
+        fs::write(half_deleted.join("segments/x"), "x").unwrap();
         let foreign = ["gnist-worker-notes", "gnist-worker-00000000000000ab", "data"];
         for name in foreign {
             fs::create_dir(root.path().join(name)).unwrap();
             fs::write(root.path().join(name).join("keep"), "keep").unwrap();
         }
         let second = WorkDir::create(root.path(), WorkerId(2)).unwrap();
-        assert!(!dead.exists());
+        assert!(!dead.exists() && !half_deleted.exists());
         assert!(alive.path().exists() && second.path().exists());
         for name in foreign {
             assert!(root.path().join(name).join("keep").exists(), "{name}");

@@ -1,6 +1,8 @@
 //! Rows that wait until their output partition has a full batch: bounded in rows and in bytes, per
 //! partition and in all.
 
+use std::sync::Arc;
+
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::compute::BatchCoalescer;
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
@@ -11,6 +13,8 @@ use crate::size::{fixed_bytes, pieces, rows_bytes};
 /// Output partitions that may buffer a whole batch each; more share the same room.
 const WHOLE_BATCHES_MAX: usize = 16;
 const BATCH_ROWS_MIN: usize = 512;
+/// Bytes of such a batch, at most: it has fewer rows if they are wide.
+const BATCH_MIN_BYTES_MAX: usize = 64 << 10;
 
 /// The size of a batch that is placed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,14 +34,18 @@ impl BatchLimit {
         if partitions <= WHOLE_BATCHES_MAX {
             return rows;
         }
-        (rows * WHOLE_BATCHES_MAX / partitions).max(BATCH_ROWS_MIN.min(rows))
+        let least = BATCH_ROWS_MIN.min(BATCH_MIN_BYTES_MAX / row_bytes.max(1)).clamp(1, rows);
+        (rows * WHOLE_BATCHES_MAX / partitions).max(least)
     }
 }
 
 /// The buffers of all output partitions of one task.
 pub(crate) struct Coalescers {
     partitions: Vec<Partition>,
+    schema: SchemaRef,
     limit: BatchLimit,
+    /// Rows of a full batch.
+    rows: usize,
     bytes: usize,
 }
 
@@ -46,16 +54,16 @@ struct Partition {
     bytes: usize,
 }
 
+fn coalescer(schema: &SchemaRef, rows: usize) -> BatchCoalescer {
+    BatchCoalescer::new(Arc::clone(schema), rows).with_biggest_coalesce_batch_size(Some(rows / 2))
+}
+
 impl Coalescers {
     pub(crate) fn new(schema: &SchemaRef, partitions: usize, limit: BatchLimit) -> Self {
         let rows = limit.buffered_rows(schema, partitions);
-        let partition = || Partition {
-            coalescer: BatchCoalescer::new(schema.clone(), rows)
-                .with_biggest_coalesce_batch_size(Some(rows / 2)),
-            bytes: 0,
-        };
+        let partition = || Partition { coalescer: coalescer(schema, rows), bytes: 0 };
         let partitions = (0..partitions).map(|_| partition()).collect();
-        Self { partitions, limit, bytes: 0 }
+        Self { partitions, schema: Arc::clone(schema), limit, rows, bytes: 0 }
     }
 
     pub(crate) fn partitions(&self) -> usize {
@@ -122,7 +130,12 @@ impl Coalescers {
         let partition = &mut self.partitions[number];
         self.bytes -= std::mem::take(&mut partition.bytes);
         partition.coalescer.finish_buffered_batch()?;
-        drain(&mut partition.coalescer, number, emit)
+        drain(&mut partition.coalescer, number, emit)?;
+        if self.partitions.len() > WHOLE_BATCHES_MAX {
+            // A coalescer's next buffer for texts is twice as large as its last one, up to a MiB: too much for so many.
+            self.partitions[number].coalescer = coalescer(&self.schema, self.rows);
+        }
+        Ok(())
     }
 
     /// Hands out the rows of those partitions that have most, until half as many wait.
@@ -164,8 +177,6 @@ fn drain(
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use datafusion::arrow::array::StringArray;
     use datafusion::arrow::datatypes::{DataType, Field};
 
@@ -209,5 +220,8 @@ mod tests {
         let narrow = Schema::new(vec![Field::new("n", DataType::Int64, false)]);
         assert_eq!(LIMIT.buffered_rows(&narrow, 4), 8192);
         assert_eq!(LIMIT.buffered_rows(&narrow, 1000), 512);
+        let limit = BatchLimit { rows: 8192, bytes: 1 << 20 };
+        assert_eq!(limit.buffered_rows(&schema, 1000), 81);
+        assert_eq!(limit.buffered_rows(&Schema::empty(), 1000), 512);
     }
 }

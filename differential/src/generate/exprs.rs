@@ -186,7 +186,15 @@ impl Generator<'_> {
 
     fn composed_decimal(&mut self, source: &Source, left: Expr) -> Expr {
         let narrow = |expr: Expr| Expr::cast(expr, Type::Decimal(12, 2));
-        match self.dice.below(5) {
+        match self.dice.below(6) {
+            5 => {
+                let (left, right) = (narrow(left), self.written());
+                let operator = self.dice.pick(&["+", "-", "*"]);
+                let of = exact_type(operator, &left.of_type(), &right.of_type());
+                let (left, right) =
+                    if self.dice.percent(30) { (right, left) } else { (left, right) };
+                Expr::Arithmetic(operator, Box::new(left), Box::new(right), of)
+            }
             4 => try_cast(left, Type::Decimal(12, 1)),
             0 => narrow(canonical(self.expr(source, Kind::Int, 0))),
             1 => Expr::Call(Call::Abs, vec![left.clone()], left.of_type()),
@@ -214,6 +222,15 @@ impl Generator<'_> {
             kind => canonical_type(kind),
         };
         self.literal_of(&of)
+    }
+
+    /// A number that is written beside decimals. It has no zeros at its end: they are not part of its type.
+    pub(super) fn written(&mut self) -> Expr {
+        let (units, scale) =
+            self.dice.pick(&[(1, 1), (25, 2), (-5, 1), (1001, 3), (11, 1), (-225, 2)]);
+        let precision = u8::try_from(i32::abs(units).to_string().len()).expect("few digits");
+        let of = Type::Decimal(precision.max(scale), scale);
+        Expr::Written(Value::Decimal(i128::from(units), scale), of)
     }
 
     pub(super) fn literal_of(&mut self, of: &Type) -> Expr {
@@ -253,4 +270,16 @@ impl Generator<'_> {
 /// A cast that gives null for what the type has not.
 fn try_cast(of: Expr, to: Type) -> Expr {
     Expr::Cast { of: Box::new(of), to, is_try: true }
+}
+
+/// The type of a sum, a difference or a product of decimals.
+fn exact_type(operator: &str, left: &Type, right: &Type) -> Type {
+    let (Type::Decimal(of_left, left), Type::Decimal(of_right, right)) = (left, right) else {
+        unreachable!("both are decimals");
+    };
+    if operator == "*" {
+        return Type::Decimal(of_left + of_right + 1, left + right);
+    }
+    let (whole, scale) = ((of_left - left).max(of_right - right), *left.max(right));
+    Type::Decimal(whole + scale + 1, scale)
 }

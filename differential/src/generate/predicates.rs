@@ -38,8 +38,11 @@ impl Generator<'_> {
             return self.two_lists(source, kind);
         }
         let mut value = self.expr(source, kind, 0);
-        let mut other =
-            if self.dice.percent(50) { self.literal(kind) } else { self.expr(source, kind, 0) };
+        let mut other = match kind {
+            Kind::Decimal if self.dice.percent(25) => self.written(),
+            kind if self.dice.percent(50) => self.literal(kind),
+            kind => self.expr(source, kind, 0),
+        };
         if self.dice.percent(20) {
             std::mem::swap(&mut value, &mut other);
         }

@@ -6,7 +6,7 @@ use crate::tree::{Bound, Direction, Expr, Frame, FrameUnit, OrderColumn, Query, 
 use crate::types::{Kind, Type};
 
 /// The type of a row's number or rank.
-const NUMBER: Type = Type::Int { bits: 64, signed: false };
+const NUMBER: Type = Type::I64;
 
 impl Generator<'_> {
     pub(super) fn windowed(&mut self, depth: usize) -> Query {

@@ -12,7 +12,7 @@ impl Oracle<'_> {
             Expr::Column(id, _) => {
                 scope.column(*id).cloned().ok_or(Stop::NotCovered("an unknown column"))
             }
-            Expr::Literal(value, _) => Ok(value.clone()),
+            Expr::Literal(value, _) | Expr::Written(value, _) => Ok(value.clone()),
             Expr::Key(key, _) => {
                 let group = scope.group.ok_or(Stop::NotCovered("a key outside of a group"))?;
                 Ok(group.keys[*key].clone())

@@ -17,6 +17,7 @@ impl Printer<'_> {
         match expr {
             Expr::Column(id, _) => column_name(*id),
             Expr::Literal(value, of) => value.sql(of),
+            Expr::Written(value, _) => format!("({})", value.plain()),
             Expr::Key(key, _) => self.expr(&keys[*key], &[]),
             Expr::Grouping(key) => format!("grouping({})", self.expr(&keys[*key], &[])),
             Expr::Not(of) => format!("(not {})", sub(of)),

@@ -6,7 +6,8 @@ impl Expr {
     /// The expressions directly below this one.
     pub fn children(&self) -> Vec<&Self> {
         match self {
-            Self::Column(..) | Self::Literal(..) | Self::Key(..) | Self::Grouping(_) => Vec::new(),
+            Self::Column(..) | Self::Literal(..) | Self::Written(..) => Vec::new(),
+            Self::Key(..) | Self::Grouping(_) => Vec::new(),
             Self::Scalar(..) | Self::Exists(..) => Vec::new(),
             Self::Not(of)
             | Self::IsNull(of, _)
@@ -43,7 +44,8 @@ impl Expr {
     /// The children, as [`Self::children`] gives them, to change.
     pub fn children_mut(&mut self) -> Vec<&mut Self> {
         match self {
-            Self::Column(..) | Self::Literal(..) | Self::Key(..) | Self::Grouping(_) => Vec::new(),
+            Self::Column(..) | Self::Literal(..) | Self::Written(..) => Vec::new(),
+            Self::Key(..) | Self::Grouping(_) => Vec::new(),
             Self::Scalar(..) | Self::Exists(..) => Vec::new(),
             Self::Not(of)
             | Self::IsNull(of, _)

@@ -11,6 +11,8 @@ pub enum Expr {
     Column(ColumnId, Type),
     /// A constant.
     Literal(Value, Type),
+    /// A number that is written without its type: `1.25`. It stands beside decimals, and is one there.
+    Written(Value, Type),
     /// The value of a key of GROUP BY, by place.
     Key(usize, Type),
     /// `grouping(key)`: 1 where the key is not in the row's grouping set.
@@ -267,6 +269,7 @@ impl Expr {
         match self {
             Self::Column(_, of)
             | Self::Literal(_, of)
+            | Self::Written(_, of)
             | Self::Key(_, of)
             | Self::Arithmetic(_, _, _, of)
             | Self::Negate(_, of)

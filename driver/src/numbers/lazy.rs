@@ -28,7 +28,7 @@
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, Result, ScalarValue};
-use datafusion::logical_expr::expr::{BinaryExpr, Case, Cast};
+use datafusion::logical_expr::expr::{BinaryExpr, Case, Cast, ScalarFunction};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{
     Expr, ExprSchemable, Filter, Join, JoinType, LogicalPlan, Operator, lit,
@@ -247,7 +247,9 @@ fn is_lazy(expr: &Expr) -> bool {
 pub(crate) fn fails(expr: &Expr, schema: &DFSchema) -> bool {
     let found = expr.exists(|expr| {
         Ok(match expr {
-            Expr::ScalarFunction(call) => can_fail(&call.func) || is_scaled(&call.func),
+            Expr::ScalarFunction(call) => {
+                can_fail(&call.func) || is_scaled(&call.func) || call_fails(call, schema)
+            }
             Expr::Cast(cast) => cast_fails(cast, schema),
             _ => false,
         })
@@ -255,12 +257,87 @@ pub(crate) fn fails(expr: &Expr, schema: &DFSchema) -> bool {
     found.expect("looking fails nowhere")
 }
 
+/// DataFusion's functions that refuse a text which is no moment.
+const READING_FUNCTIONS: [&str; 8] = [
+    "to_date",
+    "to_time",
+    "to_timestamp",
+    "to_timestamp_micros",
+    "to_timestamp_millis",
+    "to_timestamp_nanos",
+    "to_timestamp_seconds",
+    "to_unixtime",
+];
+
+/// Those whose result may be too large for an integer.
+const GROWING_FUNCTIONS: [&str; 4] = ["factorial", "gcd", "lcm", "power"];
+
+/// Those that refuse some values of an argument, by its place.
+const CHOOSY_FUNCTIONS: [(&str, usize); 16] = [
+    ("chr", 0),
+    ("date_part", 0),
+    ("date_trunc", 0),
+    ("decode", 0),
+    ("encode", 1),
+    ("make_date", 0),
+    ("make_date", 1),
+    ("make_date", 2),
+    ("make_time", 0),
+    ("regexp_count", 1),
+    ("regexp_like", 1),
+    ("regexp_match", 1),
+    ("regexp_replace", 1),
+    ("repeat", 1),
+    ("split_part", 2),
+    ("substr", 2),
+];
+
+/// Returns true if a function of DataFusion's refuses some values of its arguments.
+fn call_fails(call: &ScalarFunction, schema: &DFSchema) -> bool {
+    let name = call.name();
+    let type_of = |at: usize| call.args.get(at).and_then(|arg| arg.get_type(schema).ok());
+    READING_FUNCTIONS.contains(&name) && type_of(0).is_none_or(|of| of.is_string())
+        || GROWING_FUNCTIONS.contains(&name) && type_of(0).is_none_or(|of| !of.is_floating())
+        || CHOOSY_FUNCTIONS.iter().any(|(choosy, at)| {
+            *choosy == name
+                && call.args.get(*at).is_some_and(|arg| !matches!(arg, Expr::Literal(..)))
+        })
+}
+
 /// Returns true if a cast refuses some values of its type.
 fn cast_fails(cast: &Cast, schema: &DFSchema) -> bool {
     let Ok(from) = cast.expr.get_type(schema) else { return true };
     let to = cast.field.data_type();
     let narrows = from.is_numeric() && to.is_integer() && bits(to) <= bits(&from);
-    from.is_string() && !to.is_string() || from.is_floating() && !to.is_floating() || narrows
+    let loses_digits = match (digits(&from), digits(to)) {
+        (Some((from, scale)), Some((to, to_scale))) if to_scale.is_some() => {
+            // 9.99 is 10.0 with a digit less behind the point.
+            from + i32::from(scale > to_scale) > to
+        }
+        _ => false,
+    };
+    from.is_string() && !to.is_string()
+        || from.is_floating() && !to.is_floating()
+        || narrows
+        || loses_digits
+}
+
+/// The digits before the point that a type of exact numbers has, and those behind it of a decimal.
+fn digits(data_type: &DataType) -> Option<(i32, Option<i8>)> {
+    Some(match data_type {
+        DataType::Int8 | DataType::UInt8 => (3, None),
+        DataType::Int16 | DataType::UInt16 => (5, None),
+        DataType::Int32 | DataType::UInt32 => (10, None),
+        DataType::Int64 => (19, None),
+        DataType::UInt64 => (20, None),
+        DataType::Decimal32(precision, scale)
+        | DataType::Decimal64(precision, scale)
+        | DataType::Decimal128(precision, scale)
+        | DataType::Decimal256(precision, scale) => {
+            (i32::from(*precision) - i32::from(*scale), Some(*scale))
+        }
+        _ => return None,
+    })
 }
 
 fn bits(data_type: &DataType) -> usize {

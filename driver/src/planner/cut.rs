@@ -195,7 +195,9 @@ impl Cutter {
         self.encoder.bind_subqueries(subqueries.results().clone(), first);
         for link in links {
             let binding = first + link.index.as_usize();
-            self.cut_root(gathered(Arc::clone(&link.plan)), DraftOutput::Value { binding })?;
+            // A second row is an error, and all others are not fetched for it.
+            let value = limited(gathered(Arc::clone(&link.plan)), Some(2));
+            self.cut_root(value, DraftOutput::Value { binding })?;
         }
         self.cut(Arc::clone(subqueries.input()), inputs)
     }

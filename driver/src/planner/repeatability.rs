@@ -49,7 +49,7 @@ pub(crate) fn repeatability_of(
         worst = Repeatability::Indeterminate;
     }
     let visited = plan.apply(|node| {
-        worst = worst.max(of_operator(node.as_ref(), draws));
+        worst = worst.max(of_operator(node, inputs, draws));
         if node.is::<RecursiveQueryExec>() {
             worst = worst.max(of_recursive(node));
         }
@@ -66,7 +66,7 @@ fn is_by_position(placement: &Placement) -> bool {
     matches!(placement, Placement::Partitioned(Partitioning::RoundRobinBatch(_)))
 }
 
-fn of_operator(node: &dyn ExecutionPlan, draws: Draws) -> Repeatability {
+fn of_operator(node: &Arc<dyn ExecutionPlan>, inputs: &[RowOrder], draws: Draws) -> Repeatability {
     let mut worst = match node.downcast_ref::<AggregateExec>() {
         Some(aggregate) => of_aggregate(aggregate),
         None => Repeatability::Exact,
@@ -74,13 +74,19 @@ fn of_operator(node: &dyn ExecutionPlan, draws: Draws) -> Repeatability {
     let visited = node.apply_expressions(&mut |expr| {
         match volatility_of(expr) {
             Volatility::Stable => {}
-            Volatility::Draws if draws == Draws::ByRow => {}
+            // By the row's number, which is that of another row in another order.
+            Volatility::Draws if draws == Draws::ByRow && has_fixed_rows(node, inputs) => {}
             Volatility::Draws | Volatility::Free => worst = Repeatability::Indeterminate,
         }
         Ok(TreeNodeRecursion::Continue)
     });
     visited.expect("reading expressions does not fail");
     worst
+}
+
+/// Returns true if an operator reads its rows in the same order each time.
+fn has_fixed_rows(node: &Arc<dyn ExecutionPlan>, inputs: &[RowOrder]) -> bool {
+    node.children().into_iter().all(|input| rows_of(input, inputs).order <= RowOrder::Fixed)
 }
 
 /// The repeatability of a recursive query: its own exchanges bring rows in any order, and its rows
@@ -190,6 +196,8 @@ mod tests {
             let query = format!("select {call} from t");
             assert_eq!(of(&query, Draws::ByRow), Repeatability::Exact, "{call}");
             assert_eq!(of(&query, Draws::ByThread), Repeatability::Indeterminate, "{call}");
+            let of_groups = format!("select {call} from (select f from t group by f) as g");
+            assert_eq!(of(&of_groups, Draws::ByRow), Repeatability::Indeterminate, "{call}");
         }
     }
 

@@ -11,15 +11,19 @@ use datafusion::sql::sqlparser::ast::{
 /// Replaces an array's literal by the call.
 pub(super) fn as_call(expr: &mut Expr) {
     let Expr::Array(array) = expr else { return };
-    let elements = std::mem::take(&mut array.elem).into_iter();
-    let args = elements.map(|element| FunctionArg::Unnamed(FunctionArgExpr::Expr(element)));
+    *expr = call("make_array", std::mem::take(&mut array.elem));
+}
+
+/// The call of a function.
+pub(super) fn call(name: &str, args: Vec<Expr>) -> Expr {
+    let args = args.into_iter().map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg)));
     let args = FunctionArgumentList {
         duplicate_treatment: None,
         args: args.collect(),
         clauses: Vec::new(),
     };
-    *expr = Expr::Function(Function {
-        name: ObjectName::from(vec![Ident::new("make_array")]),
+    Expr::Function(Function {
+        name: ObjectName::from(vec![Ident::new(name)]),
         uses_odbc_syntax: false,
         parameters: FunctionArguments::None,
         args: FunctionArguments::List(args),
@@ -27,5 +31,5 @@ pub(super) fn as_call(expr: &mut Expr) {
         null_treatment: None,
         over: None,
         within_group: Vec::new(),
-    });
+    })
 }

@@ -11,6 +11,7 @@ use datafusion::sql::sqlparser::ast::{
     visit_expressions, visit_expressions_mut,
 };
 
+use super::key_names::normalized;
 use super::names::{Named, coalesced};
 use super::places::{item_at, place};
 
@@ -76,7 +77,9 @@ fn item_of<'a>(key: &Expr, select: &'a Select) -> Option<&'a Expr> {
             }
         }
         Expr::Identifier(name) => select.projection.iter().find_map(|item| match item {
-            SelectItem::ExprWithAlias { expr, alias } if alias.value == name.value => Some(expr),
+            SelectItem::ExprWithAlias { expr, alias } if normalized(alias) == normalized(name) => {
+                Some(expr)
+            }
             _ => None,
         }),
         _ => None,

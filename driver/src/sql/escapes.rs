@@ -1,8 +1,13 @@
 //! `LIKE ... ESCAPE c`, written with a backslash: DataFusion knows no other character.
+//!
+//! In a pattern that is computed, backslashes are doubled first, and then the character becomes one, but where it
+//! stands twice: there it is itself.
 
 use datafusion::sql::sqlparser::ast::{Expr, Value, ValueWithSpan};
 
-/// Writes a constant pattern out. One that ends with the character, or that is computed, stays, and is refused.
+use super::arrays::call;
+
+/// Writes the pattern. A constant one that ends with the character stays, and is refused.
 pub(super) fn written_out(expr: &mut Expr) {
     let (Expr::Like { pattern, escape_char, .. } | Expr::ILike { pattern, escape_char, .. }) = expr
     else {
@@ -16,12 +21,31 @@ pub(super) fn written_out(expr: &mut Expr) {
     let Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(text), .. }) =
         pattern.as_mut()
     else {
+        if escape != '\\' {
+            let computed = std::mem::replace(pattern.as_mut(), text(""));
+            **pattern = computed_with_backslashes(computed, escape);
+        }
+        *escape_char = None;
         return;
     };
     if let Some(written) = with_backslashes(text, escape) {
         *text = written;
         *escape_char = None;
     }
+}
+
+/// The expression of a pattern that is computed.
+fn computed_with_backslashes(pattern: Expr, escape: char) -> Expr {
+    const ITSELF: &str = "\u{1}escape";
+    let escape = escape.to_string();
+    let steps = [(r"\", r"\\"), (&escape.repeat(2), ITSELF), (&escape, r"\"), (ITSELF, &escape)];
+    steps
+        .into_iter()
+        .fold(pattern, |pattern, (from, to)| call("replace", vec![pattern, text(from), text(to)]))
+}
+
+fn text(text: &str) -> Expr {
+    Expr::value(Value::SingleQuotedString(text.to_owned()))
 }
 
 fn with_backslashes(pattern: &str, escape: char) -> Option<String> {

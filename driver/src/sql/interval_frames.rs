@@ -2,7 +2,7 @@
 //!
 //! DataFusion refuses every `RANGE` frame over them as a bug of its own, also that of `rank()`,
 //! which looks at no frame. Without a distance a `RANGE` frame is a `GROUPS` frame: both begin and end
-//! with peers.
+//! with peers. A distance over texts, booleans or dictionaries it takes for an infinite one.
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
@@ -33,11 +33,12 @@ impl FunctionRewrite for IntervalFrames {
         let Expr::WindowFunction(mut call) = expr else { return Ok(Transformed::no(expr)) };
         let (frame, order) = (&call.params.window_frame, &call.params.order_by);
         let key = order.first().and_then(|sort| sort.expr.get_type(schema).ok());
-        let key = key.filter(|key| !has_ranges(key));
+        let has_distance = has_distance(&frame.start_bound) || has_distance(&frame.end_bound);
+        let key = key.filter(|key| !has_ranges(key) || has_distance && !has_distances(key));
         let (WindowFrameUnits::Range, Some(key)) = (frame.units, key) else {
             return Ok(Transformed::no(Expr::WindowFunction(call)));
         };
-        if has_distance(&frame.start_bound) || has_distance(&frame.end_bound) {
+        if has_distance {
             let (what, instead) = match key {
                 DataType::Interval(_) | DataType::Duration(_) => ("an interval", BY_SECONDS),
                 DataType::Time32(_) | DataType::Time64(_) => ("a time", BY_SECONDS),
@@ -65,6 +66,12 @@ fn has_ranges(key: &DataType) -> bool {
         Boolean | Null | Date32 | Date64 | Timestamp(..) => true,
         key => key.is_numeric() || key.is_string(),
     }
+}
+
+/// Returns true for the types whose values have distances.
+fn has_distances(key: &DataType) -> bool {
+    use DataType::{Date32, Date64, Null, Timestamp};
+    key.is_numeric() || matches!(key, Null | Date32 | Date64 | Timestamp(..))
 }
 
 fn has_distance(bound: &WindowFrameBound) -> bool {

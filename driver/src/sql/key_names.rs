@@ -235,33 +235,48 @@ fn left_out(options: &WildcardAdditionalOptions) -> BTreeSet<String> {
 /// Renames keys, but for what queries inside have themselves.
 struct Rename {
     keys: Keys,
-    /// Tables of the queries inside.
+    /// Tables of the queries inside, and of the parts of their `UNION`s.
     shadowed: Vec<BTreeSet<String>>,
+    /// Queries around the place.
+    depth: usize,
 }
 
 impl Rename {
     fn new(keys: Keys) -> Self {
-        Self { keys, shadowed: Vec::new() }
+        Self { keys, shadowed: Vec::new(), depth: 0 }
     }
+}
+
+fn tables_of(select: &Select) -> BTreeSet<String> {
+    select.from.iter().flat_map(names_in).collect()
 }
 
 impl VisitorMut for Rename {
     type Break = ();
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
-        let mut names = BTreeSet::new();
-        if let SetExpr::Select(select) = query.body.as_ref() {
-            for table in &select.from {
-                names.extend(name_of(&table.relation).iter().map(normalized));
-                let joined = table.joins.iter().filter_map(|join| name_of(&join.relation));
-                names.extend(joined.map(|name| normalized(&name)));
-            }
-        }
-        self.shadowed.push(names);
+        self.depth += 1;
+        // Its ORDER BY sees the tables too.
+        let tables = match query.body.as_ref() {
+            SetExpr::Select(select) => tables_of(select),
+            _ => BTreeSet::new(),
+        };
+        self.shadowed.push(tables);
         ControlFlow::Continue(())
     }
 
     fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+        self.depth -= 1;
+        self.shadowed.pop();
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        self.shadowed.push(tables_of(select));
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_select(&mut self, _: &mut Select) -> ControlFlow<()> {
         self.shadowed.pop();
         ControlFlow::Continue(())
     }
@@ -280,7 +295,7 @@ impl VisitorMut for Rename {
                 }
             }
             // Inside a query, a bare name may be a column of its own tables.
-            Expr::Identifier(column) if self.shadowed.is_empty() => {
+            Expr::Identifier(column) if self.depth == 0 => {
                 if let Some(table) = self.keys.bare.get(&normalized(column)) {
                     *expr = Expr::CompoundIdentifier(vec![table.clone(), column.clone()]);
                 }

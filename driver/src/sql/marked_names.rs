@@ -41,7 +41,7 @@ pub(super) fn marked(query: &mut Query) {
 }
 
 /// The aliases of a select list, but for those of columns that are called so.
-fn aliases(select: &Select) -> BTreeSet<String> {
+pub(super) fn aliases(select: &Select) -> BTreeSet<String> {
     let alias = |item: &SelectItem| {
         let SelectItem::ExprWithAlias { expr, alias } = item else { return None };
         let column = match expr {

@@ -21,6 +21,7 @@ mod chains;
 mod clauses;
 mod computed_keys;
 mod copies;
+mod counts;
 mod date_times;
 mod dependencies;
 mod dialect;
@@ -87,7 +88,7 @@ pub(crate) use parse::parse_as;
 pub(crate) use refused::refuse_left_subqueries;
 pub(crate) use reserved::shown;
 pub(crate) use stack::{on_deep_stack, refuse_depth};
-pub(crate) use types::of_view;
+pub(crate) use types::{decimal_of, of_view};
 
 /// Rewrites of expressions before their operands meet ([`types`]).
 fn function_rewrites() -> Vec<Arc<dyn FunctionRewrite + Send + Sync>> {
@@ -98,6 +99,8 @@ fn function_rewrites() -> Vec<Arc<dyn FunctionRewrite + Send + Sync>> {
         Arc::new(cast_inputs::CastInputs),
         Arc::new(replacements::Replacements),
         Arc::new(null_flags::NullFlags),
+        // After those that look for the functions.
+        Arc::new(counts::SignedCounts),
     ]
 }
 
@@ -164,7 +167,10 @@ pub(crate) fn install(builder: SessionStateBuilder) -> SessionStateBuilder {
             Arc::new(keys::MergedKeys),
             Arc::new(scanned_times::ScannedTimes),
         ])
-        .with_expr_planners(vec![Arc::new(typed_operators::TypedOperators)]);
+        .with_expr_planners(vec![
+            Arc::new(typed_operators::TypedOperators),
+            Arc::new(counts::SignedRanks),
+        ]);
     *builder.analyzer() = Some(analyzer);
     builder
 }

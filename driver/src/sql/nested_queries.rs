@@ -8,9 +8,10 @@
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DataFusionError, Result};
-use datafusion::logical_expr::expr::{Exists, InSubquery, SetComparison};
-use datafusion::logical_expr::{Expr, LogicalPlan, Subquery};
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::optimizer::AnalyzerRule;
+
+use super::subqueries::references::query_of;
 
 /// Queries inside each other's expressions.
 pub(super) const LEVELS_MAX: usize = 16;
@@ -49,16 +50,6 @@ fn levels(plan: &LogicalPlan) -> Result<usize> {
         })
     })?;
     Ok(most)
-}
-
-fn query_of(expr: &Expr) -> Option<&Subquery> {
-    match expr {
-        Expr::Exists(Exists { subquery, .. })
-        | Expr::InSubquery(InSubquery { subquery, .. })
-        | Expr::SetComparison(SetComparison { subquery, .. })
-        | Expr::ScalarSubquery(subquery) => Some(subquery),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

@@ -2,8 +2,9 @@
 //!
 //! DataFusion turns the place into a column of the result and then looks for it among the groups,
 //! unless it has an alias. Here the expression itself takes the place of the number. Below `DISTINCT`,
-//! where a sort key has to be a column, and for an `unnest`, which is none, it gets the alias that it is written as.
-//! The other way round, a key that is written like an item with an alias, or one of a `DISTINCT`, is that item's place.
+//! where a sort key has to be a column, and for an `unnest`, which is none, it gets the alias that it is written as; and
+//! so it does beside an item with an alias that is called like a column in it, as in `a % 10, sum(a) AS a`.
+//! The other way round, a key that is written like an item that has or gets an alias is that item's place.
 
 use std::ops::ControlFlow;
 
@@ -11,6 +12,9 @@ use datafusion::sql::sqlparser::ast::{
     Expr, GroupByExpr, Ident, OrderByKind, Query, Select, SelectItem, SetExpr, Value,
     ValueWithSpan, visit_expressions,
 };
+
+use super::key_names::normalized;
+use super::marked_names::aliases;
 
 /// Replaces the places of such expressions in the `ORDER BY` of a query.
 pub(super) fn written_out(query: &mut Query) {
@@ -27,7 +31,7 @@ pub(super) fn written_out(query: &mut Query) {
             continue;
         }
         let expr = expr.clone();
-        if select.distinct.is_some() || unnests(&expr) {
+        if select.distinct.is_some() || unnests(&expr) || has_alias_in(&expr, select) {
             let alias = Ident::with_quote('"', expr.to_string());
             select.projection[item] = SelectItem::ExprWithAlias { expr, alias };
         } else {
@@ -44,7 +48,11 @@ fn name_place(key: &mut Expr, select: &Select) {
     }
     let is_item = |item: &SelectItem| match item {
         SelectItem::ExprWithAlias { expr, .. } => expr == key,
-        SelectItem::UnnamedExpr(expr) => expr == key && select.distinct.is_some(),
+        SelectItem::UnnamedExpr(expr) => {
+            expr == key
+                && (select.distinct.is_some()
+                    || is_over_groups(expr, select) && has_alias_in(expr, select))
+        }
         _ => false,
     };
     let Some(at) = select.projection.iter().position(is_item) else { return };
@@ -69,6 +77,23 @@ pub(super) fn item_at(select: &Select, place: usize) -> Option<usize> {
         matches!(item, SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. })
     };
     all.iter().all(is_one).then_some(item)
+}
+
+/// Returns true if a column in an expression is called like another item, which it is not.
+fn has_alias_in(expr: &Expr, select: &Select) -> bool {
+    let aliases = aliases(select);
+    visit_expressions(expr, |expr| {
+        let column = match expr {
+            Expr::Identifier(column) => Some(column),
+            Expr::CompoundIdentifier(parts) => parts.last(),
+            _ => None,
+        };
+        match column.is_some_and(|column| aliases.contains(&normalized(column))) {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
+    })
+    .is_break()
 }
 
 fn unnests(expr: &Expr) -> bool {

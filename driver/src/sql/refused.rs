@@ -5,6 +5,8 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, Result, not_impl_err};
 use datafusion::logical_expr::{Expr, LogicalPlan};
 
+use super::subqueries::references::query_of;
+
 /// Fails on an optimised plan with a subquery that can't run.
 pub(crate) fn refuse_left_subqueries(plan: &LogicalPlan) -> Result<()> {
     plan.apply(|node| {
@@ -25,13 +27,7 @@ pub(super) fn refuse_outer_aggregates(plan: &LogicalPlan) -> Result<()> {
     plan.apply(|node| {
         node.apply_expressions(|expr| {
             expr.apply(|expr| {
-                let subquery = match expr {
-                    Expr::ScalarSubquery(subquery) => subquery,
-                    Expr::Exists(exists) => &exists.subquery,
-                    Expr::InSubquery(listed) => &listed.subquery,
-                    Expr::SetComparison(compared) => &compared.subquery,
-                    _ => return Ok(TreeNodeRecursion::Continue),
-                };
+                let Some(subquery) = query_of(expr) else { return Ok(TreeNodeRecursion::Continue) };
                 subquery.subquery.apply(|node| {
                     if let LogicalPlan::Aggregate(aggregate) = node {
                         aggregate.aggr_expr.iter().try_for_each(check_aggregate)?;

@@ -118,7 +118,7 @@ fn replace(expr: &mut Expr) {
 }
 
 /// The values of a written row.
-fn row_of(expr: &Expr) -> Option<Vec<Expr>> {
+pub(super) fn row_of(expr: &Expr) -> Option<Vec<Expr>> {
     match expr {
         Expr::Tuple(values) => Some(values.clone()),
         Expr::Nested(inner) => row_of(inner),

@@ -20,6 +20,7 @@ use datafusion::sql::sqlparser::parser::Parser;
 
 use super::dialect::GnistDialect;
 use super::reserved::reserved;
+use super::row_values::row_of;
 
 /// The end of the reserved name of the rows of the subquery.
 const RELATION: &str = "row";
@@ -27,7 +28,7 @@ const RELATION: &str = "row";
 /// Replaces a row compared with a subquery. Returns the number of expressions in the copies of the subquery.
 pub(super) fn row_in_subquery(expr: &mut Expr) -> usize {
     let Expr::InSubquery { expr: row, subquery, negated } = expr else { return 0 };
-    let Expr::Tuple(values) = row.as_ref() else { return 0 };
+    let Some(values) = row_of(row) else { return 0 };
     let equal = values.iter().enumerate().map(|(at, value)| Expr::BinaryOp {
         left: Box::new(Expr::Nested(Box::new(value.clone()))),
         op: BinaryOperator::Eq,

@@ -3,7 +3,8 @@
 //! DataFusion takes the pattern for a regular expression that may match anywhere, in which `%` and `_`
 //! are themselves. By the standard it has to match the whole text; `%` is any text, `_` any character;
 //! `|`, `*`, `+`, `?`, `{m,n}`, brackets and `[...]` are as in regular expressions, and every other
-//! character is itself, also after the escape character. A pattern that is no literal is refused.
+//! character is itself, also after the escape character, but for the classes `\d`, `\s` and `\w` of PostgreSQL and
+//! what they leave, `\D`, `\S` and `\W`. A pattern that is no literal is refused.
 
 use std::ops::ControlFlow;
 
@@ -78,7 +79,11 @@ fn regex_of(pattern: &str, escape: Option<char>) -> String {
     let mut chars = pattern.chars();
     while let Some(char) = chars.next() {
         match char {
-            char if Some(char) == escape => push_plain(&mut regex, chars.next().unwrap_or(char)),
+            char if Some(char) == escape => match chars.next() {
+                // PostgreSQL's classes and bounds, which are those of regular expressions.
+                Some(class @ ('d' | 'D' | 's' | 'S' | 'w' | 'W')) => regex.extend(['\\', class]),
+                escaped => push_plain(&mut regex, escaped.unwrap_or(char)),
+            },
             '[' if !in_class => {
                 in_class = true;
                 regex.push('[');
@@ -133,6 +138,7 @@ mod tests {
             ("1.5^$", r"1\.5\^\$"),
             (r"50\%", "50%"),
             ("[^a-c.%][[:digit:]_]", r"[^a-c\.%][[:digit:]_]"),
+            (r"\d{3}[\w-]\S", r"\d{3}[\w-]\S"),
         ] {
             assert_eq!(regex_of(pattern, Some('\\')), format!("(?s)^(?:{regex})$"));
         }

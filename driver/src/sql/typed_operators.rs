@@ -1,8 +1,7 @@
 //! Operators that mean something else by the types of their operands, from the moment they are planned.
 //!
 //! - An interval, or a difference of timestamps, times or by a number is a function of Gnist's.
-//! - A minus before what has no sign, such as `row_number()`, and a difference of two ranks are computed as `BIGINT`:
-//!   DataFusion refuses the one, and the other is negative half of the time.
+//! - A minus before what has no sign, such as a `BIGINT UNSIGNED`, is computed as `BIGINT`: DataFusion refuses it.
 //! - Timestamps in two zones are subtracted, and times of a day in two units compared.
 //! - `AT TIME ZONE` is planned here too ([`super::time_zones`]).
 //!
@@ -22,18 +21,6 @@ use super::time_zones::{at_zone, zones};
 
 /// The left side of a difference that is a minus.
 const MINUS: &str = "\u{1}minus";
-
-/// Functions that count, in `BIGINT UNSIGNED`.
-const COUNTING_FUNCTIONS: [&str; 8] = [
-    "row_number",
-    "rank",
-    "dense_rank",
-    "ntile",
-    "cardinality",
-    "array_length",
-    "array_ndims",
-    "array_position",
-];
 
 /// Writes a minus as a difference. That of a number or an interval is part of the constant.
 pub(super) fn minus_as_difference(expr: &mut SqlExpr) {
@@ -65,7 +52,7 @@ impl ExprPlanner for TypedOperators {
             BinaryOperator::Minus if is_minus(left) => Some(negative(right, schema)?),
             BinaryOperator::Minus => match zones(right) {
                 Some((zone, session)) => Some(at_zone(left, zone, session, schema)?),
-                None => difference(left, right, schema).or_else(|| between(left, right, schema)),
+                None => between(left, right, schema),
             },
             BinaryOperator::Multiply => scaled(false, left, right, schema),
             BinaryOperator::Divide => scaled(true, left, right, schema),
@@ -88,16 +75,6 @@ fn negative(operand: &Expr, schema: &DFSchema) -> Result<Expr> {
         DataType::Null | DataType::Interval(_) | DataType::Timestamp(..) => negative(operand),
         of if of.is_numeric() => negative(operand),
         of => return plan_err!("a minus can't stand before a {of}, as in `-{operand}`"),
-    })
-}
-
-/// A difference with a rank or a count in it. One of columns is an overflow below zero, as their type says.
-fn difference(left: &Expr, right: &Expr, schema: &DFSchema) -> Option<Expr> {
-    let is_unsigned = |expr: &Expr| expr.get_type(schema).is_ok_and(|of| of == DataType::UInt64);
-    let is_counted = is_rank(left) || is_rank(right);
-    (is_counted && is_unsigned(right) && is_unsigned(left)).then(|| {
-        let (left, right) = (Box::new(signed(left)), Box::new(signed(right)));
-        Expr::BinaryExpr(BinaryExpr::new(left, Operator::Minus, right))
     })
 }
 
@@ -139,15 +116,6 @@ fn comparison(op: &BinaryOperator) -> Option<Operator> {
 fn of_type(left: &Expr, op: Operator, right: &Expr, to: &DataType) -> Expr {
     let side = |expr: &Expr| Box::new(Expr::Cast(Cast::new(Box::new(expr.clone()), to.clone())));
     Expr::BinaryExpr(BinaryExpr::new(side(left), op, side(right)))
-}
-
-/// Returns true for what a function counts, whose type no user chose.
-fn is_rank(expr: &Expr) -> bool {
-    match expr {
-        Expr::WindowFunction(call) => COUNTING_FUNCTIONS.contains(&call.fun.name()),
-        Expr::ScalarFunction(call) => COUNTING_FUNCTIONS.contains(&call.name()),
-        _ => false,
-    }
 }
 
 fn signed(expr: &Expr) -> Expr {

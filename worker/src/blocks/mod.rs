@@ -28,6 +28,7 @@ use gnist_operators::block::BlockError;
 
 pub use segment::{Segment, SegmentReader, SegmentWriter};
 pub use store::BlockStore;
+pub(crate) use store::Removed;
 pub use writer::{OutputWriter, Sealed};
 
 use crate::memory::Grant;

@@ -44,13 +44,13 @@ pub struct Segment {
 }
 
 impl Segment {
-    /// Opens it for reading one output partition.
+    /// Opens it for reading one output partition, from this frame on.
     ///
     /// # Errors
     /// When the file is gone.
-    pub fn open(self: &Arc<Self>, partition: u32) -> io::Result<SegmentReader> {
+    pub fn open(self: &Arc<Self>, partition: u32, next: usize) -> io::Result<SegmentReader> {
         let file = self.file()?;
-        Ok(SegmentReader { segment: Arc::clone(self), file, partition, next: 0 })
+        Ok(SegmentReader { segment: Arc::clone(self), file, partition, next })
     }
 
     fn file(&self) -> io::Result<Arc<File>> {

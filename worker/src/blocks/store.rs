@@ -40,6 +40,8 @@ struct State {
     next_age: u64,
     /// Outputs that are being written to disk for want of memory, each by the thread that needs it.
     being_evicted: usize,
+    /// Evictions that have ended, well or not.
+    evictions_ended: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -52,6 +54,30 @@ struct Output {
 enum Kept {
     Memory { age: u64, blocks: Arc<[Arc<HeldBlock>]> },
     Disk(Arc<Segment>),
+}
+
+/// Outputs that are no longer in the store, and are deleted with this.
+#[derive(Debug)]
+pub(crate) struct Removed(Vec<Output>);
+
+impl Removed {
+    /// Returns true if files are deleted.
+    pub(crate) fn has_files(&self) -> bool {
+        self.0.iter().any(|output| matches!(output.kept, Kept::Disk(_)))
+    }
+}
+
+/// An eviction that goes on, until it is dropped.
+struct Evicting<'a>(&'a BlockStore);
+
+impl Drop for Evicting<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.being_evicted -= 1;
+        state.evictions_ended += 1;
+        drop(state);
+        self.0.evicted.notify_all();
+    }
 }
 
 /// The oldest output in memory, on its way to disk.
@@ -110,16 +136,21 @@ impl BlockStore {
 
     /// Deletes the output of an attempt.
     pub fn drop_attempt(&self, attempt: AttemptId) {
-        let dropped = self.state().remove(attempt);
-        drop(dropped);
+        drop(self.remove(&[attempt]));
     }
 
-    /// Deletes every output of a job.
-    pub fn drop_job(&self, job: JobId) {
-        let attempts = self.attempts();
-        for attempt in attempts.into_iter().filter(|attempt| attempt.task.stage.job == job) {
-            self.drop_attempt(attempt);
-        }
+    /// Forgets the outputs of attempts. They are deleted when what this returns is dropped, which takes as long as
+    /// the file system does.
+    pub(crate) fn remove(&self, attempts: &[AttemptId]) -> Removed {
+        let mut state = self.state();
+        Removed(attempts.iter().filter_map(|attempt| state.remove(*attempt)).collect())
+    }
+
+    /// Forgets every output of a job, as [`Self::remove`] does.
+    pub(crate) fn remove_job(&self, job: JobId) -> Removed {
+        let mut attempts = self.attempts();
+        attempts.retain(|attempt| attempt.task.stage.job == job);
+        self.remove(&attempts)
     }
 
     /// Bytes that stored outputs have written to disk for want of memory.
@@ -163,10 +194,11 @@ impl BlockStore {
     /// Writes the oldest output in memory to disk; returns its bytes, nothing when none is left.
     fn evict_oldest(&self) -> io::Result<Option<u64>> {
         let Some(oldest) = self.state().take_oldest() else { return Ok(None) };
+        // Ends last: whoever waits for this eviction finds its memory free, or the output as it was.
+        let _ended = Evicting(self);
         let written = self.write_segment(oldest.attempt, &oldest.schema, &oldest.blocks);
         let bytes = oldest.blocks.iter().map(|block| block.grant.bytes()).sum();
         let mut state = self.state();
-        state.being_evicted -= 1;
         let written = match written {
             Ok(segment) => Ok(state.replace(oldest.attempt, Kept::Disk(Arc::new(segment)))),
             Err(error) => {
@@ -176,24 +208,26 @@ impl BlockStore {
         };
         drop(state);
         let attempt = oldest.attempt;
-        // The memory is free before others are told, and not freed under the lock.
+        // Not freed under the lock.
         drop(oldest);
-        let written = written.map(drop);
-        self.evicted_bytes.fetch_add(if written.is_ok() { bytes } else { 0 }, Ordering::Relaxed);
-        self.evicted.notify_all();
-        written?;
+        drop(written?);
+        self.evicted_bytes.fetch_add(bytes, Ordering::Relaxed);
         tracing::debug!(%attempt, bytes, "stored output went to disk for want of memory");
         Ok(Some(bytes))
     }
 
-    /// Waits until one of the outputs that others write is on disk; returns the bytes that went.
-    fn wait_for_others(&self) -> u64 {
-        let before = self.evicted_bytes();
+    /// Waits until one of the outputs that others write is on disk; returns the bytes that went, which are none if the
+    /// disk refused it, and nothing if nobody writes.
+    fn wait_for_others(&self) -> Option<u64> {
         let mut state = self.state();
-        while state.being_evicted > 0 && self.evicted_bytes() == before {
+        let (before, ended) = (self.evicted_bytes(), state.evictions_ended);
+        if state.being_evicted == 0 {
+            return None;
+        }
+        while state.evictions_ended == ended {
             state = self.evicted.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        self.evicted_bytes() - before
+        Some(self.evicted_bytes() - before)
     }
 
     fn write_segment(
@@ -262,14 +296,24 @@ impl State {
 impl Evict for BlockStore {
     /// Every thread that needs room writes an output of its own: none waits while another encodes.
     fn evict(&self, bytes: u64) -> io::Result<u64> {
-        let mut evicted = 0;
-        while evicted < bytes {
-            match self.evict_oldest()? {
-                Some(more) => evicted += more,
-                None => break,
+        loop {
+            let mut evicted = 0;
+            while evicted < bytes {
+                match self.evict_oldest()? {
+                    Some(more) => evicted += more,
+                    None => break,
+                }
+            }
+            if evicted > 0 {
+                return Ok(evicted);
+            }
+            match self.wait_for_others() {
+                // What the disk refused is here again: this thread learns why.
+                Some(0) => {}
+                Some(others) => return Ok(others),
+                None => return Ok(0),
             }
         }
-        Ok(if evicted > 0 { evicted } else { self.wait_for_others() })
     }
 }
 

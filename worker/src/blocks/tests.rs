@@ -61,7 +61,7 @@ fn numbers(store: &BlockStore, task: u32, partition: u32) -> Vec<i64> {
     let batches = match stored.block {
         Block::Held(held) => held.batches.clone(),
         Block::OnDisk(segment, partition) => {
-            let mut reader = segment.open(partition).unwrap();
+            let mut reader = segment.open(partition, 0).unwrap();
             let frames = std::iter::from_fn(|| reader.next_frame().unwrap());
             frames.flat_map(|frame| decode_block(&frame).unwrap()).collect()
         }
@@ -106,7 +106,7 @@ fn output_that_does_not_fit_spills_in_runs_and_reads_back_in_order() {
         let expected: Vec<_> = (from..from + 40_000).collect();
         assert_eq!(numbers(&fixture.store, 0, partition), expected);
     }
-    fixture.store.drop_job(attempt(0).task.stage.job);
+    drop(fixture.store.remove_job(attempt(0).task.stage.job));
     assert!(files(&fixture).is_empty());
 }
 
@@ -154,7 +154,7 @@ fn damage_on_the_disk_is_seen() {
     let frames = |partition: u32| {
         let stored = fixture.store.block(attempt(0).block(partition)).unwrap();
         let Block::OnDisk(segment, partition) = stored.block else { panic!("it is on disk") };
-        let mut reader = segment.open(partition).unwrap();
+        let mut reader = segment.open(partition, 0).unwrap();
         std::iter::from_fn(move || reader.next_frame().unwrap()).collect::<Vec<Bytes>>()
     };
     let damaged = (0..3).flat_map(frames).filter(|frame| decode_block(frame).is_err()).count();
@@ -270,6 +270,46 @@ fn nobody_waits_while_another_thread_writes_an_output() {
 }
 
 #[test]
+fn whoever_waits_for_an_eviction_that_fails_tries_for_itself() {
+    let fixture = fixture(8 << 20);
+    write(&fixture.store, 0, 8);
+    assert!(files(&fixture).is_empty(), "it is in memory");
+    let pipe = fixture.folder.path().join(format!("{}.tmp", attempt(0)));
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    std::thread::scope(|scope| {
+        let fails = scope.spawn(|| Evict::evict(&*fixture.store, 1));
+        let waits = scope.spawn(|| {
+            while fixture.store.being_evicted() == 0 {
+                std::thread::yield_now();
+            }
+            Evict::evict(&*fixture.store, 1)
+        });
+        std::thread::sleep(Duration::from_millis(50));
+        // Nobody reads what is written.
+        drop(fs::File::open(&pipe).unwrap());
+        let failure = fails.join().unwrap().expect_err("the pipe is closed");
+        assert_eq!(failure.kind(), std::io::ErrorKind::BrokenPipe);
+        assert!(waits.join().unwrap().unwrap() > 0);
+    });
+    assert_eq!(fixture.budget.used_bytes(), 0);
+    assert_eq!(numbers(&fixture.store, 0, 0).len(), 8_000);
+}
+
+#[test]
+fn what_is_removed_is_gone_at_once_and_its_files_later() {
+    let fixture = fixture(1 << 20);
+    write(&fixture.store, 0, 40);
+    let removed = fixture.store.remove(&[attempt(0), attempt(1)]);
+    assert!(fixture.store.attempts().is_empty() && removed.has_files());
+    assert_eq!(files(&fixture).len(), 1);
+    drop(removed);
+    assert!(files(&fixture).is_empty());
+    write(&fixture.store, 2, 1);
+    assert!(!fixture.store.remove_job(attempt(0).task.stage.job).has_files());
+}
+
+#[test]
 fn all_readers_of_a_segment_share_an_open_file() {
     let fixture = fixture(1 << 20);
     write(&fixture.store, 0, 40);
@@ -285,7 +325,7 @@ fn all_readers_of_a_segment_share_an_open_file() {
     let reader = |partition: u32| {
         let stored = fixture.store.block(attempt(0).block(partition)).unwrap();
         let Block::OnDisk(segment, partition) = stored.block else { panic!("it is on disk") };
-        segment.open(partition).unwrap()
+        segment.open(partition, 0).unwrap()
     };
     let readers = [reader(0), reader(1), reader(2)];
     assert_eq!(open(), 1);

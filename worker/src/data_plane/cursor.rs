@@ -37,8 +37,9 @@ pub(super) struct Cursor {
     frame: usize,
     /// The next frame, when it waits for credit and the budget has room for it.
     kept: Option<(Bytes, Grant)>,
-    /// True if the reader was told that the next frame waits.
-    is_announced: bool,
+    /// The length of the next frame that the reader was told, or zero. A frame that is made again may be longer: its
+    /// block went to disk meanwhile, where compression makes incompressible rows grow.
+    announced_bytes: u64,
     is_checked: bool,
 }
 
@@ -59,7 +60,7 @@ impl Cursor {
             block: 0,
             frame: usize::try_from(skip_frames).unwrap_or(usize::MAX),
             kept: None,
-            is_announced: false,
+            announced_bytes: 0,
             is_checked: false,
         }
     }
@@ -123,7 +124,7 @@ impl Cursor {
             *sent_bytes += frame.len() as u64;
             add_frame(self.index(), &frame, chunks);
             self.frame += 1;
-            self.is_announced = false;
+            self.announced_bytes = 0;
         }
         Ok(None)
     }
@@ -137,9 +138,9 @@ impl Cursor {
 
     fn wait_for_credit(&mut self, frame: Bytes, chunks: &mut Vec<FetchChunk>) {
         let frame_bytes = frame.len() as u64;
-        if !self.is_announced {
+        if frame_bytes > self.announced_bytes {
             chunks.push(FetchChunk { index: self.index(), frame_bytes, ..chunk() });
-            self.is_announced = true;
+            self.announced_bytes = frame_bytes;
         }
         // Without room it is made again.
         let mut grant = Grant::empty(&self.budget, Class::Fixed);
@@ -229,6 +230,39 @@ mod tests {
         assert_eq!((chunks.len(), pause), (0, Pause::Credit));
         let (chunks, pause) = cursor.next_piece(FRAME as u64).unwrap();
         assert_eq!((frames(&chunks), pause), (vec![1], Pause::Credit));
+    }
+
+    /// A block whose only frame is longer each time that it is made.
+    #[derive(Default)]
+    struct Growing(std::sync::atomic::AtomicUsize);
+
+    impl Blocks for Arc<Growing> {
+        fn open(&self, _: BlockId) -> Option<Box<dyn Frames>> {
+            Some(Box::new(Self::clone(self)))
+        }
+    }
+
+    impl Frames for Arc<Growing> {
+        fn frame(&mut self, number: usize, _: BlockCodec) -> Result<Option<Bytes>, FrameError> {
+            let times =
+                self.0.fetch_add(usize::from(number == 0), std::sync::atomic::Ordering::Relaxed);
+            Ok((number == 0).then(|| vec![0; FRAME + 64 * times].into()))
+        }
+    }
+
+    #[test]
+    fn a_frame_that_is_longer_when_it_is_made_again_is_announced_again() {
+        let block = ApplicationId(1).job(0).stage(0).task(0).attempt(0).block(0);
+        let budget = MemoryBudget::new(1);
+        let growing = Arc::new(Arc::new(Growing::default()));
+        let mut cursor = Cursor::new(growing, budget, BlockCodec::Plain, vec![block], 0);
+        let mut credit = 0;
+        for times in 0..3 {
+            let (chunks, pause) = cursor.next_piece(credit).unwrap();
+            let told: Vec<u64> = chunks.iter().map(|chunk| chunk.frame_bytes).collect();
+            credit = (FRAME + 64 * times) as u64;
+            assert_eq!((told, pause), (vec![credit], Pause::Credit));
+        }
     }
 
     #[test]

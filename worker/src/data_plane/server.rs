@@ -191,7 +191,9 @@ impl Frames for StoredFrames {
             Block::OnDisk(segment, partition) => {
                 let reader = match &mut self.reader {
                     Some(reader) => reader,
-                    none => none.insert(segment.open(*partition).map_err(FrameError::Unreadable)?),
+                    none => {
+                        none.insert(segment.open(*partition, 0).map_err(FrameError::Unreadable)?)
+                    }
                 };
                 reader.frame(number).map_err(FrameError::Unreadable)
             }

@@ -16,7 +16,7 @@ use super::broadcast::SharedBlocks;
 use super::credit::Credit;
 use super::remote::RemoteBlocks;
 use super::{InputSource, ReadCounts, Wanted};
-use crate::blocks::{Block, HeldBlock, SegmentReader};
+use crate::blocks::{Block, SegmentReader};
 
 /// Reads wanted blocks in their order. Local ones are taken from the store when their turn comes;
 /// remote ones are asked for at the first poll, from all workers at once.
@@ -34,8 +34,14 @@ pub(super) struct OrderedBlocks {
 }
 
 enum Reading {
-    Held { block: Arc<HeldBlock>, next: usize },
-    Shared { batches: Arc<[RecordBatch]>, next: usize },
+    /// In this worker's store. It is looked up for every batch: one that goes to disk meanwhile frees its memory.
+    Stored {
+        next: usize,
+    },
+    Shared {
+        batches: Arc<[RecordBatch]>,
+        next: usize,
+    },
     Disk(SegmentReader),
     Remote(WorkerId),
     Done,
@@ -104,10 +110,7 @@ impl OrderedBlocks {
     /// Makes more of a block `ready`, and says how to go on.
     async fn read_on(&mut self, id: BlockId, reading: Reading) -> Result<Reading> {
         match reading {
-            Reading::Held { block, next } => {
-                let batch = block.batches.get(next).cloned();
-                Ok(self.take(batch, || Reading::Held { block, next: next + 1 }))
-            }
+            Reading::Stored { next } => self.read_stored(id, next),
             Reading::Shared { batches, next } => {
                 let batch = batches.get(next).cloned();
                 Ok(self.take(batch, || Reading::Shared { batches, next: next + 1 }))
@@ -145,15 +148,24 @@ impl OrderedBlocks {
         if worker != self.source.worker {
             let Some(shared) = &self.shared else { return Ok(Reading::Remote(worker)) };
             let batches = shared.block(id);
-            return Ok(
-                batches.map_or(Reading::Done, |batches| Reading::Shared { batches, next: 0 })
-            );
+            let batches = batches.ok_or_else(|| missing(id))?;
+            return Ok(Reading::Shared { batches, next: 0 });
         }
+        self.read_stored(id, 0)
+    }
+
+    /// Makes a batch of the store's `ready`, or goes on in the segment that the block is in by now.
+    fn read_stored(&mut self, id: BlockId, next: usize) -> Result<Reading> {
         let stored = self.source.store.block(id).ok_or_else(|| missing(id))?;
         match stored.block {
-            Block::Held(block) => Ok(Reading::Held { block, next: 0 }),
+            Block::Held(block) => {
+                self.ready.extend(block.batches.get(next).cloned());
+                let is_last = next + 1 >= block.batches.len();
+                Ok(if is_last { Reading::Done } else { Reading::Stored { next: next + 1 } })
+            }
+            // A frame of a segment is a batch.
             Block::OnDisk(segment, partition) => {
-                Ok(Reading::Disk(segment.open(partition).map_err(|_| missing(id))?))
+                Ok(Reading::Disk(segment.open(partition, next).map_err(|_| missing(id))?))
             }
         }
     }

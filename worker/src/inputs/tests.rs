@@ -321,6 +321,28 @@ fn a_block_whose_reader_stalls_is_freed_when_it_goes_to_disk() {
 }
 
 #[test]
+fn a_block_of_the_readers_own_worker_is_freed_when_it_goes_to_disk() {
+    let here = Peer::start(1, 64 << 20);
+    let outputs = vec![here.run(0)];
+    on_io(async {
+        let reader = Reader::new(&here, &[&here], outputs);
+        let task = reader.task(InputMode::Partition, 2);
+        let mut rows = task.read(0, BlockSelection::Partition(0), schema()).unwrap();
+        let first = rows.next().await.unwrap().unwrap();
+        let budget = here.store.budget();
+        let mut join = Grant::empty(budget, Class::Fixed);
+        join.try_grow(budget.limit_bytes()).unwrap();
+        assert!(here.store.evicted_bytes() > 0);
+        assert!(budget.used_bytes() <= budget.limit_bytes(), "the reader holds no block");
+        let rest: Vec<RecordBatch> = rows.try_collect().await.unwrap();
+        let batches = std::iter::once(&first).chain(&rest);
+        let numbers =
+            batches.flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values());
+        assert!(numbers.copied().eq(rows_of(0, 0)));
+    });
+}
+
+#[test]
 fn blocks_that_a_worker_no_longer_has_are_all_named() {
     let (here, far) = (Peer::start(1, 64 << 20), Peer::start(2, 64 << 20));
     let outputs = vec![far.run(0), far.run(1), far.run(2)];

@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{
     Array as _, ArrayRef, ArrowPrimitiveType, AsArray as _, FixedSizeListArray, LargeListArray,
-    ListArray, MapArray, PrimitiveArray, RecordBatch, StructArray, downcast_integer,
+    ListArray, MapArray, PrimitiveArray, PrimitiveBuilder, RecordBatch, StructArray,
+    downcast_integer,
 };
+use datafusion::arrow::compute::kernels::cast_utils::Parser as _;
 use datafusion::arrow::compute::{CastOptions, cast_with_options};
 use datafusion::arrow::datatypes::{
-    DataType, Decimal128Type, Field, Fields, Schema, TimeUnit, TimestampMicrosecondType,
+    DataType, Date32Type, Decimal128Type, Field, Fields, Schema, TimeUnit, TimestampMicrosecondType,
 };
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::common::Result;
@@ -91,6 +93,9 @@ fn number(column: &ArrayRef, declared: &DataType) -> Result<ArrayRef, String> {
             integers::<$type>($column).map(|column| Arc::new(column) as ArrayRef)
         };
     }
+    if *declared == DataType::Date32 {
+        return dates(column);
+    }
     if let Some(micros) = unit(declared).filter(|_| column.data_type().is_temporal()) {
         return times(column, declared, micros);
     }
@@ -108,9 +113,32 @@ fn unit(declared: &DataType) -> Option<i64> {
     match declared {
         DataType::Timestamp(TimeUnit::Second, _) => Some(1_000_000),
         DataType::Timestamp(TimeUnit::Millisecond, _) => Some(1_000),
-        DataType::Date32 => Some(86_400_000_000),
         _ => None,
     }
+}
+
+/// Texts as the days that they are, in every form that Arrow reads.
+fn dates(column: &ArrayRef) -> Result<ArrayRef, String> {
+    let texts = column.as_string::<i32>();
+    let mut days = PrimitiveBuilder::<Date32Type>::with_capacity(texts.len());
+    for text in texts {
+        match text {
+            Some(text) => days.append_value(date(text).ok_or_else(|| text.to_owned())?),
+            None => days.append_null(),
+        }
+    }
+    Ok(Arc::new(days.finish()))
+}
+
+/// The days from 1970 to a date; none if the text is no date, or has a time of day. Arrow drops that.
+fn date(text: &str) -> Option<i32> {
+    const LENGTH: usize = "2024-01-31".len();
+    const DAY_MICROS: i64 = 86_400_000_000;
+    let has_more = text.len() > LENGTH && !text.starts_with(['+', '-']);
+    if has_more && TimestampMicrosecondType::parse(text)? % DAY_MICROS != 0 {
+        return None;
+    }
+    Date32Type::parse(text)
 }
 
 fn times(column: &ArrayRef, declared: &DataType, micros: i64) -> Result<ArrayRef, String> {
@@ -145,4 +173,22 @@ fn written(value: i128) -> String {
     }
     let fraction = format!("{fraction:018}");
     format!("{sign}{whole}.{}", fraction.trim_end_matches('0'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::date;
+
+    #[test]
+    fn dates_come_in_many_forms_and_without_a_time_of_day() {
+        let day = date("2024-01-05");
+        assert!(day.is_some());
+        for text in ["2024-1-5", "20240105", "2024-01-05T00:00:00", "2024-01-05 00:00:00Z"] {
+            assert_eq!(date(text), day, "{text}");
+        }
+        assert!(date("+12024-01-01").is_some());
+        for text in ["2024-01-05T00:00:01", "2024-01-05 12:00", "05.01.2024", "", "x"] {
+            assert_eq!(date(text), None, "{text}");
+        }
+    }
 }

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::SchemaRef;
-use datafusion::common::{Result, internal_datafusion_err, internal_err};
+use datafusion::common::{Result, internal_datafusion_err, internal_err, not_impl_err};
 use datafusion::logical_expr::{ReversedUDWF, WindowUDF};
 use datafusion::physical_expr::aggregate::{AggregateExprBuilder, AggregateFunctionExpr};
 use datafusion::physical_expr::window::{
@@ -60,7 +60,10 @@ fn lost_of_window(window: &Arc<dyn WindowExpr>) -> Result<WindowMessage> {
         return Ok(WindowMessage { ignores_nulls: false, is_reversed });
     }
     let Some((_, function)) = function_of(window) else { return Ok(WindowMessage::default()) };
-    let (text, _) = debug_text(function);
+    let (text, is_cut) = debug_text(function);
+    if is_cut {
+        return not_impl_err!("a window function over a CASE of so many levels");
+    }
     Ok(WindowMessage {
         ignores_nulls: flag(&text, "ignore_nulls")?,
         is_reversed: flag(&text, "is_reversed")?,

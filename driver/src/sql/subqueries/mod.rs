@@ -31,7 +31,6 @@ use std::sync::Arc;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{DFSchema, Result, TableReference};
-use datafusion::logical_expr::expr::{Exists, InSubquery, SetComparison};
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, LogicalPlan, Projection, Subquery};
 use datafusion::optimizer::AnalyzerRule;
@@ -107,24 +106,12 @@ impl Rewriter {
         let rows = merge_schema(&plan.inputs());
         self.depth += 1;
         let rewritten = plan.map_expressions(|expr| {
-            expr.transform_up(|expr| match expr {
-                Expr::Exists(exists) => {
-                    let subquery = self.inner_plan(exists.subquery, &rows)?;
-                    Ok(Transformed::yes(Expr::Exists(Exists { subquery, ..exists })))
-                }
-                Expr::InSubquery(within) => {
-                    let subquery = self.inner_plan(within.subquery, &rows)?;
-                    let subquery = self.with_own_name(subquery)?;
-                    Ok(Transformed::yes(Expr::InSubquery(InSubquery { subquery, ..within })))
-                }
-                Expr::SetComparison(set) => {
-                    let subquery = self.inner_plan(set.subquery, &rows)?;
-                    Ok(Transformed::yes(Expr::SetComparison(SetComparison { subquery, ..set })))
-                }
-                Expr::ScalarSubquery(subquery) => {
-                    Ok(Transformed::yes(Expr::ScalarSubquery(self.inner_plan(subquery, &rows)?)))
-                }
-                other => Ok(Transformed::no(other)),
+            expr.transform_up(|expr| {
+                let is_list = matches!(expr, Expr::InSubquery(_));
+                references::map_subquery(expr, |query| {
+                    let query = self.inner_plan(query, &rows)?;
+                    if is_list { self.with_own_name(query) } else { Ok(query) }
+                })
             })
         });
         self.depth -= 1;
@@ -154,10 +141,7 @@ impl Rewriter {
 }
 
 fn is_subquery(expr: &Expr) -> bool {
-    matches!(
-        expr,
-        Expr::Exists(_) | Expr::InSubquery(_) | Expr::SetComparison(_) | Expr::ScalarSubquery(_)
-    )
+    references::query_of(expr).is_some()
 }
 
 fn holds_subquery(expr: &Expr) -> Result<bool> {

@@ -51,12 +51,17 @@ pub(super) fn of_expr(expr: &Expr) -> Result<Vec<Reference>> {
 
 /// The references of the subquery that an expression is.
 pub(super) fn of_subquery(expr: &Expr) -> Result<Vec<Reference>> {
+    query_of(expr).map_or_else(|| Ok(Vec::new()), |query| of_plan(&query.subquery))
+}
+
+/// The subquery that an expression is.
+pub(in crate::sql) fn query_of(expr: &Expr) -> Option<&Subquery> {
     match expr {
-        Expr::Exists(exists) => of_plan(&exists.subquery.subquery),
-        Expr::InSubquery(within) => of_plan(&within.subquery.subquery),
-        Expr::SetComparison(set) => of_plan(&set.subquery.subquery),
-        Expr::ScalarSubquery(subquery) => of_plan(&subquery.subquery),
-        _ => Ok(Vec::new()),
+        Expr::Exists(Exists { subquery, .. })
+        | Expr::InSubquery(InSubquery { subquery, .. })
+        | Expr::SetComparison(SetComparison { subquery, .. })
+        | Expr::ScalarSubquery(subquery) => Some(subquery),
+        _ => None,
     }
 }
 

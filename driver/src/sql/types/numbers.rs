@@ -1,30 +1,82 @@
-//! Decimals that meet floats: compared, and put into one column, as `DOUBLE`.
+//! Decimals that meet floats: compared, put into one column, and in arithmetic, as `DOUBLE`.
 //!
-//! DataFusion converts floats to decimals with 15 digits after the point: `1e-16` becomes zero, and NaN is an error.
-//! Here the decimal becomes a `DOUBLE`, as in PostgreSQL and Spark.
+//! DataFusion converts floats that are compared or put into one column to decimals with 15 digits after the point:
+//! `1e-16` becomes zero, and NaN is an error. Here the decimal becomes a `DOUBLE`, as in PostgreSQL and Spark.
 //!
 //! DataFusion reads a number with a point as a float. Beside a decimal it is a decimal here, the one that is written,
-//! so that a column is compared as it is:
+//! so that a column is compared as it is, and what is calculated from it is exact:
 //!
 //! ```text
 //! double > decimal              double > cast(decimal as double)
 //! decimal > 0.05                decimal > Decimal128(5, 2, 2)
 //! decimal < 0.06 + 0.01         decimal < Decimal128(7, 2, 2), though the sum of the floats is less
 //! decimal > 1e300               cast(decimal as double) > 1e300
+//! decimal * 1.1                 decimal * Decimal128(11, 2, 1)
+//! decimal * 1e-40               cast(decimal as double) * 1e-40
+//! decimal / 3.0                 cast(decimal as double) / 3.0, which has more digits
 //! ```
+//!
+//! A quotient of decimals has four digits more behind the point than its dividend, which gets two: as in Spark, six
+//! are the least.
+//!
+//! DataFusion reads a text that is compared with a decimal as a decimal of the same type, so that 1.50 is equal to
+//! '1.499'. Here a text that is written is the decimal with its digits, and others are floats, as in Spark.
 
 use datafusion::arrow::datatypes::{DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType};
 use datafusion::common::ScalarValue;
+use datafusion::logical_expr::binary::BinaryTypeCoercer;
 use datafusion::logical_expr::{Expr, Operator, cast, lit};
 
 use super::operands::Meeting;
 
+/// Digits of an integer, at most.
+const INTEGER_DIGITS: u8 = 20;
 /// Digits that arithmetic on floats leaves right.
 const RIGHT_DIGITS: usize = 15;
 
 /// Casts operands to one kind of number. Returns true if they had two.
 pub(super) fn meet(meeting: Meeting, operands: &mut [&mut Expr], types: &[DataType]) -> bool {
-    if meeting == Meeting::Subtracted || !are_mixed(types) {
+    match meeting {
+        Meeting::Compared => {
+            let mut types = types.to_vec();
+            let has_texts = read_texts(operands, &mut types);
+            meet_as_numbers(operands, &types) || has_texts
+        }
+        Meeting::Subtracted => false,
+        Meeting::Combined => meet_as_numbers(operands, types),
+    }
+}
+
+/// Makes numbers of texts beside decimals. Returns true if there are such.
+fn read_texts(operands: &mut [&mut Expr], types: &mut [DataType]) -> bool {
+    if !types.iter().any(DataType::is_decimal) {
+        return false;
+    }
+    let mut is_new = false;
+    for (operand, of) in operands.iter_mut().zip(types).filter(|(_, of)| of.is_string()) {
+        (*of, **operand) = match std::mem::take(*operand) {
+            Expr::Literal(text, metadata) => {
+                match text.try_as_str().flatten().and_then(decimal_of) {
+                    Some(number) => (number.data_type(), lit(number)),
+                    None => (of.clone(), Expr::Literal(text, metadata)),
+                }
+            }
+            column => (DataType::Float64, as_double(column)),
+        };
+        is_new |= !of.is_string();
+    }
+    is_new
+}
+
+/// The decimal that a text is, if it is one without an exponent.
+pub(crate) fn decimal_of(text: &str) -> Option<ScalarValue> {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let is_plain = digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    is_plain.then(|| decimal(&format!("{text}e0")))?
+}
+
+fn meet_as_numbers(operands: &mut [&mut Expr], types: &[DataType]) -> bool {
+    if !are_mixed(types) {
         return false;
     }
     let written: Option<Vec<(usize, ScalarValue)>> = (0..)
@@ -41,6 +93,59 @@ pub(super) fn meet(meeting: Meeting, operands: &mut [&mut Expr], types: &[DataTy
     true
 }
 
+/// Returns true for an operator of arithmetic.
+pub(super) fn calculates(operator: Operator) -> bool {
+    use Operator::{Divide, Minus, Modulo, Multiply, Plus};
+    matches!(operator, Plus | Minus | Multiply | Divide | Modulo)
+}
+
+/// Makes a written number beside a decimal the decimal that it is, if one has the digits of the result, and gives a
+/// dividend its digits. Returns true if it did. What is left DataFusion calculates as floats.
+pub(super) fn calculate(
+    operator: Operator,
+    operands: &mut [&mut Expr; 2],
+    types: &[DataType],
+) -> bool {
+    if operator == Operator::Divide {
+        return widen_dividend(operands[0], types);
+    }
+    let Some(at) = types.iter().position(DataType::is_floating) else { return false };
+    if !are_mixed(types) {
+        return false;
+    }
+    let Some(written) = as_written(operands[at]) else { return false };
+    let mut types = types.to_vec();
+    types[at] = written.data_type();
+    if BinaryTypeCoercer::new(&types[0], &operator, &types[1]).get_result_type().is_err() {
+        return false;
+    }
+    *operands[at] = lit(written);
+    true
+}
+
+/// Digits behind the point of a dividend, at least.
+const DIVIDEND_SCALE_MIN: i8 = 2;
+
+/// Gives a dividend more digits behind the point, if it has few. Returns true if it did.
+fn widen_dividend(dividend: &mut Expr, types: &[DataType]) -> bool {
+    let [of, divisor] = types else { return false };
+    let (precision, scale) = match of {
+        DataType::Decimal128(precision, scale) if divisor.is_decimal() || divisor.is_integer() => {
+            (*precision, *scale)
+        }
+        of if of.is_integer() && divisor.is_decimal() => (INTEGER_DIGITS, 0),
+        _ => return false,
+    };
+    let more = (DIVIDEND_SCALE_MIN - scale).max(0);
+    let precision = precision + more.unsigned_abs();
+    if more == 0 || precision > DECIMAL128_MAX_PRECISION {
+        return false;
+    }
+    let wide = DataType::Decimal128(precision, DIVIDEND_SCALE_MIN);
+    *dividend = cast(std::mem::take(dividend), wide);
+    true
+}
+
 fn as_double(expr: Expr) -> Expr {
     cast(expr, DataType::Float64)
 }
@@ -52,6 +157,11 @@ fn as_written(expr: &Expr) -> Option<ScalarValue> {
         Expr::Literal(ScalarValue::Float32(Some(value)), _) => format!("{value:e}"),
         expr => format!("{:.*e}", RIGHT_DIGITS - 1, computed(expr)?),
     };
+    decimal(&text)
+}
+
+/// The decimal that a text with an exponent is.
+fn decimal(text: &str) -> Option<ScalarValue> {
     let (digits, exponent) = text.split_once('e')?;
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
     let fraction = fraction.trim_end_matches('0');

@@ -48,12 +48,12 @@ pub(super) fn meet_in_expr(
     schema: &DFSchema,
     zone: &Arc<str>,
 ) -> Result<Transformed<Expr>> {
-    use Meeting::{Combined, Compared, Subtracted};
+    use Meeting::{Combined, Compared};
     let operands = Operands { schema, zone };
     let Transformed { data: mut expr, transformed: is_case, .. } = as_case(expr);
     let is_new = match &mut expr {
-        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Minus, right }) => {
-            operands.meet(Subtracted, vec![left, right])
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) if numbers::calculates(*op) => {
+            operands.calculate(left, *op, right)
         }
         Expr::BinaryExpr(BinaryExpr { left, op, right }) if compares(*op) => {
             operands.meet(Compared, vec![left, right])
@@ -108,6 +108,15 @@ impl Operands<'_> {
     fn meet(&self, meeting: Meeting, mut operands: Vec<&mut Expr>) -> bool {
         let Some(types) = self.types(&operands) else { return false };
         meet(meeting, &mut operands, &types, self.zone)
+    }
+
+    /// Operands of arithmetic.
+    fn calculate(&self, left: &mut Expr, operator: Operator, right: &mut Expr) -> bool {
+        let mut operands = [left, right];
+        let Some(types) = self.types(&operands) else { return false };
+        let is_difference = operator == Operator::Minus;
+        is_difference && times::meet(Meeting::Subtracted, &mut operands, &types, self.zone)
+            || numbers::calculate(operator, &mut operands, &types)
     }
 
     /// A list and a value that is compared with its elements: decimals beside floats are floats.
