@@ -79,6 +79,10 @@ pub(super) fn meet_in_expr(
         Expr::ScalarFunction(call) if COMBINING_FUNCTIONS.contains(&call.name()) => {
             operands.meet(Combined, call.args.iter_mut().collect())
         }
+        Expr::ScalarFunction(call) if call.name() == "try_divide" => match &mut call.args[..] {
+            [left, right] => operands.calculate(left, Operator::Divide, right),
+            _ => false,
+        },
         // `x = ANY (array)`.
         Expr::ScalarFunction(call) if call.name() == "array_has" => {
             operands.meet_elements(&mut call.args)
