@@ -44,7 +44,7 @@ const HUNGRY: [Hungry; 4] = [
     Hungry {
         name: "shuffle",
         sql: "select count(*), sum(n), sum(character_length(s)) from (select s, \
-              row_number() over (partition by value % 97 order by value) as n from \
+              cast(row_number() over (partition by value % 97 order by value) as bigint) as n from \
               (select value, repeat(cast(value as varchar), 20) as s \
               from generate_series(1, 1000000)))",
         stage: 0,

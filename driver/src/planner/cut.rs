@@ -14,11 +14,13 @@ use std::sync::Arc;
 
 use datafusion::common::Result;
 use datafusion::physical_expr::{EquivalenceProperties, LexOrdering};
+use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::joins::{
     CrossJoinExec, HashJoinExec, NestedLoopJoinExec, PartitionMode,
 };
 use datafusion::physical_plan::limit::{GlobalLimitExec, LocalLimitExec};
+use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::recursive_query::RecursiveQueryExec;
 use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::scalar_subquery::ScalarSubqueryExec;
@@ -196,7 +198,8 @@ impl Cutter {
         for link in links {
             let binding = first + link.index.as_usize();
             // A second row is an error, and all others are not fetched for it.
-            let value = limited(gathered(Arc::clone(&link.plan)), Some(2));
+            let fetch = (!makes_one_row(link.plan.as_ref())).then_some(2);
+            let value = limited(gathered(Arc::clone(&link.plan)), fetch);
             self.cut_root(value, DraftOutput::Value { binding })?;
         }
         self.cut(Arc::clone(subqueries.input()), inputs)
@@ -234,6 +237,17 @@ fn gathered(plan: Plan) -> Plan {
         plan
     } else {
         Arc::new(CoalescePartitionsExec::new(plan))
+    }
+}
+
+/// Returns true for aggregates of all rows.
+fn makes_one_row(plan: &dyn ExecutionPlan) -> bool {
+    match plan.downcast_ref::<AggregateExec>() {
+        Some(aggregate) => {
+            aggregate.group_expr().is_empty() && *aggregate.mode() != AggregateMode::Partial
+        }
+        None if plan.is::<ProjectionExec>() => makes_one_row(plan.children()[0].as_ref()),
+        None => false,
     }
 }
 
