@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::metadata::ScalarAndMetadata;
-use datafusion::common::{ParamValues, Result, not_impl_err, plan_err};
+use datafusion::common::{DFSchema, ParamValues, Result, not_impl_err, plan_err};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{Execute, Expr, LogicalPlan, Prepare, Statement as PlanStatement};
@@ -22,7 +22,7 @@ use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
 
-use crate::sql::decimal_of;
+use crate::sql::{normalized, number_of};
 
 /// The prepared statements of a session, by name.
 #[derive(Debug, Default)]
@@ -30,25 +30,22 @@ pub(crate) struct PreparedStatements {
     statements: Mutex<HashMap<String, Prepare>>,
 }
 
-/// Returns true for a `PREPARE` that declares no types.
-pub(crate) fn declares_no_types(statement: &Statement) -> bool {
-    match statement {
-        Statement::Statement(statement) => {
-            matches!(&**statement, SqlStatement::Prepare { data_types, .. } if data_types.is_empty())
+/// The name and the statement of a `PREPARE` that declares no types. DataFusion plans it only if one type fits each
+/// parameter everywhere.
+pub(crate) fn untyped(statement: &Statement) -> Option<(String, Statement)> {
+    let Statement::Statement(statement) = statement else { return None };
+    match statement.as_ref() {
+        SqlStatement::Prepare { name, data_types, statement } if data_types.is_empty() => {
+            Some((normalized(name), Statement::Statement(statement.clone())))
         }
-        _ => false,
+        _ => None,
     }
 }
 
-/// The plan of a `PREPARE` without the types that DataFusion found for its parameters.
-pub(crate) fn without_types(plan: LogicalPlan) -> LogicalPlan {
-    match plan {
-        LogicalPlan::Statement(PlanStatement::Prepare(prepare)) => {
-            let prepare = Prepare { fields: Vec::new(), ..prepare };
-            LogicalPlan::Statement(PlanStatement::Prepare(prepare))
-        }
-        plan => plan,
-    }
+/// The plan of a `PREPARE` without types.
+pub(crate) fn without_types(name: String, input: LogicalPlan) -> LogicalPlan {
+    let prepare = Prepare { name, fields: Vec::new(), input: Arc::new(input) };
+    LogicalPlan::Statement(PlanStatement::Prepare(prepare))
 }
 
 impl PreparedStatements {
@@ -90,7 +87,14 @@ impl PreparedStatements {
         if !types.is_empty() && types.len() != given {
             return plan_err!("`{}` has {} parameters, and not {given}", execute.name, types.len());
         }
-        let inferred = statement.input.get_parameter_fields()?;
+        let names = statement.input.get_parameter_names()?;
+        let places = names.iter().filter_map(|name| name.strip_prefix('$')?.parse().ok());
+        let parameters: usize = places.max().unwrap_or_default();
+        if parameters != given {
+            return plan_err!("`{}` has {parameters} parameters, and not {given}", execute.name);
+        }
+        // None if several types stand beside one parameter.
+        let inferred = statement.input.get_parameter_fields().unwrap_or_default();
         let context = SimplifyContext::builder()
             .with_schema(Arc::clone(statement.input.schema()))
             .with_config_options(Arc::clone(state.config_options()))
@@ -98,6 +102,7 @@ impl PreparedStatements {
             .build();
         let simplifier = ExprSimplifier::new(context);
         let values = execute.parameters.into_iter().enumerate().map(|(at, value)| {
+            let value = simplifier.coerce(value, &DFSchema::empty())?;
             let value = match simplifier.simplify(value)? {
                 Expr::Literal(value, metadata) => ScalarAndMetadata::new(value, metadata),
                 other => return not_impl_err!("the parameter `{other}`, which is no constant"),
@@ -133,7 +138,10 @@ impl PreparedStatements {
 /// A text as a value of the type that stands beside it; another value as it is.
 fn as_beside(value: ScalarAndMetadata, of: &DataType) -> Result<ScalarAndMetadata> {
     let Some(Some(text)) = value.value().try_as_str() else { return Ok(value) };
-    match decimal_of(text).filter(|_| of.is_decimal()) {
+    if of.is_null() {
+        return Ok(value);
+    }
+    match number_of(text).filter(|_| of.is_decimal()) {
         Some(number) => Ok(ScalarAndMetadata::new(number, None)),
         None => value.cast_storage_to(of),
     }

@@ -35,10 +35,10 @@ use crate::in_process::InProcess;
 use crate::jobs::{Jobs, reads_the_session};
 use crate::numbers::with_number_rules;
 use crate::planner::{
-    CooperativeJoins, JoinsApart, SoftLimits, WholeFrames, partitions_for, with_held_limits,
-    with_kept_orders, with_kept_projections, with_namesakes, with_one_sided, with_own_statistics,
-    with_promised_inputs, with_scan_statistics, with_unique_columns, with_unnest_names,
-    with_whole_arrays,
+    CooperativeJoins, JoinsApart, ShownRanks, SoftLimits, WholeFrames, partitions_for,
+    with_held_limits, with_kept_orders, with_kept_projections, with_namesakes, with_one_sided,
+    with_own_statistics, with_promised_inputs, with_scan_statistics, with_unique_columns,
+    with_unnest_names, with_whole_arrays,
 };
 use crate::prepared::{self, PreparedStatements};
 use crate::result::ResultStream;
@@ -150,6 +150,7 @@ impl Session {
             .with_physical_optimizer_rule(Arc::new(SoftLimits))
             .with_physical_optimizer_rule(Arc::new(JoinsApart))
             .with_physical_optimizer_rule(Arc::new(WholeFrames))
+            .with_physical_optimizer_rule(Arc::new(ShownRanks))
             .with_physical_optimizer_rule(Arc::new(CooperativeJoins))
             .with_query_planner(Arc::new(FramePlanner::new(&jobs)))
             .with_cache_factory(Some(Arc::new(NoCache)))
@@ -198,11 +199,14 @@ impl Session {
         let planned = sql::on_deep_stack(async {
             // A statement that can't be read has no tables either.
             let tables = state.resolve_table_references(&statement).unwrap_or_default();
-            let is_untyped = prepared::declares_no_types(&statement);
-            match state.statement_to_plan(statement).await {
-                Ok(plan) if is_untyped => Ok(prepared::without_types(plan)),
-                planned => planned.map_err(|error| (error, tables)),
-            }
+            let planned = match prepared::untyped(&statement) {
+                Some((name, inner)) => {
+                    let planned = state.statement_to_plan(inner).await;
+                    planned.map(|plan| prepared::without_types(name, plan))
+                }
+                None => state.statement_to_plan(statement).await,
+            };
+            planned.map_err(|error| (error, tables))
         });
         match planned.await {
             Ok(plan) => Ok(plan),

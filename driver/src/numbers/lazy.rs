@@ -131,15 +131,16 @@ fn lazy_predicate(predicate: Expr, schema: &DFSchema) -> Result<Transformed<Expr
     }))
 }
 
-/// Conditions one after the other.
+/// Conditions one after the other, in one `CASE`: a level for each would be planned level by level.
 fn lazy_conjunction(conditions: Vec<Expr>, schema: &DFSchema) -> Result<Option<Expr>> {
-    conditions.into_iter().try_fold(None, |before, condition| {
-        let condition = rewrite(condition, schema)?.data;
-        Ok(Some(match before {
-            None => condition,
-            Some(before) => when_true(before, condition),
-        }))
-    })
+    let lazy = conditions.into_iter().map(|condition| Ok(rewrite(condition, schema)?.data));
+    let mut lazy = lazy.collect::<Result<Vec<_>>>()?;
+    let Some(last) = lazy.pop() else { return Ok(None) };
+    if lazy.is_empty() {
+        return Ok(Some(last));
+    }
+    let branches = lazy.into_iter().map(|it| (Expr::IsNotTrue(Box::new(it)), lit(false)));
+    Ok(Some(case_of(lit(true), branches.collect(), last)))
 }
 
 /// `then` where `condition` is true; a filter takes null for false.
@@ -251,13 +252,22 @@ pub(crate) fn fails(expr: &Expr, schema: &DFSchema) -> bool {
                 can_fail(&call.func) || is_scaled(&call.func) || call_fails(call, schema)
             }
             Expr::Cast(cast) => cast_fails(cast, schema),
+            Expr::BinaryExpr(BinaryExpr { op, right, .. }) => {
+                is_regex(*op) && !matches!(**right, Expr::Literal(..))
+            }
             _ => false,
         })
     });
     found.expect("looking fails nowhere")
 }
 
-/// DataFusion's functions that refuse a text which is no moment.
+/// Returns true for a match with a pattern that may be none.
+fn is_regex(operator: Operator) -> bool {
+    use Operator::{RegexIMatch, RegexMatch, RegexNotIMatch, RegexNotMatch};
+    matches!(operator, RegexMatch | RegexIMatch | RegexNotMatch | RegexNotIMatch)
+}
+
+/// DataFusion's functions that refuse a text which is no moment, or a number that is none.
 const READING_FUNCTIONS: [&str; 8] = [
     "to_date",
     "to_time",
@@ -270,25 +280,29 @@ const READING_FUNCTIONS: [&str; 8] = [
 ];
 
 /// Those whose result may be too large for an integer.
-const GROWING_FUNCTIONS: [&str; 4] = ["factorial", "gcd", "lcm", "power"];
+const GROWING_FUNCTIONS: [&str; 5] = ["abs", "factorial", "gcd", "lcm", "power"];
 
 /// Those that refuse some values of an argument, by its place.
-const CHOOSY_FUNCTIONS: [(&str, usize); 16] = [
+const CHOOSY_FUNCTIONS: [(&str, usize); 20] = [
     ("chr", 0),
     ("date_part", 0),
     ("date_trunc", 0),
     ("decode", 0),
     ("encode", 1),
+    ("generate_series", 2),
+    ("lpad", 1),
     ("make_date", 0),
     ("make_date", 1),
     ("make_date", 2),
     ("make_time", 0),
+    ("range", 2),
     ("regexp_count", 1),
     ("regexp_like", 1),
     ("regexp_match", 1),
     ("regexp_replace", 1),
     ("repeat", 1),
     ("split_part", 2),
+    ("sqrt", 0),
     ("substr", 2),
 ];
 
@@ -296,7 +310,8 @@ const CHOOSY_FUNCTIONS: [(&str, usize); 16] = [
 fn call_fails(call: &ScalarFunction, schema: &DFSchema) -> bool {
     let name = call.name();
     let type_of = |at: usize| call.args.get(at).and_then(|arg| arg.get_type(schema).ok());
-    READING_FUNCTIONS.contains(&name) && type_of(0).is_none_or(|of| of.is_string())
+    let is_read = |of: DataType| of.is_string() || of.is_integer();
+    READING_FUNCTIONS.contains(&name) && type_of(0).is_none_or(is_read)
         || GROWING_FUNCTIONS.contains(&name) && type_of(0).is_none_or(|of| !of.is_floating())
         || CHOOSY_FUNCTIONS.iter().any(|(choosy, at)| {
             *choosy == name
@@ -306,20 +321,26 @@ fn call_fails(call: &ScalarFunction, schema: &DFSchema) -> bool {
 
 /// Returns true if a cast refuses some values of its type.
 fn cast_fails(cast: &Cast, schema: &DFSchema) -> bool {
-    let Ok(from) = cast.expr.get_type(schema) else { return true };
-    let to = cast.field.data_type();
-    let narrows = from.is_numeric() && to.is_integer() && bits(to) <= bits(&from);
-    let loses_digits = match (digits(&from), digits(to)) {
+    let from = cast.expr.get_type(schema);
+    !from.is_ok_and(|from| is_always_cast(&from, cast.field.data_type()))
+}
+
+/// Returns true if all values of a type have one of the other.
+fn is_always_cast(from: &DataType, to: &DataType) -> bool {
+    if let (DataType::List(from), DataType::List(to)) = (from, to) {
+        return is_always_cast(from.data_type(), to.data_type());
+    }
+    let narrows = from.is_numeric() && to.is_integer() && bits(to) <= bits(from);
+    let loses_digits = match (digits(from), digits(to)) {
         (Some((from, scale)), Some((to, to_scale))) if to_scale.is_some() => {
             // 9.99 is 10.0 with a digit less behind the point.
             from + i32::from(scale > to_scale) > to
         }
         _ => false,
     };
-    from.is_string() && !to.is_string()
-        || from.is_floating() && !to.is_floating()
-        || narrows
-        || loses_digits
+    let is_read = from.is_string() && !to.is_string();
+    let is_cut = from.is_floating() && !to.is_floating();
+    !(is_read || is_cut || narrows || loses_digits)
 }
 
 /// The digits before the point that a type of exact numbers has, and those behind it of a decimal.

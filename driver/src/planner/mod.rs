@@ -36,6 +36,7 @@ mod scan_statistics;
 mod soft_limits;
 mod sort;
 
+mod shown_ranks;
 mod sources;
 mod unique;
 mod unnest_names;
@@ -70,6 +71,7 @@ pub(crate) use promised_inputs::with_promised_inputs;
 pub(crate) use repeatability::{Draws, repeatability_of};
 use row_order::RowOrder;
 pub(crate) use scan_statistics::with_scan_statistics;
+pub(crate) use shown_ranks::ShownRanks;
 pub(crate) use soft_limits::SoftLimits;
 pub(crate) use sort::RangeSort;
 pub(crate) use unique::with_unique_columns;

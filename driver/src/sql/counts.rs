@@ -6,18 +6,25 @@
 //! A user's own `BIGINT UNSIGNED` beside a number with a sign is a decimal in sums and products, which holds both. Its
 //! quotients and remainders are those of integers here too.
 
-use datafusion::arrow::datatypes::DataType;
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{DataType, Field};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::Transformed;
-use datafusion::common::{DFSchema, Result};
+use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::{
-    AggregateFunction, AggregateFunctionParams, WindowFunction, WindowFunctionParams,
+    AggregateFunction, AggregateFunctionParams, ScalarFunction, WindowFunction,
+    WindowFunctionParams,
 };
 use datafusion::logical_expr::expr_rewriter::FunctionRewrite;
 use datafusion::logical_expr::planner::{
     ExprPlanner, PlannerResult, RawAggregateExpr, RawWindowExpr,
 };
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Operator, cast};
+use datafusion::sql::sqlparser::ast::Expr as SqlExpr;
+use gnist_operators::functions::counts::{SIGNED_COUNT, function};
+
+use super::arrays;
 
 /// Functions of rows that count.
 const RANKS: [&str; 4] = ["dense_rank", "ntile", "rank", "row_number"];
@@ -25,6 +32,18 @@ const RANKS: [&str; 4] = ["dense_rank", "ntile", "rank", "row_number"];
 const AGGREGATES: [&str; 1] = ["approx_distinct"];
 /// Functions of a value that count.
 const LENGTHS: [&str; 4] = ["array_length", "array_ndims", "array_position", "cardinality"];
+/// Their other names.
+const LENGTHS_TOO: [&str; 5] =
+    ["array_indexof", "list_indexof", "list_length", "list_ndims", "list_position"];
+
+/// Casts a length where it is written: the function around it, as in `a[cardinality(a)]`, is chosen as it is planned.
+pub(super) fn as_signed(expr: &mut SqlExpr) {
+    let SqlExpr::Function(call) = expr else { return };
+    let name = call.name.to_string().to_lowercase();
+    if LENGTHS.contains(&name.as_str()) || LENGTHS_TOO.contains(&name.as_str()) {
+        *expr = arrays::call(SIGNED_COUNT, vec![expr.clone()]);
+    }
+}
 
 /// The planner of ranks. A query sees them as its own columns, so they have their type as they are planned.
 #[derive(Debug)]
@@ -32,7 +51,8 @@ pub(super) struct SignedRanks;
 
 impl ExprPlanner for SignedRanks {
     fn plan_window(&self, call: RawWindowExpr) -> Result<PlannerResult<RawWindowExpr>> {
-        if !RANKS.contains(&call.func_def.name()) {
+        let name = call.func_def.name();
+        if !RANKS.contains(&name) && !AGGREGATES.contains(&name) {
             return Ok(PlannerResult::Original(call));
         }
         let function = WindowFunction {
@@ -47,7 +67,7 @@ impl ExprPlanner for SignedRanks {
                 distinct: call.distinct,
             },
         };
-        Ok(PlannerResult::Planned(signed(Expr::WindowFunction(Box::new(function)))))
+        Ok(PlannerResult::Planned(count(Expr::WindowFunction(Box::new(function)))))
     }
 
     fn plan_aggregate(&self, call: RawAggregateExpr) -> Result<PlannerResult<RawAggregateExpr>> {
@@ -64,12 +84,12 @@ impl ExprPlanner for SignedRanks {
                 null_treatment: call.null_treatment,
             },
         };
-        Ok(PlannerResult::Planned(signed(Expr::AggregateFunction(function))))
+        Ok(PlannerResult::Planned(count(Expr::AggregateFunction(function))))
     }
 }
 
-fn signed(expr: Expr) -> Expr {
-    cast(expr, DataType::Int64)
+fn count(expr: Expr) -> Expr {
+    Expr::ScalarFunction(ScalarFunction::new_udf(function(), vec![expr]))
 }
 
 /// The rewrite of lengths, and of quotients. See the module.
@@ -89,17 +109,44 @@ impl FunctionRewrite for SignedCounts {
     ) -> Result<Transformed<Expr>> {
         Ok(match expr {
             Expr::ScalarFunction(call) if LENGTHS.contains(&call.name()) => {
-                Transformed::yes(signed(Expr::ScalarFunction(call)))
+                Transformed::yes(count(Expr::ScalarFunction(call)))
+            }
+            // It is written where the length is, and once more here.
+            Expr::ScalarFunction(mut call) if is_count(&call) && call.args.iter().any(of_count) => {
+                Transformed::yes(call.args.remove(0))
+            }
+            Expr::ScalarFunction(call) if call.name() == "array_positions" => {
+                let places = Field::new_list_field(DataType::Int64, true);
+                let to = DataType::List(Arc::new(places));
+                Transformed::yes(cast(Expr::ScalarFunction(call), to))
             }
             Expr::BinaryExpr(BinaryExpr { left, op, right })
                 if matches!(op, Operator::Divide | Operator::Modulo)
                     && has_one_sign(&left, &right, schema) =>
             {
-                let (left, right) = (Box::new(signed(*left)), Box::new(signed(*right)));
+                let is_unsigned = has_no_minus(&left, schema) && has_no_minus(&right, schema);
+                let to = if is_unsigned { DataType::UInt64 } else { DataType::Int64 };
+                let (left, right) = (Box::new(cast(*left, to.clone())), Box::new(cast(*right, to)));
                 Transformed::yes(Expr::BinaryExpr(BinaryExpr { left, op, right }))
             }
             expr => Transformed::no(expr),
         })
+    }
+}
+
+fn is_count(call: &ScalarFunction) -> bool {
+    call.name() == SIGNED_COUNT
+}
+
+fn of_count(expr: &Expr) -> bool {
+    matches!(expr, Expr::ScalarFunction(call) if is_count(call))
+}
+
+/// Returns true for a `BIGINT UNSIGNED`, and a number that is written and no less than zero.
+fn has_no_minus(expr: &Expr, schema: &DFSchema) -> bool {
+    match expr {
+        Expr::Literal(ScalarValue::Int64(Some(number)), _) => *number >= 0,
+        expr => expr.get_type(schema).is_ok_and(|of| of == DataType::UInt64),
     }
 }
 

@@ -2,12 +2,13 @@
 //!
 //! DataFusion refuses every `RANGE` frame over them as a bug of its own, also that of `rank()`,
 //! which looks at no frame. Without a distance a `RANGE` frame is a `GROUPS` frame: both begin and end
-//! with peers. A distance over texts, booleans or dictionaries it takes for an infinite one.
+//! with peers. A distance over texts, booleans or dictionaries it takes for an infinite one, and a number over dates for
+//! months: here it is days, as in `d - 1` and in Spark.
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::Transformed;
-use datafusion::common::{DFSchema, Result, plan_err};
+use datafusion::common::{DFSchema, Result, ScalarValue, plan_err};
 use datafusion::logical_expr::expr_rewriter::FunctionRewrite;
 use datafusion::logical_expr::{
     Expr, ExprSchemable, WindowFrame, WindowFrameBound, WindowFrameUnits,
@@ -33,9 +34,17 @@ impl FunctionRewrite for IntervalFrames {
         let Expr::WindowFunction(mut call) = expr else { return Ok(Transformed::no(expr)) };
         let (frame, order) = (&call.params.window_frame, &call.params.order_by);
         let key = order.first().and_then(|sort| sort.expr.get_type(schema).ok());
+        let is_range = frame.units == WindowFrameUnits::Range;
+        if is_range && let Some(key) = key.as_ref().filter(|key| is_temporal(key)) {
+            let bounds = (in_days(&frame.start_bound, key)?, in_days(&frame.end_bound, key)?);
+            let frame = &mut call.params.window_frame;
+            let is_new = bounds.0 != frame.start_bound || bounds.1 != frame.end_bound;
+            (frame.start_bound, frame.end_bound) = bounds;
+            return Ok(Transformed::new_transformed(Expr::WindowFunction(call), is_new));
+        }
         let has_distance = has_distance(&frame.start_bound) || has_distance(&frame.end_bound);
         let key = key.filter(|key| !has_ranges(key) || has_distance && !has_distances(key));
-        let (WindowFrameUnits::Range, Some(key)) = (frame.units, key) else {
+        let (true, Some(key)) = (is_range, key) else {
             return Ok(Transformed::no(Expr::WindowFunction(call)));
         };
         if has_distance {
@@ -66,6 +75,28 @@ fn has_ranges(key: &DataType) -> bool {
         Boolean | Null | Date32 | Date64 | Timestamp(..) => true,
         key => key.is_numeric() || key.is_string(),
     }
+}
+
+fn is_temporal(key: &DataType) -> bool {
+    matches!(key, DataType::Date32 | DataType::Date64 | DataType::Timestamp(..))
+}
+
+/// A bound whose distance, if it is a number, is so many days.
+fn in_days(bound: &WindowFrameBound, key: &DataType) -> Result<WindowFrameBound> {
+    let days = |distance: &ScalarValue| match distance.try_as_str().flatten() {
+        Some(number) if number.trim().parse::<f64>().is_ok() => match key {
+            DataType::Timestamp(..) => plan_err!(
+                "the distance of a `RANGE` frame over a timestamp is an interval, as `INTERVAL '{number} days'`"
+            ),
+            _ => Ok(ScalarValue::from(format!("{number} days"))),
+        },
+        _ => Ok(distance.clone()),
+    };
+    Ok(match bound {
+        WindowFrameBound::Preceding(distance) => WindowFrameBound::Preceding(days(distance)?),
+        WindowFrameBound::Following(distance) => WindowFrameBound::Following(days(distance)?),
+        WindowFrameBound::CurrentRow => WindowFrameBound::CurrentRow,
+    })
 }
 
 /// Returns true for the types whose values have distances.

@@ -178,7 +178,7 @@ pub(super) fn name_of(table: &TableFactor) -> Option<Ident> {
 }
 
 /// An identifier as the catalog has it.
-pub(super) fn normalized(ident: &Ident) -> String {
+pub(crate) fn normalized(ident: &Ident) -> String {
     match ident.quote_style {
         Some(_) => ident.value.clone(),
         None => ident.value.to_lowercase(),

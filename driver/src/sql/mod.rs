@@ -83,12 +83,13 @@ use datafusion::optimizer::{Analyzer, AnalyzerRule, Optimizer, OptimizerRule};
 
 use crate::numbers::WholeDecimals;
 
+pub(crate) use key_names::normalized;
 pub use parse::parse;
 pub(crate) use parse::parse_as;
 pub(crate) use refused::refuse_left_subqueries;
 pub(crate) use reserved::shown;
 pub(crate) use stack::{on_deep_stack, refuse_depth};
-pub(crate) use types::{decimal_of, of_view};
+pub(crate) use types::{number_of, of_view};
 
 /// Rewrites of expressions before their operands meet ([`types`]).
 fn function_rewrites() -> Vec<Arc<dyn FunctionRewrite + Send + Sync>> {

@@ -14,9 +14,9 @@ use datafusion::sql::sqlparser::ast::{
 use super::clauses::{self, Refused};
 use super::parse::{DEPTH_MAX, too_deep};
 use super::{
-    arrays, cast_keys, chains, escapes, grouping, implicit_keys, item_names, key_names, keys,
-    long_numbers, marked_names, names, places, quantified_arrays, refused_exprs, row_values, rows,
-    similar, tables, time_zones, typed_operators, windows,
+    arrays, cast_keys, chains, counts, escapes, grouping, implicit_keys, item_names, key_names,
+    keys, long_numbers, marked_names, names, places, quantified_arrays, refused_exprs, row_values,
+    rows, similar, tables, time_zones, typed_operators, windows,
 };
 
 /// Rewrites of an expression.
@@ -166,6 +166,11 @@ impl VisitorMut for Rewriter {
         self.row_comparisons += rows::row_in_subquery(expr);
         row_values::by_values(expr, &mut self.row_comparisons)?;
         EXPRESSIONS.iter().for_each(|rewrite| rewrite(expr));
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Refused> {
+        counts::as_signed(expr);
         ControlFlow::Continue(())
     }
 }

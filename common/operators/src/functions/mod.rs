@@ -3,7 +3,7 @@
 //! A function travels by name, so both sides register the same ones ([`register_functions`]).
 //! Some are called by users (`try_add`); others only by plans that the driver rewrites
 //! (`checked_add`, `normal_float`, `normal_interval`, `normal_nested`, `held_value`, `row_key`,
-//! `set_key`).
+//! `set_key`, `signed_count`).
 //!
 //! ```text
 //! arithmetic   + - * / % and unary minus: an overflow is an error, or null (`try_*`)
@@ -20,6 +20,7 @@
 //! bounded      repeat, lpad and rpad of texts that fit in memory
 //! extremes     min and max of floats, with infinity and NaN
 //! calendar     days, months and years
+//! counts       ranks and lengths as BIGINT
 //! date_bin     date_bin of every date there is
 //! date_part    date_part of differences and intervals
 //! date_trunc   date_trunc of every date there is
@@ -48,6 +49,7 @@ pub mod arithmetic;
 mod average;
 mod bounded;
 mod calendar;
+pub mod counts;
 mod date_bin;
 pub mod date_part;
 mod date_trunc;
@@ -114,6 +116,7 @@ pub fn register_functions(registry: &mut dyn FunctionRegistry) -> Result<()> {
     registry.register_udf(normal_interval::function())?;
     registry.register_udf(normal_nested::function())?;
     registry.register_udf(held::function())?;
+    registry.register_udf(counts::function())?;
     for side in microseconds::Side::ALL {
         registry.register_udf(microseconds::function(side))?;
     }

@@ -30,7 +30,7 @@ use datafusion::logical_expr::expr_rewriter::FunctionRewrite;
 use datafusion::logical_expr::{Expr, Join, LogicalPlan, LogicalPlanBuilder, Subquery, Union};
 use datafusion::optimizer::{Analyzer, AnalyzerRule};
 
-pub(crate) use numbers::decimal_of;
+pub(crate) use numbers::number_of;
 
 use super::subqueries::{is_lateral, references};
 use crate::numbers::{input_schema, map_named};

@@ -29,6 +29,8 @@ use datafusion::logical_expr::{Expr, Operator, cast, lit};
 
 use super::operands::Meeting;
 
+/// Digits of a written number in arithmetic, at most: with more, few are left for the other one.
+const FACTOR_DIGITS_MAX: u8 = 18;
 /// Digits of an integer, at most.
 const INTEGER_DIGITS: u8 = 20;
 /// Digits that arithmetic on floats leaves right.
@@ -36,19 +38,16 @@ const RIGHT_DIGITS: usize = 15;
 
 /// Casts operands to one kind of number. Returns true if they had two.
 pub(super) fn meet(meeting: Meeting, operands: &mut [&mut Expr], types: &[DataType]) -> bool {
-    match meeting {
-        Meeting::Compared => {
-            let mut types = types.to_vec();
-            let has_texts = read_texts(operands, &mut types);
-            meet_as_numbers(operands, &types) || has_texts
-        }
-        Meeting::Subtracted => false,
-        Meeting::Combined => meet_as_numbers(operands, types),
+    if meeting == Meeting::Subtracted {
+        return false;
     }
+    let mut types = types.to_vec();
+    let has_texts = read_texts(meeting, operands, &mut types);
+    meet_as_numbers(operands, &types) || has_texts
 }
 
-/// Makes numbers of texts beside decimals. Returns true if there are such.
-fn read_texts(operands: &mut [&mut Expr], types: &mut [DataType]) -> bool {
+/// Makes numbers of texts beside decimals, in one column of those that are written. Returns true if there are such.
+fn read_texts(meeting: Meeting, operands: &mut [&mut Expr], types: &mut [DataType]) -> bool {
     if !types.iter().any(DataType::is_decimal) {
         return false;
     }
@@ -56,23 +55,26 @@ fn read_texts(operands: &mut [&mut Expr], types: &mut [DataType]) -> bool {
     for (operand, of) in operands.iter_mut().zip(types).filter(|(_, of)| of.is_string()) {
         (*of, **operand) = match std::mem::take(*operand) {
             Expr::Literal(text, metadata) => {
-                match text.try_as_str().flatten().and_then(decimal_of) {
+                match text.try_as_str().flatten().and_then(number_of) {
                     Some(number) => (number.data_type(), lit(number)),
                     None => (of.clone(), Expr::Literal(text, metadata)),
                 }
             }
-            column => (DataType::Float64, as_double(column)),
+            column if meeting == Meeting::Compared => (DataType::Float64, as_double(column)),
+            column => (of.clone(), column),
         };
         is_new |= !of.is_string();
     }
     is_new
 }
 
-/// The decimal that a text is, if it is one without an exponent.
-pub(crate) fn decimal_of(text: &str) -> Option<ScalarValue> {
-    let digits = text.strip_prefix('-').unwrap_or(text);
-    let is_plain = digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-    is_plain.then(|| decimal(&format!("{text}e0")))?
+/// The decimal that a text is, or the float if no decimal has its digits.
+pub(crate) fn number_of(text: &str) -> Option<ScalarValue> {
+    let (digits, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+    let unsigned = digits.strip_prefix('-').unwrap_or(digits);
+    let is_plain = unsigned.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let decimal = is_plain.then(|| decimal(&format!("{digits}e{exponent}"))).flatten();
+    decimal.or_else(|| text.parse().ok().map(|number| ScalarValue::Float64(Some(number))))
 }
 
 fn meet_as_numbers(operands: &mut [&mut Expr], types: &[DataType]) -> bool {
@@ -113,14 +115,36 @@ pub(super) fn calculate(
     if !are_mixed(types) {
         return false;
     }
-    let Some(written) = as_written(operands[at]) else { return false };
-    let mut types = types.to_vec();
-    types[at] = written.data_type();
-    if BinaryTypeCoercer::new(&types[0], &operator, &types[1]).get_result_type().is_err() {
-        return false;
+    let mut of_operands = types.to_vec();
+    let written = as_written(operands[at]).filter(|written| {
+        of_operands[at] = written.data_type();
+        let [left, right] = of_operands.as_slice() else { return false };
+        let result = BinaryTypeCoercer::new(left, &operator, right).get_result_type();
+        precision_of(&of_operands[at]) <= FACTOR_DIGITS_MAX && result.is_ok()
+    });
+    match written {
+        Some(written) => *operands[at] = lit(written),
+        // DataFusion calculates a decimal and a `REAL` as `REAL`.
+        None if types[at] != DataType::Float64 => {
+            *operands[at] = as_double(std::mem::take(operands[at]));
+        }
+        None => return false,
     }
-    *operands[at] = lit(written);
     true
+}
+
+/// Makes a written number that is cast to a decimal the decimal that it is: 1.005 is 1.01 then, its float a little less
+/// than 1.005. Returns true if it did.
+pub(super) fn cast_written(expr: &mut Expr, to: &DataType) -> bool {
+    let number = as_written(expr).filter(|_| to.is_decimal());
+    number.map(|number| *expr = lit(number)).is_some()
+}
+
+fn precision_of(decimal: &DataType) -> u8 {
+    match decimal {
+        DataType::Decimal128(precision, _) => *precision,
+        _ => 0,
+    }
 }
 
 /// Digits behind the point of a dividend, at least.

@@ -79,19 +79,33 @@ pub(super) fn meet_in_expr(
         Expr::ScalarFunction(call) if COMBINING_FUNCTIONS.contains(&call.name()) => {
             operands.meet(Combined, call.args.iter_mut().collect())
         }
-        Expr::ScalarFunction(call) if call.name() == "try_divide" => match &mut call.args[..] {
-            [left, right] => operands.calculate(left, Operator::Divide, right),
-            _ => false,
-        },
         // `x = ANY (array)`.
         Expr::ScalarFunction(call) if call.name() == "array_has" => {
             operands.meet_elements(&mut call.args)
         }
+        Expr::ScalarFunction(call) => match (tried(call.name()), &mut call.args[..]) {
+            (Some(operator), [left, right]) => operands.calculate(left, operator, right),
+            _ => false,
+        },
+        Expr::Cast(cast) => numbers::cast_written(&mut cast.expr, cast.field.data_type()),
+        Expr::TryCast(cast) => numbers::cast_written(&mut cast.expr, cast.field.data_type()),
         Expr::InSubquery(within) => operands.meet_query(&mut within.expr, &mut within.subquery)?,
         Expr::SetComparison(set) => operands.meet_query(&mut set.expr, &mut set.subquery)?,
         _ => false,
     };
     Ok(Transformed::new_transformed(expr, is_new || is_case))
+}
+
+/// The operator that a function is the lenient form of.
+fn tried(function: &str) -> Option<Operator> {
+    Some(match function {
+        "try_add" => Operator::Plus,
+        "try_subtract" => Operator::Minus,
+        "try_multiply" => Operator::Multiply,
+        "try_divide" => Operator::Divide,
+        "try_mod" => Operator::Modulo,
+        _ => return None,
+    })
 }
 
 /// `nvl2(a, b, c)` as the `CASE` that it is: DataFusion gives `a` a part in the type.
@@ -123,7 +137,7 @@ impl Operands<'_> {
             || numbers::calculate(operator, &mut operands, &types)
     }
 
-    /// A list and a value that is compared with its elements: decimals beside floats are floats.
+    /// A list and a value that is compared with its elements: decimals beside floats and texts are floats.
     fn meet_elements(&self, args: &mut [Expr]) -> bool {
         let [list, value, ..] = args else { return false };
         let Some(types) = self.types(&[&mut *list, &mut *value]) else { return false };
@@ -133,13 +147,18 @@ impl Operands<'_> {
             }
             _ => return false,
         };
-        if element.is_decimal() && types[1].is_floating() {
+        let is_inexact = |of: &DataType| of.is_floating() || of.is_string();
+        if !(element.is_decimal() && is_inexact(&types[1])
+            || is_inexact(&element) && types[1].is_decimal())
+        {
+            return false;
+        }
+        if element != DataType::Float64 {
             let floats = Field::new_list_field(DataType::Float64, true);
             *list = cast(std::mem::take(list), DataType::List(Arc::new(floats)));
-        } else if element.is_floating() && types[1].is_decimal() {
+        }
+        if types[1] != DataType::Float64 {
             *value = cast(std::mem::take(value), DataType::Float64);
-        } else {
-            return false;
         }
         true
     }
@@ -247,9 +266,14 @@ fn meet_in_values(mut values: Values, zone: &Arc<str>) -> Result<Transformed<Log
         if !field.data_type().is_decimal() {
             continue;
         }
-        let column = values.values.iter().map(|row| uncast(&row[at], field.data_type()));
+        let column = values.values.iter().map(|row| row[at].clone().unalias());
+        let column = column.map(|value| uncast(&value, field.data_type()));
         let mut column: Vec<Expr> = column.collect();
-        if !operands.meet(Meeting::Combined, column.iter_mut().collect()) {
+        // A written number is a decimal by now, of fewer digits than DataFusion gave it.
+        let is_written = column
+            .iter()
+            .any(|value| matches!(value, Expr::Literal(of, _) if of.data_type().is_decimal()));
+        if !operands.meet(Meeting::Combined, column.iter_mut().collect()) && !is_written {
             continue;
         }
         is_new = true;

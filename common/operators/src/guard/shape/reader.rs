@@ -90,12 +90,17 @@ impl<'t> Reader<'t> {
         ["Utf8(", "Utf8View("].iter().any(|name| before.ends_with(name))
     }
 
-    /// Passes over a text as it is, to the quote that its bracket follows. One with both in it ends too early: then
-    /// equal plans may look different, and different ones never equal.
+    /// Passes over a text as it is, to the quote that its bracket and what comes behind a value follow. One with all
+    /// that in it ends too early: then equal plans may look different, and different ones never equal.
     fn skip_plain_text(&mut self) {
         self.at += 1;
         let rest = self.text.get(self.at..).unwrap_or_default();
-        self.at += rest.find("\")").unwrap_or(rest.len());
+        let is_end = |(at, _): &(usize, &str)| {
+            let behind = rest.as_bytes().get(at + 2);
+            behind.is_none_or(|byte| matches!(byte, b',' | b')' | b']' | b'}' | b' '))
+        };
+        let end = rest.match_indices("\")").find(is_end);
+        self.at += end.map_or(rest.len(), |(at, _)| at);
     }
 
     /// Passes over a text, from its opening quote to its closing one.
