@@ -36,7 +36,7 @@ const LENGTHS: [&str; 4] = ["array_length", "array_ndims", "array_position", "ca
 const LENGTHS_TOO: [&str; 5] =
     ["array_indexof", "list_indexof", "list_length", "list_ndims", "list_position"];
 
-/// Casts a length where it is written: the function around it, as in `a[cardinality(a)]`, is chosen as it is planned.
+/// Gives a length its type where it is written: the function around it, as in `a[cardinality(a)]`, is chosen as it is planned.
 pub(super) fn as_signed(expr: &mut SqlExpr) {
     let SqlExpr::Function(call) = expr else { return };
     let name = call.name.to_string().to_lowercase();
