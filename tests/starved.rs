@@ -27,6 +27,7 @@ struct Hungry {
     stage: usize,
 }
 
+/// The row number is cast for plain DataFusion, which gives it no sign.
 const HUNGRY: [Hungry; 4] = [
     Hungry {
         name: "sort",

@@ -216,6 +216,16 @@ mod tests {
     }
 
     #[test]
+    fn a_decimal_is_a_float_but_for_the_digits_that_it_has_not() {
+        for (decimal, float) in
+            [("0.35", 0.345_000_1), ("-2", -2.4), ("16.38077863", 16.380778626395543)]
+        {
+            assert!(is_rounded(decimal, float), "{decimal} {float}");
+        }
+        assert!(!is_rounded("0.35", 0.37) && !is_rounded("0.35", f64::NAN));
+    }
+
+    #[test]
     fn decimals_may_differ_by_one_in_the_last_digit() {
         let answer = |units: [i128; 2]| {
             let values = Decimal128Array::from(units.to_vec()).with_precision_and_scale(9, 4);

@@ -25,7 +25,7 @@
 //! WHERE a AND b AND c    a AND c AND CASE a AND c WHEN true THEN b ELSE false END
 //! ```
 
-use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::{BinaryExpr, Case, Cast, ScalarFunction};
@@ -283,12 +283,9 @@ const READING_FUNCTIONS: [&str; 8] = [
 const GROWING_FUNCTIONS: [&str; 5] = ["abs", "factorial", "gcd", "lcm", "power"];
 
 /// Those that refuse some values of an argument, by its place.
-const CHOOSY_FUNCTIONS: [(&str, usize); 20] = [
+const CHOOSY_FUNCTIONS: [(&str, usize); 18] = [
     ("chr", 0),
-    ("date_part", 0),
-    ("date_trunc", 0),
     ("decode", 0),
-    ("encode", 1),
     ("generate_series", 2),
     ("lpad", 1),
     ("make_date", 0),
@@ -297,6 +294,7 @@ const CHOOSY_FUNCTIONS: [(&str, usize); 20] = [
     ("make_time", 0),
     ("range", 2),
     ("regexp_count", 1),
+    ("regexp_instr", 1),
     ("regexp_like", 1),
     ("regexp_match", 1),
     ("regexp_replace", 1),
@@ -338,9 +336,20 @@ fn is_always_cast(from: &DataType, to: &DataType) -> bool {
         }
         _ => false,
     };
+    let is_far = is_moment(from) && is_of_nanoseconds(to);
     let is_read = from.is_string() && !to.is_string();
     let is_cut = from.is_floating() && !to.is_floating();
-    !(is_read || is_cut || narrows || loses_digits)
+    !(is_far || is_read || is_cut || narrows || loses_digits)
+}
+
+/// Returns true for dates, and timestamps that reach beyond 2262.
+fn is_moment(of: &DataType) -> bool {
+    use DataType::{Date32, Date64, Timestamp};
+    matches!(of, Date32 | Date64 | Timestamp(..)) && !is_of_nanoseconds(of)
+}
+
+fn is_of_nanoseconds(of: &DataType) -> bool {
+    matches!(of, DataType::Timestamp(TimeUnit::Nanosecond, _))
 }
 
 /// The digits before the point that a type of exact numbers has, and those behind it of a decimal.

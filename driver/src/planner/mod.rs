@@ -46,6 +46,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use datafusion::common::Result;
 use datafusion::execution::TaskContext;
+use datafusion::physical_plan::limit::GlobalLimitExec;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use gnist_common::graph::{InputMode, Repeatability};
 use gnist_operators::encoder::Encoder;
@@ -193,8 +194,12 @@ fn finish(
     let tasks = draft.tasks.unwrap_or(partitions);
     let Encoded { bytes: program, scanned } = encoded;
     let inputs: Vec<RowOrder> = draft.inputs.iter().map(|(input, _)| orders[*input]).collect();
-    let (repeatability, order) =
-        repeatability_of(&draft.plan, &draft.placement, &inputs, Draws::ByRow);
+    // The limit of a value decides nothing: a second row is an error, whichever it is.
+    let plan = match draft.plan.downcast_ref::<GlobalLimitExec>() {
+        Some(limit) if matches!(draft.output, DraftOutput::Value { .. }) => limit.input(),
+        _ => &draft.plan,
+    };
+    let (repeatability, order) = repeatability_of(plan, &draft.placement, &inputs, Draws::ByRow);
     orders.push(order);
     StageDraft {
         repeatability,

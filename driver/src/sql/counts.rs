@@ -3,8 +3,8 @@
 //! In DataFusion they have no sign. So a difference of two is an overflow half of the time, and beside a number with a
 //! sign they are decimals, whose quotients have fractions: `(row_number() OVER (...) - 1) / 2` is no page.
 //!
-//! A user's own `BIGINT UNSIGNED` beside a number with a sign is a decimal in sums and products, which holds both. Its
-//! quotients and remainders are those of integers here too.
+//! A user's own `BIGINT UNSIGNED` beside a number with a sign is a decimal in sums, products and remainders, which holds
+//! both. Its quotients are those of integers here too.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use datafusion::logical_expr::expr_rewriter::FunctionRewrite;
 use datafusion::logical_expr::planner::{
     ExprPlanner, PlannerResult, RawAggregateExpr, RawWindowExpr,
 };
-use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Operator, cast};
+use datafusion::logical_expr::{Expr, ExprSchemable, Operator, cast};
 use datafusion::sql::sqlparser::ast::Expr as SqlExpr;
 use gnist_operators::functions::counts::{SIGNED_COUNT, function};
 
@@ -120,18 +120,33 @@ impl FunctionRewrite for SignedCounts {
                 let to = DataType::List(Arc::new(places));
                 Transformed::yes(cast(Expr::ScalarFunction(call), to))
             }
-            Expr::BinaryExpr(BinaryExpr { left, op, right })
-                if matches!(op, Operator::Divide | Operator::Modulo)
-                    && has_one_sign(&left, &right, schema) =>
-            {
-                let is_unsigned = has_no_minus(&left, schema) && has_no_minus(&right, schema);
-                let to = if is_unsigned { DataType::UInt64 } else { DataType::Int64 };
-                let (left, right) = (Box::new(cast(*left, to.clone())), Box::new(cast(*right, to)));
-                Transformed::yes(Expr::BinaryExpr(BinaryExpr { left, op, right }))
+            Expr::BinaryExpr(mut quotient) if quotient.op == Operator::Divide => {
+                let is_new = divide(&mut quotient.left, &mut quotient.right, schema);
+                Transformed::new_transformed(Expr::BinaryExpr(quotient), is_new)
+            }
+            Expr::ScalarFunction(mut call) if call.name() == "try_divide" => {
+                let is_new = match call.args.as_mut_slice() {
+                    [left, right] => divide(left, right, schema),
+                    _ => false,
+                };
+                Transformed::new_transformed(Expr::ScalarFunction(call), is_new)
             }
             expr => Transformed::no(expr),
         })
     }
+}
+
+/// Gives a `BIGINT UNSIGNED` and an integer with a sign, one of which is divided by the other, one type. Returns true
+/// if they were such.
+fn divide(left: &mut Expr, right: &mut Expr, schema: &DFSchema) -> bool {
+    if !has_one_sign(left, right, schema) {
+        return false;
+    }
+    let is_unsigned = has_no_minus(left, schema) && has_no_minus(right, schema);
+    let to = if is_unsigned { DataType::UInt64 } else { DataType::Int64 };
+    *left = cast(std::mem::take(left), to.clone());
+    *right = cast(std::mem::take(right), to);
+    true
 }
 
 fn is_count(call: &ScalarFunction) -> bool {

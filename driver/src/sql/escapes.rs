@@ -36,9 +36,12 @@ pub(super) fn written_out(expr: &mut Expr) {
 
 /// The expression of a pattern that is computed.
 fn computed_with_backslashes(pattern: Expr, escape: char) -> Expr {
-    const ITSELF: &str = "\u{1}escape";
+    // Of private characters, which no text has.
+    const ITSELF: &str = "\u{e000}escape\u{e000}";
+    let is_wildcard = matches!(escape, '%' | '_');
     let escape = escape.to_string();
-    let steps = [(r"\", r"\\"), (&escape.repeat(2), ITSELF), (&escape, r"\"), (ITSELF, &escape)];
+    let itself = if is_wildcard { format!(r"\{escape}") } else { escape.clone() };
+    let steps = [(r"\", r"\\"), (&escape.repeat(2), ITSELF), (&escape, r"\"), (ITSELF, &itself)];
     steps
         .into_iter()
         .fold(pattern, |pattern, (from, to)| call("replace", vec![pattern, text(from), text(to)]))

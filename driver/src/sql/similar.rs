@@ -81,7 +81,9 @@ fn regex_of(pattern: &str, escape: Option<char>) -> String {
         match char {
             char if Some(char) == escape => match chars.next() {
                 // PostgreSQL's classes and bounds, which are those of regular expressions.
-                Some(class @ ('d' | 'D' | 's' | 'S' | 'w' | 'W')) => regex.extend(['\\', class]),
+                Some(class @ ('d' | 'D' | 's' | 'S' | 'w' | 'W')) if class != char => {
+                    regex.extend(['\\', class]);
+                }
                 escaped => push_plain(&mut regex, escaped.unwrap_or(char)),
             },
             '[' if !in_class => {
@@ -143,6 +145,7 @@ mod tests {
             assert_eq!(regex_of(pattern, Some('\\')), format!("(?s)^(?:{regex})$"));
         }
         assert_eq!(regex_of("a#_", Some('#')), "(?s)^(?:a_)$");
+        assert_eq!(regex_of("dd", Some('d')), "(?s)^(?:d)$");
         assert_eq!(regex_of(r"a\", None), r"(?s)^(?:a\\)$");
     }
 }

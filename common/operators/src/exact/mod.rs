@@ -10,7 +10,7 @@
 //! integer, JSON     DECIMAL(38, 18)        an error if there is a fraction, or it does not fit
 //! DECIMAL(p, s)     DECIMAL(p + 1, s + 1)  rounded, as by a cast
 //! s and ms, CSV     microseconds           an error if there are digits beyond the unit
-//! DATE, CSV         text                   an error if there is a time of day
+//! DATE              text                   an error if there is a time of day
 //! ```
 //!
 //! Columns inside structs, lists and maps too. Columns of Parquet files have types of their own, which
@@ -138,7 +138,7 @@ fn wide_type(data_type: &DataType, format: Format) -> Option<DataType> {
         {
             Some(DataType::Timestamp(TimeUnit::Microsecond, zone.clone()))
         }
-        DataType::Date32 if format == Format::Csv => Some(DataType::Utf8),
+        DataType::Date32 => Some(DataType::Utf8),
         DataType::Struct(fields) => wide_fields(fields, format).map(DataType::Struct),
         DataType::List(field) => wide_field(field, format).map(DataType::List),
         DataType::LargeList(field) => wide_field(field, format).map(DataType::LargeList),

@@ -62,7 +62,9 @@ fn lost_of_window(window: &Arc<dyn WindowExpr>) -> Result<WindowMessage> {
     let Some((_, function)) = function_of(window) else { return Ok(WindowMessage::default()) };
     let (text, is_cut) = debug_text(function);
     if is_cut {
-        return not_impl_err!("a window function over a CASE of so many levels");
+        return not_impl_err!(
+            "a window function over a CASE in a CASE of more than a dozen levels: compute it in a query in FROM"
+        );
     }
     Ok(WindowMessage {
         ignores_nulls: flag(&text, "ignore_nulls")?,

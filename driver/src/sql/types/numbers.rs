@@ -70,6 +70,7 @@ fn read_texts(meeting: Meeting, operands: &mut [&mut Expr], types: &mut [DataTyp
 
 /// The decimal that a text is, or the float if no decimal has its digits.
 pub(crate) fn number_of(text: &str) -> Option<ScalarValue> {
+    let text = text.trim();
     let (digits, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
     let unsigned = digits.strip_prefix('-').unwrap_or(digits);
     let is_plain = unsigned.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
@@ -147,6 +148,8 @@ fn precision_of(decimal: &DataType) -> u8 {
     }
 }
 
+/// Digits behind the point that a quotient has more than its dividend.
+const QUOTIENT_SCALE: i8 = 4;
 /// Digits behind the point of a dividend, at least.
 const DIVIDEND_SCALE_MIN: i8 = 2;
 
@@ -160,12 +163,18 @@ fn widen_dividend(dividend: &mut Expr, types: &[DataType]) -> bool {
         of if of.is_integer() && divisor.is_decimal() => (INTEGER_DIGITS, 0),
         _ => return false,
     };
+    let divisor_scale = match divisor {
+        DataType::Decimal128(_, scale) => *scale,
+        _ => 0,
+    };
     let more = (DIVIDEND_SCALE_MIN - scale).max(0);
-    let precision = precision + more.unsigned_abs();
-    if more == 0 || precision > DECIMAL128_MAX_PRECISION {
+    // The digits of the quotient.
+    let before = i32::from(precision) - i32::from(scale) + i32::from(divisor_scale);
+    let behind = i32::from(DIVIDEND_SCALE_MIN + QUOTIENT_SCALE);
+    if more == 0 || before + behind > i32::from(DECIMAL128_MAX_PRECISION) {
         return false;
     }
-    let wide = DataType::Decimal128(precision, DIVIDEND_SCALE_MIN);
+    let wide = DataType::Decimal128(precision + more.unsigned_abs(), DIVIDEND_SCALE_MIN);
     *dividend = cast(std::mem::take(dividend), wide);
     true
 }
