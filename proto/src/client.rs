@@ -156,23 +156,11 @@ impl ContentSource for GrpcContent {
         let request = wire::ContentRequest { hash: hash_to_wire(hash) };
         let answer = self.client.clone().get_content(request).await;
         let mut chunks = answer.map_err(|status| failure_from_status(&status))?.into_inner();
-        let (mut content, mut length) = (Vec::new(), 0);
+        let mut content = Content::default();
         while let Some(chunk) = next(&mut chunks).await? {
-            // In memory of its own: a chunk is part of the buffer that its connection read into,
-            // which may be twice as large.
-            if content.is_empty() {
-                length = chunk.length_bytes;
-                let whole = usize::try_from(chunk.length_bytes).unwrap_or(usize::MAX);
-                content.reserve_exact(whole.min(CONTENT_RESERVE_MAX));
-            }
-            content.extend_from_slice(&chunk.data);
+            content.push(&chunk);
         }
-        if content.len() as u64 != length {
-            let came = content.len();
-            let message = format!("{came} bytes of content came, and {length} were announced");
-            return Err(Failure::new(ErrorKind::Cluster, message));
-        }
-        Ok(content.into())
+        content.whole()
     }
 
     async fn outputs(&self, stage: StageId, version: u32) -> Result<Arc<OutputTable>, Failure> {
@@ -212,6 +200,38 @@ impl GrpcContent {
 /// The next message of a stream, its errors as failures.
 async fn next<W>(stream: &mut Streaming<W>) -> Result<Option<W>, Failure> {
     stream.message().await.map_err(|status| failure_from_status(&status))
+}
+
+/// Content that comes in chunks, whose first one tells the length of all.
+#[derive(Default)]
+struct Content {
+    /// In memory of its own: a chunk is part of the buffer that its connection read into, which may be twice as large.
+    bytes: Vec<u8>,
+    length: Option<u64>,
+}
+
+impl Content {
+    fn push(&mut self, chunk: &wire::ContentChunk) {
+        if self.length.is_none() {
+            self.length = Some(chunk.length_bytes);
+            let whole = usize::try_from(chunk.length_bytes).unwrap_or(usize::MAX);
+            self.bytes.reserve_exact(whole.min(CONTENT_RESERVE_MAX));
+        }
+        self.bytes.extend_from_slice(&chunk.data);
+    }
+
+    /// All bytes, if as many came as were announced.
+    fn whole(self) -> Result<Bytes, Failure> {
+        let came = self.bytes.len() as u64;
+        match self.length {
+            Some(length) if length == came => Ok(self.bytes.into()),
+            length => {
+                let length = length.unwrap_or_default();
+                let message = format!("{came} bytes of content came, and {length} were announced");
+                Err(Failure::new(ErrorKind::Cluster, message))
+            }
+        }
+    }
 }
 
 /// The store into which a driver puts programs, over gRPC.
@@ -286,4 +306,28 @@ pub fn content_chunks(
             data,
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn content(chunks: &[&'static str], length_bytes: u64) -> Result<Bytes, Failure> {
+        let mut content = Content::default();
+        for data in chunks {
+            let data = Bytes::from_static(data.as_bytes());
+            content.push(&wire::ContentChunk { data, length_bytes, ..Default::default() });
+        }
+        content.whole()
+    }
+
+    #[test]
+    fn content_that_ends_early_is_an_error() {
+        assert_eq!(content(&["ab", "c"], 3).as_deref(), Ok("abc".as_bytes()));
+        assert_eq!(content(&[""], 0).as_deref(), Ok("".as_bytes()));
+        for (chunks, length) in [(&["ab"][..], 3), (&["ab", "cd"], 3), (&[], 0)] {
+            let failure = content(chunks, length).expect_err("another length");
+            assert_eq!(failure.kind, ErrorKind::Cluster);
+        }
+    }
 }
