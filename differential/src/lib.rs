@@ -34,7 +34,7 @@ pub use dice::Dice;
 pub use features::{features, table_features};
 pub use files::{Rendered, render};
 pub use generate::{ALL_ROWS, Generator};
-pub use oracle::{Fault, Outcome, Settings, answer};
+pub use oracle::{Fault, Outcome, Settings, TOO_MANY_ROWS, answer};
 pub use print::sql;
 pub use reduce::{plainer_tables, smaller_statements, smaller_tables};
 pub use script::{script, tables_of};

@@ -73,8 +73,11 @@ pub(crate) enum Stop {
 
 pub(crate) type Evaluated<T> = Result<T, Stop>;
 
-/// Expressions and pairs of rows that one statement may cost.
-const FUEL: u64 = 100_000_000;
+/// Expressions and pairs of rows that one statement may cost. All of them may be rows of the answer, in the memory of
+/// the oracle and of each engine.
+const FUEL: u64 = 10_000_000;
+/// The reason why a statement that costs more is not answered.
+pub const TOO_MANY_ROWS: &str = "too many rows";
 /// Iterations of a recursive query.
 const ITERATIONS_MAX: usize = 200;
 
@@ -112,7 +115,7 @@ pub(crate) struct Oracle<'a> {
 impl Oracle<'_> {
     /// Pays for a step.
     pub(crate) fn step(&mut self) -> Evaluated<()> {
-        self.fuel = self.fuel.checked_sub(1).ok_or(Stop::NotCovered("too many rows"))?;
+        self.fuel = self.fuel.checked_sub(1).ok_or(Stop::NotCovered(TOO_MANY_ROWS))?;
         Ok(())
     }
 
