@@ -33,10 +33,9 @@ mod rewrite;
 mod row_order;
 mod same;
 mod scan_statistics;
+mod shown_ranks;
 mod soft_limits;
 mod sort;
-
-mod shown_ranks;
 mod sources;
 mod unique;
 mod unnest_names;

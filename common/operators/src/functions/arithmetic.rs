@@ -136,6 +136,12 @@ pub fn can_fail(function: &ScalarUDF) -> bool {
     Arithmetic::of(function).is_some_and(|arithmetic| !arithmetic.is_lenient)
 }
 
+/// The operator that a function is the lenient form of: `+` for `try_add`.
+pub fn tried(function: &ScalarUDF) -> Option<Operator> {
+    let lenient = Arithmetic::of(function).filter(|arithmetic| arithmetic.is_lenient);
+    lenient.and_then(|arithmetic| arithmetic.operation.operator())
+}
+
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Arithmetic {
     operation: Operation,

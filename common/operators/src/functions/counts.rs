@@ -1,8 +1,8 @@
 //! A rank or a length as a `BIGINT`: DataFusion gives them no sign.
 //!
-//! It is a function and no cast, for a cast to a type with fewer digits may fail: rules keep such a cast apart from
-//! comparisons, and evaluate it late. No count is that large. The function is called like its argument, and keeps
-//! its order.
+//! A cast from `BIGINT UNSIGNED` would do the same, but may fail for large values: rules keep such casts apart from
+//! comparisons, and evaluate them late. No count is that large, so the function never fails. A column of it has the
+//! name of its argument, and the order.
 
 use std::sync::Arc;
 

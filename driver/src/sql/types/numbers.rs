@@ -38,9 +38,6 @@ const RIGHT_DIGITS: usize = 15;
 
 /// Casts operands to one kind of number. Returns true if they had two.
 pub(super) fn meet(meeting: Meeting, operands: &mut [&mut Expr], types: &[DataType]) -> bool {
-    if meeting == Meeting::Subtracted {
-        return false;
-    }
     let mut types = types.to_vec();
     let has_texts = read_texts(meeting, operands, &mut types);
     meet_as_numbers(operands, &types) || has_texts
@@ -94,12 +91,6 @@ fn meet_as_numbers(operands: &mut [&mut Expr], types: &[DataType]) -> bool {
     let decimals = operands.iter_mut().zip(types).filter(|(_, of)| of.is_decimal());
     decimals.for_each(|(operand, _)| **operand = as_double(std::mem::take(*operand)));
     true
-}
-
-/// Returns true for an operator of arithmetic.
-pub(super) fn calculates(operator: Operator) -> bool {
-    use Operator::{Divide, Minus, Modulo, Multiply, Plus};
-    matches!(operator, Plus | Minus | Multiply | Divide | Modulo)
 }
 
 /// Makes a written number beside a decimal the decimal that it is, if one has the digits of the result, and gives a

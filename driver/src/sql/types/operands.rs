@@ -12,6 +12,7 @@ use datafusion::logical_expr::{
     BinaryExpr, Case, Expr, ExprSchemable, Join, LogicalPlan, LogicalPlanBuilder, Operator,
     Projection, Subquery, Union, Values, cast,
 };
+use gnist_operators::functions::arithmetic::{Operation, tried};
 
 use super::{numbers, times};
 use crate::numbers::compares;
@@ -52,7 +53,7 @@ pub(super) fn meet_in_expr(
     let operands = Operands { schema, zone };
     let Transformed { data: mut expr, transformed: is_case, .. } = as_case(expr);
     let is_new = match &mut expr {
-        Expr::BinaryExpr(BinaryExpr { left, op, right }) if numbers::calculates(*op) => {
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) if Operation::of(*op).is_some() => {
             operands.calculate(left, *op, right)
         }
         Expr::BinaryExpr(BinaryExpr { left, op, right }) if compares(*op) => {
@@ -83,7 +84,7 @@ pub(super) fn meet_in_expr(
         Expr::ScalarFunction(call) if call.name() == "array_has" => {
             operands.meet_elements(&mut call.args)
         }
-        Expr::ScalarFunction(call) => match (tried(call.name()), &mut call.args[..]) {
+        Expr::ScalarFunction(call) => match (tried(&call.func), &mut call.args[..]) {
             (Some(operator), [left, right]) => operands.calculate(left, operator, right),
             _ => false,
         },
@@ -94,18 +95,6 @@ pub(super) fn meet_in_expr(
         _ => false,
     };
     Ok(Transformed::new_transformed(expr, is_new || is_case))
-}
-
-/// The operator that a function is the lenient form of.
-fn tried(function: &str) -> Option<Operator> {
-    Some(match function {
-        "try_add" => Operator::Plus,
-        "try_subtract" => Operator::Minus,
-        "try_multiply" => Operator::Multiply,
-        "try_divide" => Operator::Divide,
-        "try_mod" => Operator::Modulo,
-        _ => return None,
-    })
 }
 
 /// `nvl2(a, b, c)` as the `CASE` that it is: DataFusion gives `a` a part in the type.
