@@ -197,9 +197,9 @@ impl PhysicalExtensionCodec for GnistCodec {
         let mark = if let Some(filtered) = filtered::of(function) {
             functions::check_aggregate(known, filtered.inner())?;
             filtered::MARK
-        } else if let Some(replaced) = unordered::replaced(function) {
+        } else if let Some((replaced, mark)) = unordered::replaced(function) {
             functions::check_aggregate(known, replaced)?;
-            unordered::MARK
+            mark
         } else {
             functions::mark_of_aggregate(known, function)?
         };
@@ -210,9 +210,11 @@ impl PhysicalExtensionCodec for GnistCodec {
     fn try_decode_udaf(&self, name: &str, buf: &[u8]) -> Result<Arc<AggregateUDF>> {
         match (self.functions.aggregate_functions().get(name), buf) {
             (Some(inner), filtered::MARK) => Ok(filtered::filtered(Arc::clone(inner))),
-            (Some(inner), unordered::MARK) => Ok(unordered::unordered(Arc::clone(inner))),
             (Some(inner), functions::IN_ORDER) => functions::in_order(inner),
-            _ => Err(functions::unknown(name)),
+            (Some(inner), mark) => {
+                unordered::of_mark(inner, mark).ok_or_else(|| functions::unknown(name))
+            }
+            (None, _) => Err(functions::unknown(name)),
         }
     }
 

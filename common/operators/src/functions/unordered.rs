@@ -10,27 +10,34 @@
 //! ([`super::recomputed`]), so every aggregate over such a frame is replaced, but for one with a
 //! filter, which does the same.
 //!
+//! Where its input has the opposite order, DataFusion turns a window around instead of sorting. A frame that
+//! grows from the first row then shrinks towards the last, and an aggregate that rows can't be taken out of
+//! would compute each frame anew: the square of the rows. Such an aggregate is replaced by one that
+//! refuses to be turned around.
+//!
 //! Rejected: aggregates of our own by the names of DataFusion's, which its optimizer no longer
 //! knows as `min` and `max`.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{DataType, FieldRef};
-use datafusion::common::Result;
+use datafusion::arrow::datatypes::{DataType, FieldRef, Schema};
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::{DFSchema, Result};
 use datafusion::logical_expr::expr::{
-    AggregateFunction, AggregateFunctionParams, WindowFunctionParams,
+    AggregateFunction, AggregateFunctionParams, NullTreatment, WindowFunctionParams,
 };
 use datafusion::logical_expr::function::{
     AccumulatorArgs, AggregateFunctionSimplification, StateFieldsArgs,
 };
 use datafusion::logical_expr::utils::AggregateOrderSensitivity;
 use datafusion::logical_expr::{
-    Accumulator, AggregateUDF, AggregateUDFImpl, Documentation, Expr, GroupsAccumulator,
-    LogicalPlan, Operator, ReversedUDAF, SetMonotonicity, Signature, StatisticsArgs, Window,
-    WindowFunctionDefinition,
+    Accumulator, AggregateUDF, AggregateUDFImpl, Documentation, Expr, ExprSchemable as _,
+    GroupsAccumulator, LogicalPlan, Operator, ReversedUDAF, SetMonotonicity, Signature,
+    StatisticsArgs, Window, WindowFunctionDefinition,
 };
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::Column;
 use datafusion::scalar::ScalarValue;
 
 use super::recomputed;
@@ -38,7 +45,10 @@ use crate::prepared::with_replaced;
 use crate::wire::filtered;
 
 /// The mark of such an aggregate on the wire, beside its name.
-pub(crate) const MARK: &[u8] = b"unordered";
+const MARK: &[u8] = b"unordered";
+
+/// The mark of one that refuses to be turned around.
+const MARK_ONE_WAY: &[u8] = b"unordered, one way";
 
 /// The query with window aggregates that claim no order.
 ///
@@ -60,21 +70,52 @@ fn calls(window: &Window) -> impl Iterator<Item = (&Expr, &DataType)> {
 }
 
 fn is_replaced(window: &Window) -> bool {
+    let input = window.input.schema();
     calls(window).any(|(call, data_type)| {
-        let replaces = call.exists(|part| Ok(to_replace(part, data_type).is_some()));
+        let replaces = call.exists(|part| Ok(replacement(part, data_type, input).is_some()));
         replaces.is_ok_and(|replaces| replaces)
     })
 }
 
-/// The aggregate of a window that claims to be monotonic, or whose frames lose rows.
-fn to_replace<'a>(call: &'a Expr, data_type: &DataType) -> Option<&'a Arc<AggregateUDF>> {
+/// The aggregate for a call of one that claims to be monotonic, whose frames lose rows, or would lose
+/// them if it was turned around.
+fn replacement(call: &Expr, data_type: &DataType, input: &DFSchema) -> Option<Arc<AggregateUDF>> {
     let Expr::WindowFunction(call) = call else { return None };
     let WindowFunctionDefinition::AggregateUDF(aggregate) = &call.fun else { return None };
-    let claim = aggregate.inner().set_monotonicity(data_type);
-    let is_moving = !call.params.window_frame.start_bound.is_unbounded();
-    let replaces = claim != SetMonotonicity::NotMonotonic
-        || is_moving && replaced(aggregate).is_none() && filtered::of(aggregate).is_none();
-    replaces.then_some(aggregate)
+    let frame = &call.params.window_frame;
+    let claims = aggregate.inner().set_monotonicity(data_type) != SetMonotonicity::NotMonotonic;
+    let is_open = replaced(aggregate).is_none() && filtered::of(aggregate).is_none();
+    let is_moving = is_open && !frame.start_bound.is_unbounded();
+    let grows = is_open && frame.start_bound.is_unbounded() && !frame.end_bound.is_unbounded();
+    let is_one_way = grows && !gives_rows_back(aggregate, &call.params, input);
+    let replaces = claims || is_moving || is_one_way;
+    replaces.then(|| unordered(Arc::clone(aggregate), is_one_way))
+}
+
+/// Returns true if rows can be taken out of an aggregate again. Its arguments are taken for columns: one that
+/// wants a constant gives none back.
+fn gives_rows_back(
+    aggregate: &AggregateUDF,
+    params: &WindowFunctionParams,
+    input: &DFSchema,
+) -> bool {
+    let fields = params.args.iter().map(|arg| Ok(arg.to_field(input)?.1));
+    let gives_back = fields.collect::<Result<Vec<FieldRef>>>().and_then(|fields| {
+        let column = |at: usize| Arc::new(Column::new("", at)) as Arc<dyn PhysicalExpr>;
+        let accumulator = aggregate.create_sliding_accumulator(AccumulatorArgs {
+            return_field: aggregate.return_field(&fields)?,
+            schema: &Schema::new(fields.clone()),
+            ignore_nulls: params.null_treatment == Some(NullTreatment::IgnoreNulls),
+            order_bys: &[],
+            is_reversed: false,
+            name: aggregate.name(),
+            is_distinct: params.distinct,
+            exprs: &(0..fields.len()).map(column).collect::<Vec<_>>(),
+            expr_fields: &fields,
+        })?;
+        Ok(accumulator.supports_retract_batch())
+    });
+    gives_back.unwrap_or(false)
 }
 
 fn without_orders(window: Window) -> Result<Window> {
@@ -82,10 +123,10 @@ fn without_orders(window: Window) -> Result<Window> {
     let Window { input, window_expr, schema } = window;
     let calls = window_expr.into_iter().zip(types).map(|(call, data_type)| {
         let replaced = call.transform_down(|part| {
-            let aggregate = to_replace(&part, &data_type).cloned();
+            let aggregate = replacement(&part, &data_type, input.schema());
             Ok(match (part, aggregate) {
                 (Expr::WindowFunction(mut call), Some(aggregate)) => {
-                    call.fun = WindowFunctionDefinition::AggregateUDF(unordered(aggregate));
+                    call.fun = WindowFunctionDefinition::AggregateUDF(aggregate);
                     Transformed::yes(Expr::WindowFunction(call))
                 }
                 (part, _) => Transformed::no(part),
@@ -93,23 +134,32 @@ fn without_orders(window: Window) -> Result<Window> {
         });
         replaced.data()
     });
-    Window::try_new_with_schema(calls.collect::<Result<_>>()?, input, schema)
+    let window_expr = calls.collect::<Result<_>>()?;
+    Window::try_new_with_schema(window_expr, input, schema)
 }
 
-/// The aggregate without a claim of an order.
-pub(crate) fn unordered(inner: Arc<AggregateUDF>) -> Arc<AggregateUDF> {
-    Arc::new(AggregateUDF::from(Unordered { inner }))
+/// The aggregate without a claim of an order; one that `is_one_way` refuses to be turned around.
+fn unordered(inner: Arc<AggregateUDF>, is_one_way: bool) -> Arc<AggregateUDF> {
+    Arc::new(AggregateUDF::from(Unordered { inner, is_one_way }))
 }
 
-/// The aggregate that was replaced, if the function replaces one.
-pub(crate) fn replaced(function: &AggregateUDF) -> Option<&AggregateUDF> {
-    function.inner().downcast_ref::<Unordered>().map(|unordered| &*unordered.inner)
+/// The aggregate that was replaced, if the function replaces one, and the mark of that.
+pub(crate) fn replaced(function: &AggregateUDF) -> Option<(&AggregateUDF, &'static [u8])> {
+    let unordered = function.inner().downcast_ref::<Unordered>()?;
+    Some((&unordered.inner, if unordered.is_one_way { MARK_ONE_WAY } else { MARK }))
+}
+
+/// The aggregate of a mark; none if the mark is another's.
+pub(crate) fn of_mark(inner: &Arc<AggregateUDF>, mark: &[u8]) -> Option<Arc<AggregateUDF>> {
+    (mark == MARK || mark == MARK_ONE_WAY)
+        .then(|| unordered(Arc::clone(inner), mark == MARK_ONE_WAY))
 }
 
 /// An aggregate of a window, as another but for its claim.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Unordered {
     inner: Arc<AggregateUDF>,
+    is_one_way: bool,
 }
 
 #[warn(clippy::missing_trait_methods)]
@@ -120,7 +170,8 @@ impl AggregateUDFImpl for Unordered {
 
     fn reverse_expr(&self) -> ReversedUDAF {
         match self.inner.reverse_udf() {
-            ReversedUDAF::Reversed(reverse) => ReversedUDAF::Reversed(unordered(reverse)),
+            _ if self.is_one_way => ReversedUDAF::NotSupported,
+            ReversedUDAF::Reversed(reverse) => ReversedUDAF::Reversed(unordered(reverse, false)),
             other => other,
         }
     }
@@ -130,7 +181,7 @@ impl AggregateUDFImpl for Unordered {
         is_ordered: bool,
     ) -> Result<Option<Arc<dyn AggregateUDFImpl>>> {
         let inner = (*self.inner).clone().with_beneficial_ordering(is_ordered)?;
-        Ok(inner.map(|inner| Arc::clone(unordered(Arc::new(inner)).inner())))
+        Ok(inner.map(|inner| Arc::clone(unordered(Arc::new(inner), self.is_one_way).inner())))
     }
 
     fn name(&self) -> &str {

@@ -143,11 +143,10 @@ impl AggregateUDFImpl for Filtered {
         self.inner.state_fields(StateFieldsArgs { input_fields: own(args.input_fields), ..args })
     }
 
+    /// Refused: a growing frame that is turned around shrinks, and costs the square of its rows where
+    /// none can be taken out.
     fn reverse_expr(&self) -> ReversedUDAF {
-        match self.inner.reverse_udf() {
-            ReversedUDAF::Reversed(reverse) => ReversedUDAF::Reversed(filtered(reverse)),
-            other => other,
-        }
+        ReversedUDAF::NotSupported
     }
 
     fn default_value(&self, data_type: &DataType) -> Result<ScalarValue> {
