@@ -35,6 +35,7 @@ mod inbox;
 mod job;
 mod jobs;
 mod numbers;
+mod panics;
 mod partition;
 mod planner;
 mod prepared;

@@ -34,6 +34,7 @@ use crate::frames::{FramePlanner, NoCache};
 use crate::in_process::InProcess;
 use crate::jobs::{Jobs, reads_the_session};
 use crate::numbers::with_number_rules;
+use crate::panics::caught;
 use crate::planner::{
     CooperativeJoins, JoinsApart, ShownRanks, SoftLimits, WholeFrames, partitions_for,
     with_held_limits, with_kept_orders, with_kept_projections, with_namesakes, with_one_sided,
@@ -195,6 +196,10 @@ impl Session {
     /// # Errors
     /// As [`Session::sql`].
     pub async fn plan(&self, statement: Statement) -> Result<LogicalPlan, SessionError> {
+        caught(self.plan_statement(statement)).await
+    }
+
+    async fn plan_statement(&self, statement: Statement) -> Result<LogicalPlan, SessionError> {
         let state = self.context.state();
         let planned = sql::on_deep_stack(async {
             // A statement that can't be read has no tables either.
@@ -310,7 +315,7 @@ impl Session {
     /// As [`Session::sql`].
     pub async fn execute_plan(&self, plan: LogicalPlan) -> Result<ResultStream, SessionError> {
         // What DataFusion plans with is large; callers need not hold it.
-        Box::pin(self.run(classify(plan)?)).await
+        Box::pin(caught(self.run(classify(plan)?))).await
     }
 
     async fn run(&self, statement: statement::Statement) -> Result<ResultStream, SessionError> {

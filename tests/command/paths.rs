@@ -215,6 +215,7 @@ fn what_cant_be_read_says_why() -> Result<(), Failed> {
             ("mixed/b.json", "{}\n"),
             ("data.txt", "x\n"),
             ("bad.parquet", "this is not parquet at all"),
+            ("long.parquet", "PAR1\x7f\x7f\x7f\x7fPAR1"),
             ("bad.json", "not json\n"),
             ("none.csv", ""),
         ],
@@ -227,6 +228,7 @@ fn what_cant_be_read_says_why() -> Result<(), Failed> {
         ("*.parquet.x", "no file matches `", "are not read"),
         ("[", "is no pattern of paths", "`*` stands for any text"),
         ("bad.parquet", "as Parquet: ", "bad.parquet"),
+        ("long.parquet", "as Parquet: the file is damaged", "long.parquet"),
         ("bad.json", "as JSON: ", "bad.json"),
         ("none.csv", "as CSV: the file is empty", "none.csv"),
     ] {
@@ -236,6 +238,9 @@ fn what_cant_be_read_says_why() -> Result<(), Failed> {
         let by_flag = format!("t={root}/{path}");
         sql("select 1", &["--table", &by_flag])?.expect(1, "", &["error: ", reason, help])?;
     }
+    let table = format!("create external table t stored as parquet location '{root}/long.parquet'");
+    let parts = ["error: can't read `", "long.parquet` as PARQUET: a file is damaged", "^^^"];
+    sql(&table, &[])?.expect(1, "", &parts)?;
     let parts = ["error: reading from `s3://` is not supported yet", "^^^"];
     Ok(sql("select * from 's3://bucket/a.csv'", &[])?.expect(1, "", &parts)?)
 }

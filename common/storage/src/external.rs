@@ -18,7 +18,7 @@ use async_trait::async_trait;
 use datafusion::arrow::datatypes::{DataType, Field, SchemaRef};
 use datafusion::catalog::view::ViewTable;
 use datafusion::catalog::{Session, TableProvider, TableProviderFactory};
-use datafusion::common::{Column, Constraints, DFSchema, Result, ScalarValue};
+use datafusion::common::{Column, Constraints, DFSchema, Result, ScalarValue, plan_datafusion_err};
 use datafusion::datasource::listing::ListingTable;
 use datafusion::datasource::{TableType, provider_as_source};
 use datafusion::execution::SessionState;
@@ -32,6 +32,7 @@ use datafusion::object_store::local::LocalFileSystem;
 use datafusion::physical_plan::ExecutionPlan;
 
 use crate::hidden::DataFiles;
+use crate::table::undamaged;
 
 /// The folder that Hive and Spark write rows to whose partition column is null.
 const NULL_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
@@ -62,7 +63,10 @@ impl TableProviderFactory for ExternalTables {
         table: &CreateExternalTable,
     ) -> Result<Arc<dyn TableProvider>> {
         let files = CreateExternalTable { schema: Arc::new(as_read(table)?), ..table.clone() };
-        let files = self.0.create(state, &files).await?;
+        let files = undamaged(self.0.create(state, &files)).await.ok_or_else(|| {
+            let (file_type, location) = (&table.file_type, table.locations.join("`, `"));
+            plan_datafusion_err!("can't read `{location}` as {file_type}: a file is damaged")
+        })??;
         let columns = match files.downcast_ref::<ListingTable>() {
             Some(files) => files.options().table_partition_cols.clone(),
             None => Vec::new(),

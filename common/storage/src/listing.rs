@@ -3,6 +3,7 @@
 //! Hidden names are somebody's notes (`_SUCCESS`, checksums, staged output) and never data: see
 //! [`crate::hidden`].
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -82,10 +83,12 @@ fn matches(pattern: &Path, files: &mut Vec<PathBuf>) -> Result<(), ListingError>
             path: error.path().to_owned(),
             source: error.into(),
         })?;
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if is_hidden_match(&path, pattern) {
+            continue;
+        }
         if path.is_dir() {
             collect(&path, DEPTH_MAX, files)?;
-        } else if !is_hidden(&name) {
+        } else {
             files.push(path);
         }
     }
@@ -95,6 +98,12 @@ fn matches(pattern: &Path, files: &mut Vec<PathBuf>) -> Result<(), ListingError>
     files.sort();
     files.dedup();
     Ok(())
+}
+
+/// Returns true if a hidden name is on the way to a path, which the pattern does not spell out.
+fn is_hidden_match(path: &Path, pattern: &Path) -> bool {
+    let is_written = |name: &OsStr| pattern.iter().any(|part| part == name);
+    path.iter().any(|name| is_hidden(&name.to_string_lossy()) && !is_written(name))
 }
 
 fn local_path(path: &str) -> Result<PathBuf, ListingError> {
@@ -169,7 +178,16 @@ mod tests {
 
     #[test]
     fn a_pattern_lists_what_it_matches() {
-        let folder = folder(&["a1.csv", "a2.csv", "b1.csv", "_a.csv", "n.json", "in/a/x.csv"]);
+        let folder = folder(&[
+            "a1.csv",
+            "a2.csv",
+            "b1.csv",
+            "_a.csv",
+            "n.json",
+            "in/a/x.csv",
+            "in/_temporary/0/y.csv",
+            "in/_k=1/z.csv",
+        ]);
         let root = folder.path().to_str().expect("UTF-8");
         let names = |pattern: &str| {
             let listing = Listing::of(&format!("{root}/{pattern}"));
@@ -181,9 +199,11 @@ mod tests {
         };
         assert_eq!(names("a?.csv").expect("lists"), ["a1.csv", "a2.csv"]);
         assert_eq!(names("*.csv").expect("lists"), ["a1.csv", "a2.csv", "b1.csv"]);
-        let all = ["a1.csv", "a2.csv", "b1.csv", "in/a/x.csv"];
+        let all = ["a1.csv", "a2.csv", "b1.csv", "in/_k=1/z.csv", "in/a/x.csv"];
         assert_eq!(names("**/*.csv").expect("lists"), all);
-        assert_eq!(names("i*").expect("lists"), ["in/a/x.csv"]);
+        assert_eq!(names("i*").expect("lists"), ["in/_k=1/z.csv", "in/a/x.csv"]);
+        assert_eq!(names("in/*").expect("lists"), ["in/_k=1/z.csv", "in/a/x.csv"]);
+        assert_eq!(names("*/_temporary/*").expect("lists"), ["in/_temporary/0/y.csv"]);
         let error = names("*.parquet").expect_err("no match").to_string();
         assert_eq!(error, format!("no file matches `{root}/*.parquet`"));
         assert!(matches!(names("[a.csv"), Err(ListingError::BadPattern { .. })));

@@ -1,6 +1,7 @@
 //! A path as a table of a DataFusion session.
 
 use std::fmt::Write as _;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ use datafusion::execution::options::{
 };
 use datafusion::object_store::{ObjectMeta, ObjectStoreExt as _};
 use datafusion::prelude::{SessionConfig, SessionContext};
+use futures::FutureExt as _;
 use gnist_common::error::{ErrorKind, Failure};
 
 use crate::format::FileFormat;
@@ -104,12 +106,23 @@ async fn open(
     if objects.is_empty() {
         return Err(DataFusionError::Plan("the file is empty".to_owned()));
     }
-    let schema = options.format.infer_schema(state, &store, &objects).await?;
+    // A Parquet file whose footer claims more bytes than the file has panics.
+    let schema = AssertUnwindSafe(options.format.infer_schema(state, &store, &objects));
+    let schema = schema
+        .catch_unwind()
+        .await
+        .unwrap_or_else(|_| Err(DataFusionError::Plan("the file is damaged".to_owned())))?;
     let config = ListingTableConfig::new_with_multi_paths(urls)
         .with_listing_options(options)
         .with_schema(schema);
     let cache = state.runtime_env().cache_manager.get_file_statistic_cache();
     Ok(ListingTable::try_new(config)?.with_cache(cache))
+}
+
+/// Awaits the reading of a file's schema; none if it panicked, as for a Parquet file whose footer claims
+/// more bytes than the file has.
+pub(crate) async fn undamaged<T>(read: impl Future<Output = T>) -> Option<T> {
+    AssertUnwindSafe(read).catch_unwind().await.ok()
 }
 
 fn options(listing: &Listing, config: &SessionConfig, defaults: TableOptions) -> ListingOptions {
@@ -237,6 +250,10 @@ mod tests {
         let failure = register_path(&context, "t", path).await.expect_err("corrupt");
         let expected = format!("can't read `{}` as Parquet: ", bad.display());
         assert!(failure.message.starts_with(&expected), "{failure}");
+
+        fs::write(&bad, "PAR1\x7f\x7f\x7f\x7fPAR1").expect("written");
+        let failure = register_path(&context, "t", path).await.expect_err("a footer of 2 GiB");
+        assert_eq!(failure.message, format!("{expected}the file is damaged"));
     }
 
     #[tokio::test]
