@@ -186,7 +186,10 @@ impl Rewriter {
         *within.expr = self.rewritten(*within.expr, input, Place::OTHER)?;
         let has_two_values = !may_be_null(&within.expr, &within.subquery, input)?
             || (place.reads_truth && !within.negated);
-        let stays = place.is_filter && has_two_values && is_plain(&within.expr)?;
+        let stays = place.is_filter
+            && has_two_values
+            && is_plain(&within.expr)?
+            && !is_read_twice(&within.subquery)?;
         if stays && is_joinable(&within.subquery, input)? {
             within.subquery = self.with_qualified_value(within.subquery)?;
             return Ok(Expr::InSubquery(within));
@@ -194,9 +197,8 @@ impl Rewriter {
         self.quantified(Quantified::from(within), input, place)
     }
 
-    /// A subquery of `IN` whose column has a relation. DataFusion's mark join takes a column without
-    /// one for two: the one of the subquery and the one of the relation that it makes of it. Columns of a
-    /// correlated one keep their names, by which its filters are pulled up.
+    /// A subquery of `IN` whose column has a relation, for the reason that [`is_read_twice`] gives.
+    /// Columns of a correlated one keep their names, by which its filters are pulled up.
     fn with_qualified_value(&self, subquery: Subquery) -> Result<Subquery> {
         let (relation, field) = subquery.subquery.schema().qualified_field(0);
         if relation.is_some() || !references::of_plan(&subquery.subquery)?.is_empty() {
@@ -284,6 +286,19 @@ fn with_columns_below(input: LogicalPlan, keys: &[SortExpr]) -> Result<LogicalPl
 /// Returns true if DataFusion's joins are right for a subquery that is asked whether it has a row.
 fn is_joinable(subquery: &Subquery, input: &LogicalPlan) -> Result<bool> {
     Ok(refers_only_to(subquery, input)? && is_simple(&subquery.subquery)?)
+}
+
+/// Returns true for a correlated subquery of `IN` whose value is a column without a relation. DataFusion's
+/// mark join takes it for two: the one of the subquery, and the one of the relation that it makes of it.
+fn is_read_twice(subquery: &Subquery) -> Result<bool> {
+    let plan = &subquery.subquery;
+    let is_bare = |value: &Expr| matches!(value, Expr::Column(Column { relation: None, .. }));
+    let is_column = match plan.as_ref() {
+        LogicalPlan::Projection(projection) => projection.expr.first().is_some_and(is_bare),
+        // One that is no projection hands a column on.
+        plan => plan.schema().qualified_field(0).0.is_none(),
+    };
+    Ok(is_column && !references::of_plan(plan)?.is_empty())
 }
 
 fn refers_only_to(subquery: &Subquery, input: &LogicalPlan) -> Result<bool> {
