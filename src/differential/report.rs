@@ -36,6 +36,8 @@ pub struct Report {
     pub plain_examples: BTreeMap<String, String>,
     /// Refusals by message.
     pub refusals: BTreeMap<String, u64>,
+    /// An example of a statement that is refused with each message.
+    pub refusal_examples: BTreeMap<String, String>,
     /// Statements by feature.
     pub features: BTreeMap<String, u64>,
     /// The differences.

@@ -153,6 +153,8 @@ impl Round<'_> {
             match verdict {
                 Verdict::Refused(message) => {
                     let message: String = message.chars().take(90).collect();
+                    let example = || format!("round {}: {text}", self.number);
+                    report.refusal_examples.entry(message.clone()).or_insert_with(example);
                     *report.refusals.entry(message).or_default() += 1;
                 }
                 Verdict::Wrong(what) => {
