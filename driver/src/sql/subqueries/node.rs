@@ -186,8 +186,12 @@ impl Rewriter {
         *within.expr = self.rewritten(*within.expr, input, Place::OTHER)?;
         let has_two_values = !may_be_null(&within.expr, &within.subquery, input)?
             || (place.reads_truth && !within.negated);
+        // An OR may fold to its NOT IN, which DataFusion refuses with a key beside the operand's.
+        let is_one_key =
+            !within.negated || references::of_plan(&within.subquery.subquery)?.is_empty();
         let stays = place.is_filter
             && has_two_values
+            && is_one_key
             && is_plain(&within.expr)?
             && !is_read_twice(&within.subquery)?;
         if stays && is_joinable(&within.subquery, input)? {
