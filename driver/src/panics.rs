@@ -8,6 +8,7 @@ use std::panic::AssertUnwindSafe;
 
 use futures::FutureExt as _;
 use gnist_common::error::{ErrorKind, Failure};
+use gnist_operators::failure::panic_message;
 
 use crate::error::SessionError;
 
@@ -22,9 +23,7 @@ pub(crate) async fn caught<T>(
 }
 
 fn panicked(payload: &(dyn Any + Send)) -> Failure {
-    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
-    let text = text.unwrap_or_else(|| "it gave no message".to_owned());
+    let text = panic_message(payload);
     Failure::new(ErrorKind::Panic, format!("planning the statement panicked: {text}"))
         .with_help("this is a bug: please report it with the statement")
 }

@@ -11,7 +11,7 @@ use std::panic::{self, PanicHookInfo};
 use std::sync::{Mutex, Once, PoisonError};
 
 use gnist_common::error::{ErrorKind, Failure};
-use gnist_operators::failure::too_wide;
+use gnist_operators::failure::{panic_message, too_wide};
 
 /// The name of every thread that runs operators.
 pub(crate) const CPU_THREADS: &str = "gnist-cpu";
@@ -39,7 +39,7 @@ pub(crate) fn install_hook() {
 }
 
 fn note(info: &PanicHookInfo<'_>) {
-    let message = message_of(info.payload());
+    let message = panic_message(info.payload());
     let location = info.location().map(ToString::to_string).unwrap_or_default();
     tracing::debug!(message, location, "a task panicked");
     let mut notes = NOTES.lock().unwrap_or_else(PoisonError::into_inner);
@@ -49,15 +49,9 @@ fn note(info: &PanicHookInfo<'_>) {
     notes.push_back(Note { message, location });
 }
 
-fn message_of(payload: &(dyn Any + Send)) -> String {
-    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
-    text.unwrap_or_else(|| "it gave no message".to_owned())
-}
-
 /// The failure of an attempt that panicked with this payload.
 pub(crate) fn failure_of_payload(payload: &(dyn Any + Send)) -> Failure {
-    let message = message_of(payload);
+    let message = panic_message(payload);
     let location = location_of(|note| note.message == message);
     failure(&message, location)
 }

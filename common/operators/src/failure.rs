@@ -1,6 +1,7 @@
 //! DataFusion's errors as Gnist's closed kinds: the one place that decides what an operator's
 //! error means for the attempt.
 
+use std::any::Any;
 use std::error::Error;
 use std::io;
 
@@ -12,6 +13,13 @@ use gnist_common::task::AttemptEnd;
 
 use crate::dumps::without_dumps;
 use crate::exchange::FetchError;
+
+/// The message of a panic, from the payload that `catch_unwind` gives.
+pub fn panic_message(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
+    text.unwrap_or_else(|| "it gave no message".to_owned())
+}
 
 /// Arrow's text for a local time in the hour of a change of the clock; the error has no kind of its own.
 const NO_LOCAL_TIME: &str = "Cannot cast timezone to different timezone";

@@ -106,12 +106,9 @@ async fn open(
     if objects.is_empty() {
         return Err(DataFusionError::Plan("the file is empty".to_owned()));
     }
-    // A Parquet file whose footer claims more bytes than the file has panics.
-    let schema = AssertUnwindSafe(options.format.infer_schema(state, &store, &objects));
-    let schema = schema
-        .catch_unwind()
-        .await
-        .unwrap_or_else(|_| Err(DataFusionError::Plan("the file is damaged".to_owned())))?;
+    let schema = undamaged(options.format.infer_schema(state, &store, &objects)).await;
+    let schema =
+        schema.ok_or_else(|| DataFusionError::Plan("the file is damaged".to_owned()))??;
     let config = ListingTableConfig::new_with_multi_paths(urls)
         .with_listing_options(options)
         .with_schema(schema);

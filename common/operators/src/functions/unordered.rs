@@ -10,10 +10,9 @@
 //! ([`super::recomputed`]), so every aggregate over such a frame is replaced, but for one with a
 //! filter, which does the same.
 //!
-//! Where its input has the opposite order, DataFusion turns a window around instead of sorting. A frame that
-//! grows from the first row then shrinks towards the last, and an aggregate that rows can't be taken out of
-//! would compute each frame anew: the square of the rows. Such an aggregate is replaced by one that
-//! refuses to be turned around.
+//! A window whose input has the opposite order is reversed by DataFusion, which saves a sort. A frame that grew from the
+//! first row then shrinks towards the last one. Some aggregates can't take rows out: they would be computed anew
+//! for each row, at the price of the square of the rows. They are replaced by one that refuses to be reversed.
 //!
 //! Rejected: aggregates of our own by the names of DataFusion's, which its optimizer no longer
 //! knows as `min` and `max`.
