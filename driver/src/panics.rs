@@ -34,9 +34,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_is_an_error_with_its_message() {
-        let failure = caught::<()>(async { panic!("no row {}", 7) }).await;
+        let failure = caught::<()>(async { panic!("no row {}", std::process::id()) }).await;
         let failure = failure.expect_err("a panic").failure();
         assert_eq!(failure.kind, ErrorKind::Panic);
-        assert_eq!(failure.message, "planning the statement panicked: no row 7");
+        let expected = format!("planning the statement panicked: no row {}", std::process::id());
+        assert_eq!(failure.message, expected);
+        let failure =
+            caught::<()>(async { panic!("no row") }).await.expect_err("a panic").failure();
+        assert_eq!(failure.message, "planning the statement panicked: no row");
     }
 }

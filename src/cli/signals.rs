@@ -13,6 +13,18 @@ use crate::threads;
 /// Time that ended work may take to let go before the process ends anyway.
 const LINGER: Duration = Duration::from_millis(200);
 
+/// Time that work may take to notice a signal.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// A task that ends with this.
+struct AbortOnDrop(tokio::task::JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 /// Runs a command to its end on a runtime of its own.
 pub(crate) fn block_on<T>(work: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
     let runtime = threads::runtime()
@@ -26,10 +38,18 @@ pub(crate) fn block_on<T>(work: impl Future<Output = Result<T, CliError>>) -> Re
     result
 }
 
-/// The work's result, or the signal that came first; then the work was dropped.
+/// The work's result, or the signal that came first; then the work was dropped. Work that does not stop for
+/// so long, planning a huge query, is ended with the process.
 pub(crate) async fn interruptible<T>(
     work: impl Future<Output = Result<T, CliError>>,
 ) -> Result<T, CliError> {
+    let stubborn = tokio::spawn(async {
+        if let Ok(exit) = stop_signal().await {
+            tokio::time::sleep(PATIENCE).await;
+            std::process::exit(exit.code().into());
+        }
+    });
+    let _ended = AbortOnDrop(stubborn);
     tokio::select! {
         biased;
         exit = stop_signal() => match exit {

@@ -18,6 +18,10 @@ pub(super) const TESTS: &[(&str, Test)] = &[
     ("a_killed_worker_changes_no_answer", a_killed_worker_changes_no_answer),
     ("ctrl_c", ctrl_c),
     ("terminated", terminated),
+    (
+        "a_query_that_is_planned_for_long_is_interrupted",
+        a_query_that_is_planned_for_long_is_interrupted,
+    ),
     ("an_interrupted_query_leaves_no_spill_file", an_interrupted_query_leaves_no_spill_file),
     ("a_closed_stdout_is_no_error", a_closed_stdout_is_no_error),
     ("the_end_of_a_query_is_the_end_of_its_cluster", the_end_of_a_query_is_the_end_of_its_cluster),
@@ -83,6 +87,31 @@ fn a_killed_worker_changes_no_answer() -> Result<(), Failed> {
     kill(killed);
     let rows: String = (0..10).map(|group| format!("{group},4000000\n")).collect();
     Ok(job.end()?.expect(0, &format!("g,n\n{rows}"), &[" lost: "])?)
+}
+
+/// Planning does not stop in between, and looks at every pair of these columns, and at each of them again.
+fn a_query_that_is_planned_for_long_is_interrupted() -> Result<(), Failed> {
+    let columns = (0..600).map(|n| format!("value % {n} as c{n}")).collect::<Vec<_>>().join(", ");
+    let keys = (0..600).map(|n| format!("c{n}")).collect::<Vec<_>>().join(", ");
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("q.sql");
+    let rows = format!("select {columns} from generate_series(1, 9)");
+    let query =
+        format!("select row_number() over (partition by {keys}) from ({rows}) group by {keys}");
+    std::fs::write(&file, format!("select 1;\n{query} order by {keys}"))?;
+    let file = file.to_str().expect("UTF-8");
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+        let query =
+            Running::start(&["sql", "--master", "local[1]", "--format", "json", "-f", file]);
+        query.line("finished")?;
+        std::thread::sleep(Duration::from_millis(500));
+        query.signal(signal);
+        let ended = query.end()?;
+        if ended.status.code() != Some(code) {
+            return Err(format!("{:?}: {}", ended.status, ended.stderr).into());
+        }
+    }
+    Ok(())
 }
 
 fn signalled(signal: Signal, code: i32) -> Result<(), String> {

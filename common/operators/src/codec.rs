@@ -33,6 +33,7 @@ use crate::reader::{StageReaderExec, StageReaderMessage};
 use crate::recursive::{self, RecursiveQueryMessage, WorkTableMessage};
 use crate::sample::{SampleExec, SampleMessage};
 use crate::unclaimed::{UnclaimedExec, UnclaimedMessage};
+use crate::window_rows::WindowRowsExec;
 use crate::wire::{CarriedExpr, CarriedOperator, filtered, functions};
 
 /// One of our operators on the wire.
@@ -58,6 +59,9 @@ pub(crate) struct OperatorMessage {
     pub(crate) unclaimed: Option<UnclaimedMessage>,
     #[prost(message, optional, tag = "9")]
     pub(crate) collected: Option<CollectedMessage>,
+    /// The rows of a window, which travels as the only child.
+    #[prost(bool, tag = "10")]
+    pub(crate) window_rows: bool,
 }
 
 /// A union: the number of partitions, and of operators, of each branch.
@@ -139,6 +143,9 @@ impl PhysicalExtensionCodec for GnistCodec {
             }
             OperatorMessage { collected: Some(rows), .. } => {
                 Ok(Arc::new(CollectedExec::decode(&rows, inputs)?))
+            }
+            OperatorMessage { window_rows: true, .. } => {
+                Ok(Arc::new(WindowRowsExec::decode(inputs)?))
             }
             _ => internal_err!("an unknown operator"),
         }
@@ -255,6 +262,8 @@ pub(crate) fn operator_message(
         message.unclaimed = Some(rows.encode(codec, converter)?);
     } else if let Some(rows) = node.downcast_ref::<CollectedExec>() {
         message.collected = Some(rows.encode());
+    } else if node.is::<WindowRowsExec>() {
+        message.window_rows = true;
     } else {
         return Ok(None);
     }

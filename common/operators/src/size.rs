@@ -1,5 +1,7 @@
 //! The bytes that the rows of a batch need, whatever the buffers hold that they are part of.
 
+use std::sync::Arc;
+
 use datafusion::arrow::array::{
     AnyDictionaryArray, Array, ArrayData, ArrayRef, AsArray, BinaryViewArray, GenericListArray,
     MutableArrayData, OffsetSizeTrait, RecordBatch, RecordBatchOptions, StringViewArray,
@@ -7,6 +9,7 @@ use datafusion::arrow::array::{
 };
 use datafusion::arrow::datatypes::{BinaryViewType, ByteViewType, DataType, StringViewType};
 use datafusion::arrow::error::ArrowError;
+use datafusion::common::ScalarValue;
 
 const BYTES_OF_VIEW: usize = 16;
 
@@ -16,6 +19,21 @@ const SLACK_BYTES: usize = 256;
 /// The bytes that the rows of a batch need.
 pub fn rows_bytes(batch: &RecordBatch) -> usize {
     batch.columns().iter().map(column_bytes).sum()
+}
+
+/// The bytes that a value needs beyond those of its type: of a text, or the elements of a list.
+pub fn value_bytes(value: &ScalarValue) -> usize {
+    match value {
+        ScalarValue::Dictionary(_, value) => value_bytes(value),
+        ScalarValue::List(values) => column_bytes(&(Arc::clone(values) as ArrayRef)),
+        ScalarValue::LargeList(values) => column_bytes(&(Arc::clone(values) as ArrayRef)),
+        ScalarValue::Struct(values) => column_bytes(&(Arc::clone(values) as ArrayRef)),
+        ScalarValue::Map(values) => column_bytes(&(Arc::clone(values) as ArrayRef)),
+        other => other
+            .try_as_str()
+            .flatten()
+            .map_or_else(|| other.size().saturating_sub(size_of::<ScalarValue>()), str::len),
+    }
 }
 
 /// The bytes that a row of this type needs at least.
@@ -172,7 +190,6 @@ mod tests {
         BooleanArray, DictionaryArray, FixedSizeListArray, Int32Array, Int64Array, ListArray,
         NullArray, StringArray, StructArray,
     };
-    use std::sync::Arc;
 
     use datafusion::arrow::buffer::OffsetBuffer;
     use datafusion::arrow::datatypes::{Field, Int32Type, Int64Type};

@@ -19,10 +19,12 @@ use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec};
 use gnist_operators::collected::{CollectedExec, Collector, has_views};
 use gnist_operators::reader::StageReaderExec;
 use gnist_operators::tree::with_children;
+use gnist_operators::window_rows::WindowRowsExec;
 
 type Plan = Arc<dyn ExecutionPlan>;
 
-/// The plan, or stage of one, with a [`CollectedExec`] below every operator that needs it.
+/// The plan, or stage of one, with a [`CollectedExec`] below every operator that needs it, and a [`WindowRowsExec`]
+/// above every window whose values may be large.
 ///
 /// # Errors
 /// When DataFusion refuses an operator over its new input.
@@ -36,10 +38,12 @@ pub(super) fn with_collected_rows(plan: Plan) -> Result<Plan> {
                 is_new = true;
             }
         }
-        if !is_new {
+        let is_counted = WindowRowsExec::is_needed_above(node.as_ref());
+        if !is_new && !is_counted {
             return Ok(Transformed::no(node));
         }
-        Ok(Transformed::yes(with_children(node, inputs)?))
+        let node = with_children(node, inputs)?;
+        Ok(Transformed::yes(if is_counted { Arc::new(WindowRowsExec::new(node)) } else { node }))
     })
     .data()
 }

@@ -42,6 +42,7 @@ use gnist_operators::collected::CollectedExec;
 use gnist_operators::reader::StageReaderExec;
 use gnist_operators::sample::SampleExec;
 use gnist_operators::unclaimed::UnclaimedExec;
+use gnist_operators::window_rows::WindowRowsExec;
 
 use super::repeatability::rounds;
 
@@ -127,6 +128,7 @@ fn keeps_order(plan: &Arc<dyn ExecutionPlan>) -> bool {
         || plan.is::<UnnestExec>()
         || plan.is::<UnionExec>()
         || plan.is::<SampleExec>()
+        || plan.is::<WindowRowsExec>()
         || plan.is::<HashJoinExec>()
         || plan.is::<CrossJoinExec>()
         || plan.is::<SortMergeJoinExec>()

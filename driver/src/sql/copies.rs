@@ -15,19 +15,30 @@
 //! Copy *k* on the left meets copy *k* on the right: the first min(m, n) copies have a partner. Nulls
 //! are equal to each other in partitions and in this join. Rejected: counting groups and repeating
 //! rows, which has to build each row as many times again.
+//!
+//! Of many columns DataFusion's planner looks at every pair, and at each of them again: 400 took 15 seconds.
+//! So wide rows are partitioned and compared by one key, the bytes of [`row_key()`].
 
 use std::sync::Arc;
 
+use datafusion::arrow::row::{RowConverter, SortField};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult};
 use datafusion::common::{Column, NullEquality, Result, TableReference};
+use datafusion::functions::core::expr_fn;
 use datafusion::functions_window::expr_fn::row_number;
 use datafusion::logical_expr::{
-    Distinct, Expr, ExprFunctionExt, Join, JoinType, LogicalPlan, Projection, Window, WindowFrame,
+    Distinct, Expr, ExprFunctionExt, ExprSchemable, Join, JoinType, LogicalPlan, Projection,
+    Window, WindowFrame,
 };
 use datafusion::optimizer::AnalyzerRule;
+use gnist_operators::functions::normal_nested;
+use gnist_operators::functions::row_key::row_key;
 
 use super::reserved::reserved;
+
+/// Columns from which rows are compared by a key.
+const WIDE_MIN: usize = 64;
 
 /// The rule. See the module.
 #[derive(Debug)]
@@ -60,9 +71,13 @@ fn counts_copies(join: &Join) -> bool {
 
 fn counted(join: Join) -> Result<LogicalPlan> {
     let original = Arc::clone(&join.schema);
-    let (left, left_copy) = numbered(join.left, &reserved("left"))?;
-    let (right, right_copy) = numbered(join.right, &reserved("right"))?;
-    let mut on = join.on;
+    let is_by_key = has_wide_rows(&join)?;
+    let (left, left_key, left_copy) = numbered(join.left, &reserved("left"), is_by_key)?;
+    let (right, right_key, right_copy) = numbered(join.right, &reserved("right"), is_by_key)?;
+    let mut on = match (left_key, right_key) {
+        (Some(left), Some(right)) => vec![(left, right)],
+        _ => join.on,
+    };
     on.push((left_copy, right_copy));
     let joined = Join::try_new(
         Arc::new(left),
@@ -79,20 +94,59 @@ fn counted(join: Join) -> Result<LogicalPlan> {
     Ok(LogicalPlan::Projection(plan))
 }
 
-/// The rows of a plan, each with the number of its copy.
-fn numbered(plan: Arc<LogicalPlan>, relation: &str) -> Result<(LogicalPlan, Expr)> {
+/// Returns true if rows are so wide that they are compared by a key: the columns of both sides are of the same
+/// types then, and have keys.
+fn has_wide_rows(join: &Join) -> Result<bool> {
+    if join.on.len() < WIDE_MIN {
+        return Ok(false);
+    }
+    for (left, right) in &join.on {
+        let of_both = left.get_type(join.left.schema())?;
+        let sort = SortField::new(of_both.clone());
+        if of_both != right.get_type(join.right.schema())?
+            || !RowConverter::supports_fields(&[sort])
+        {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// The rows of a plan, each with the number of its copy. Returns the column of the number, and before it that
+/// of the key, if the rows have one.
+fn numbered(
+    plan: Arc<LogicalPlan>,
+    relation: &str,
+    is_by_key: bool,
+) -> Result<(LogicalPlan, Option<Expr>, Expr)> {
     let columns = plan.schema().columns().into_iter().map(Expr::Column);
     let mut all: Vec<Expr> = columns.collect();
+    let relation = TableReference::bare(relation);
+    let (plan, partition_by, key) = if is_by_key {
+        let key = key_of(&all).alias_qualified(Some(relation.clone()), reserved("key"));
+        let with_key = all.iter().cloned().chain([key]).collect();
+        let plan = LogicalPlan::Projection(Projection::try_new(with_key, plan)?);
+        let key = Expr::Column(Column::new(Some(relation.clone()), reserved("key")));
+        all.push(key.clone());
+        (Arc::new(plan), vec![key.clone()], Some(key))
+    } else {
+        (plan, all.clone(), None)
+    };
     let number = row_number()
-        .partition_by(all.clone())
+        .partition_by(partition_by)
         .window_frame(WindowFrame::new(Some(true)))
         .build()?;
     let window = Window::try_new(vec![number], plan)?;
     let at = window.schema.fields().len() - 1;
     let number = Expr::Column(Column::from(window.schema.qualified_field(at)));
-    let relation = TableReference::bare(relation);
     let copy = Column::new(Some(relation.clone()), reserved("copy"));
     all.push(number.alias_qualified(Some(relation), reserved("copy")));
     let plan = Projection::try_new(all, Arc::new(LogicalPlan::Window(window)))?;
-    Ok((LogicalPlan::Projection(plan), Expr::Column(copy)))
+    Ok((LogicalPlan::Projection(plan), key, Expr::Column(copy)))
+}
+
+/// The key of a row. Floats and intervals that are equal have one form in it.
+fn key_of(columns: &[Expr]) -> Expr {
+    let row = expr_fn::r#struct(columns.to_vec());
+    row_key(normal_nested::function().call(vec![row]), true, true)
 }

@@ -4,8 +4,9 @@
 //! which looks at no frame. Without a distance a `RANGE` frame is a `GROUPS` frame: both begin and end
 //! with peers. A distance over texts, booleans or dictionaries it takes for an infinite one, and a number over dates for
 //! months: here it is days, as in `d - 1` and in Spark.
+//! Days over instants in a zone where clocks change are refused.
 
-use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::{DataType, IntervalUnit};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, Result, ScalarValue, plan_err};
@@ -37,6 +38,8 @@ impl FunctionRewrite for IntervalFrames {
         let is_range = frame.units == WindowFrameUnits::Range;
         if is_range && let Some(key) = key.as_ref().filter(|key| is_temporal(key)) {
             let bounds = (in_days(&frame.start_bound, key)?, in_days(&frame.end_bound, key)?);
+            refuse_days(&bounds.0, key)?;
+            refuse_days(&bounds.1, key)?;
             let frame = &mut call.params.window_frame;
             let is_new = bounds.0 != frame.start_bound || bounds.1 != frame.end_bound;
             (frame.start_bound, frame.end_bound) = bounds;
@@ -97,6 +100,34 @@ fn in_days(bound: &WindowFrameBound, key: &DataType) -> Result<WindowFrameBound>
         WindowFrameBound::Following(distance) => WindowFrameBound::Following(days(distance)?),
         WindowFrameBound::CurrentRow => WindowFrameBound::CurrentRow,
     })
+}
+
+/// Refuses a distance of days or months over instants where clocks change: DataFusion takes the first one of an hour
+/// that comes twice, wherever the row is.
+///
+/// # Errors
+/// `Plan`, with the distance in hours instead.
+fn refuse_days(bound: &WindowFrameBound, key: &DataType) -> Result<()> {
+    let (WindowFrameBound::Preceding(distance) | WindowFrameBound::Following(distance), true) =
+        (bound, changes_clocks(key))
+    else {
+        return Ok(());
+    };
+    let interval = distance.cast_to(&DataType::Interval(IntervalUnit::MonthDayNano));
+    let Ok(ScalarValue::IntervalMonthDayNano(Some(interval))) = interval else { return Ok(()) };
+    if interval.months == 0 && interval.days == 0 {
+        return Ok(());
+    }
+    plan_err!(
+        "a `RANGE` frame of days or months over a timestamp with a time zone in which clocks change is not \
+         supported yet; write it in hours (`INTERVAL '24 hours'`), or order by the local time (`x::timestamp`)"
+    )
+}
+
+/// Returns true for timestamps in a zone that is no fixed distance from UTC.
+fn changes_clocks(key: &DataType) -> bool {
+    let DataType::Timestamp(_, Some(zone)) = key else { return false };
+    !zone.starts_with(['+', '-']) && !["UTC", "GMT", "Etc/UTC", "Z"].contains(&zone.as_ref())
 }
 
 /// Returns true for the types whose values have distances.

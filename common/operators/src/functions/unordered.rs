@@ -14,6 +14,8 @@
 //! first row then shrinks towards the last one. Some aggregates can't take rows out: they would be computed anew
 //! for each row, at the price of the square of the rows. They are replaced by one that refuses to be reversed.
 //!
+//! An aggregate whose values may be large is replaced too: it counts them ([`crate::window_rows`]).
+//!
 //! Rejected: aggregates of our own by the names of DataFusion's, which its optimizer no longer
 //! knows as `min` and `max`.
 
@@ -41,6 +43,7 @@ use datafusion::scalar::ScalarValue;
 
 use super::recomputed;
 use crate::prepared::with_replaced;
+use crate::window_rows::{counted, is_counted};
 use crate::wire::filtered;
 
 /// The mark of such an aggregate on the wire, beside its name.
@@ -87,7 +90,8 @@ fn replacement(call: &Expr, data_type: &DataType, input: &DFSchema) -> Option<Ar
     let is_moving = is_open && !frame.start_bound.is_unbounded();
     let grows = is_open && frame.start_bound.is_unbounded() && !frame.end_bound.is_unbounded();
     let is_one_way = grows && !gives_rows_back(aggregate, &call.params, input);
-    let replaces = claims || is_moving || is_one_way;
+    let is_counted = is_open && is_counted(data_type);
+    let replaces = claims || is_moving || is_one_way || is_counted;
     replaces.then(|| unordered(Arc::clone(aggregate), is_one_way))
 }
 
@@ -228,7 +232,8 @@ impl AggregateUDFImpl for Unordered {
     }
 
     fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
-        self.inner.accumulator(args)
+        let data_type = args.return_type().clone();
+        Ok(counted(self.inner.accumulator(args)?, &data_type, true))
     }
 
     fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
@@ -247,7 +252,8 @@ impl AggregateUDFImpl for Unordered {
     }
 
     fn create_sliding_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
-        recomputed::sliding(&self.inner, args)
+        let data_type = args.return_type().clone();
+        Ok(counted(recomputed::sliding(&self.inner, args)?, &data_type, false))
     }
 
     fn order_sensitivity(&self) -> AggregateOrderSensitivity {

@@ -24,6 +24,7 @@ use datafusion::logical_expr::{
 
 use crate::functions::recomputed::sliding;
 use crate::prepared::with_replaced;
+use crate::window_rows::counted;
 
 /// The mark of a filtered aggregate on the wire, beside the name of the aggregate.
 pub(crate) const MARK: &[u8] = b"filtered";
@@ -132,11 +133,15 @@ impl AggregateUDFImpl for Filtered {
     }
 
     fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
-        Ok(self.accumulate(self.inner.accumulator(own_args(args))?))
+        let data_type = args.return_type().clone();
+        let own = self.accumulate(self.inner.accumulator(own_args(args))?);
+        Ok(counted(own, &data_type, true))
     }
 
     fn create_sliding_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
-        Ok(self.accumulate(sliding(&self.inner, own_args(args))?))
+        let data_type = args.return_type().clone();
+        let own = self.accumulate(sliding(&self.inner, own_args(args))?);
+        Ok(counted(own, &data_type, false))
     }
 
     fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {

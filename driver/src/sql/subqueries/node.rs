@@ -11,6 +11,7 @@ use datafusion::logical_expr::{
     LogicalPlanBuilder, Operator, Projection, Sort, SortExpr, Subquery, Window, lit,
 };
 
+use super::super::reserved::reserved;
 use super::domain::called;
 use super::exists::join;
 use super::quantified::{Quantified, Reading, may_be_null, value_name};
@@ -71,7 +72,7 @@ impl Rewriter {
     /// `NOT IN` as a conjunct of a filter. DataFusion's null-aware join is right where the operand
     /// is the only key, and refused elsewhere.
     fn not_in(&self, mut within: InSubquery, input: &mut LogicalPlan) -> Result<Expr> {
-        *within.expr = self.rewritten(*within.expr, input, Place::OTHER)?;
+        *within.expr = self.operand(*within.expr, input)?;
         let is_one_key = references::of_plan(&within.subquery.subquery)?.is_empty()
             && within.expr.any_column_refs()
             && is_plain(&within.expr)?
@@ -155,7 +156,7 @@ impl Rewriter {
             Expr::Exists(exists) => self.exists_expr(exists, input, place),
             Expr::InSubquery(within) => self.in_expr(within, input, place),
             Expr::SetComparison(mut set) => {
-                *set.expr = self.rewritten(*set.expr, input, Place::OTHER)?;
+                *set.expr = self.operand(*set.expr, input)?;
                 self.quantified(Quantified::from(set), input, place)
             }
             Expr::ScalarSubquery(subquery) => self.scalar_expr(subquery, input, place),
@@ -167,6 +168,42 @@ impl Rewriter {
                 rewritten.data()
             }
         }
+    }
+
+    /// The operand of a comparison with a subquery, its own subqueries rewritten. Columns without a relation, of a query
+    /// in `FROM` that has no alias, get one: a condition that is pulled out of the subquery would take its column of
+    /// the same name for them.
+    fn operand(&self, operand: Expr, input: &mut LogicalPlan) -> Result<Expr> {
+        let operand = self.rewritten(operand, input, Place::OTHER)?;
+        let bare: Vec<Column> = operand.column_refs().into_iter().cloned().collect();
+        let mut bare: Vec<Column> =
+            bare.into_iter().filter(|column| column.relation.is_none()).collect();
+        if bare.is_empty() {
+            return Ok(operand);
+        }
+        bare.sort_unstable();
+        let relation = self.relation("operand");
+        let name = |at: usize| reserved(format_args!("operand_{at}"));
+        let mut columns: Vec<Expr> =
+            input.schema().columns().into_iter().map(Expr::Column).collect();
+        let named = bare.iter().enumerate().map(|(at, column)| {
+            Expr::Column(column.clone()).alias_qualified(Some(relation.clone()), name(at))
+        });
+        columns.extend(named);
+        *input = LogicalPlan::Projection(Projection::try_new(columns, Arc::new(input.clone()))?);
+        let renamed = operand.transform(|expr| {
+            Ok(match expr {
+                Expr::Column(column) => match bare.iter().position(|bare| *bare == column) {
+                    Some(at) => {
+                        let named = Column::new(Some(relation.clone()), name(at));
+                        Transformed::yes(Expr::Column(named))
+                    }
+                    None => Transformed::no(Expr::Column(column)),
+                },
+                other => Transformed::no(other),
+            })
+        });
+        renamed.data()
     }
 
     fn exists_expr(&self, exists: Exists, input: &mut LogicalPlan, place: Place) -> Result<Expr> {
@@ -183,12 +220,13 @@ impl Rewriter {
         input: &mut LogicalPlan,
         place: Place,
     ) -> Result<Expr> {
-        *within.expr = self.rewritten(*within.expr, input, Place::OTHER)?;
+        *within.expr = self.operand(*within.expr, input)?;
         let has_two_values = !may_be_null(&within.expr, &within.subquery, input)?
             || (place.reads_truth && !within.negated);
-        // An OR may fold to its NOT IN, which DataFusion refuses with a key beside the operand's.
-        let is_one_key =
-            !within.negated || references::of_plan(&within.subquery.subquery)?.is_empty();
+        // What is not read as a condition may become the NOT IN of a conjunct: an OR around it folds, or a NOT
+        // is moved inside. DataFusion refuses that with a key beside the operand's.
+        let stays_in = place.reads_truth && !within.negated;
+        let is_one_key = stays_in || references::of_plan(&within.subquery.subquery)?.is_empty();
         let stays = place.is_filter
             && has_two_values
             && is_one_key
@@ -292,17 +330,18 @@ fn is_joinable(subquery: &Subquery, input: &LogicalPlan) -> Result<bool> {
     Ok(refers_only_to(subquery, input)? && is_simple(&subquery.subquery)?)
 }
 
-/// Returns true for a correlated subquery of `IN` whose value is a column without a relation. DataFusion's
+/// Returns true for a correlated subquery of `IN` whose value is made of a column without a relation. DataFusion's
 /// mark join takes it for two: the one of the subquery, and the one of the relation that it makes of it.
 fn is_read_twice(subquery: &Subquery) -> Result<bool> {
     let plan = &subquery.subquery;
-    let is_bare = |value: &Expr| matches!(value, Expr::Column(Column { relation: None, .. }));
-    let is_column = match plan.as_ref() {
-        LogicalPlan::Projection(projection) => projection.expr.first().is_some_and(is_bare),
-        // One that is no projection hands a column on.
+    let reads_bare =
+        |value: &Expr| value.column_refs().iter().any(|column| column.relation.is_none());
+    let is_bare = match plan.as_ref() {
+        LogicalPlan::Projection(projection) => projection.expr.first().is_some_and(reads_bare),
+        // The value is a column of the rows below, such as those of a DISTINCT.
         plan => plan.schema().qualified_field(0).0.is_none(),
     };
-    Ok(is_column && !references::of_plan(plan)?.is_empty())
+    Ok(is_bare && !references::of_plan(plan)?.is_empty())
 }
 
 fn refers_only_to(subquery: &Subquery, input: &LogicalPlan) -> Result<bool> {

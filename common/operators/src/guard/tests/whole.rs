@@ -5,6 +5,7 @@ use datafusion::physical_plan::limit::LocalLimitExec;
 
 use super::*;
 use crate::collected::{CollectedExec, Collector};
+use crate::window_rows::WindowRowsExec;
 
 #[test]
 fn a_lost_placement_is_caught() {
@@ -23,6 +24,7 @@ fn collected_rows_survive() {
     for by in [Collector::Join, Collector::Sort, Collector::Window] {
         survives(&(Arc::new(CollectedExec::new(empty(), by)) as Plan));
     }
+    survives(&(Arc::new(WindowRowsExec::new(empty())) as Plan));
 }
 
 #[test]
