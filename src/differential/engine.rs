@@ -15,8 +15,12 @@ use super::configurations::Configuration;
 use super::tables::Registered;
 use crate::session::Session;
 
-/// Time for one statement. An engine that takes longer hangs.
+/// Time for one statement.
 const STATEMENT_TIME_MAX: Duration = Duration::from_secs(40);
+
+/// Time for a statement that had no reply within [`STATEMENT_TIME_MAX`]: on a busy machine a join of all rows with all
+/// may take that long. An engine that takes longer still hangs.
+const SECOND_TIME_MAX: Duration = Duration::from_secs(400);
 
 /// The reply of an engine to a statement.
 pub(super) enum Reply {
@@ -76,12 +80,16 @@ impl Gnist {
 
     /// The rows of a statement.
     pub(super) async fn answer(&self, sql: &str) -> Reply {
-        let rows = async {
-            let mut result = self.session.sql(sql).await.map_err(|error| error.failure())?;
-            let batches = result.collect().await?;
-            cells::rows(&batches).map_err(|error| failure_of(&error))
-        };
-        Box::pin(in_time(rows)).await
+        match Box::pin(in_time(self.rows(sql), STATEMENT_TIME_MAX)).await {
+            Reply::Hangs => Box::pin(in_time(self.rows(sql), SECOND_TIME_MAX)).await,
+            reply => reply,
+        }
+    }
+
+    async fn rows(&self, sql: &str) -> Result<Vec<Row>, Failure> {
+        let mut result = self.session.sql(sql).await.map_err(|error| error.failure())?;
+        let batches = result.collect().await?;
+        cells::rows(&batches).map_err(|error| failure_of(&error))
     }
 
     /// Ends the session.
@@ -118,13 +126,13 @@ pub(super) async fn plain_answer(context: &SessionContext, sql: &str) -> Reply {
         let batches = collected.await.map_err(|error| failure_of(&error))?;
         cells::rows(&batches).map_err(|error| failure_of(&error))
     };
-    Box::pin(in_time(rows)).await
+    Box::pin(in_time(rows, STATEMENT_TIME_MAX)).await
 }
 
 /// The reply, also if the engine panics on this thread: DataFusion's operators run on it.
-async fn in_time(rows: impl Future<Output = Result<Vec<Row>, Failure>>) -> Reply {
+async fn in_time(rows: impl Future<Output = Result<Vec<Row>, Failure>>, time: Duration) -> Reply {
     let rows = AssertUnwindSafe(rows).catch_unwind();
-    match tokio::time::timeout(STATEMENT_TIME_MAX, rows).await {
+    match tokio::time::timeout(time, rows).await {
         Ok(Ok(Ok(rows))) => Reply::Rows(rows),
         Ok(Ok(Err(failure))) => Reply::Failed(failure),
         Ok(Err(payload)) => {

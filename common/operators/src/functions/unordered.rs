@@ -49,7 +49,7 @@ use crate::wire::filtered;
 /// The mark of such an aggregate on the wire, beside its name.
 const MARK: &[u8] = b"unordered";
 
-/// The mark of one that refuses to be turned around.
+/// The mark of one that refuses to be reversed.
 const MARK_ONE_WAY: &[u8] = b"unordered, one way";
 
 /// The query with window aggregates that claim no order.
@@ -79,8 +79,8 @@ fn is_replaced(window: &Window) -> bool {
     })
 }
 
-/// The aggregate for a call of one that claims to be monotonic, whose frames lose rows, or would lose
-/// them if it was turned around.
+/// The aggregate that replaces the one of a call: if it claims an order, if rows leave its frames or would leave them
+/// once the window is reversed, or if its values may be large. None if it stays.
 fn replacement(call: &Expr, data_type: &DataType, input: &DFSchema) -> Option<Arc<AggregateUDF>> {
     let Expr::WindowFunction(call) = call else { return None };
     let WindowFunctionDefinition::AggregateUDF(aggregate) = &call.fun else { return None };
@@ -141,7 +141,7 @@ fn without_orders(window: Window) -> Result<Window> {
     Window::try_new_with_schema(window_expr, input, schema)
 }
 
-/// The aggregate without a claim of an order; one that `is_one_way` refuses to be turned around.
+/// The aggregate without a claim of an order; one that `is_one_way` refuses to be reversed.
 fn unordered(inner: Arc<AggregateUDF>, is_one_way: bool) -> Arc<AggregateUDF> {
     Arc::new(AggregateUDF::from(Unordered { inner, is_one_way }))
 }

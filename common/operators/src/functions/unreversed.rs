@@ -1,8 +1,8 @@
 //! `array_agg` and `string_agg` that are never computed backwards.
 //!
-//! DataFusion turns the order of an aggregate round where its input is sorted the other way, and has the
-//! result turned round again. With `DISTINCT` nobody does that: the values are sorted by the order that
-//! was turned round. Here the input is sorted instead. An aggregate that can't be turned round is told that its
+//! DataFusion reverses the order of an aggregate where its input is sorted the other way, and has the
+//! result reversed again. With `DISTINCT` nobody does that: the values are sorted by the order that
+//! was reversed. Here the input is sorted instead. An aggregate that can't be reversed is told that its
 //! input is sorted all the same, so these sort their values themselves. All the rest is DataFusion's.
 
 use std::sync::Arc;

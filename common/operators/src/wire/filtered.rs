@@ -148,7 +148,7 @@ impl AggregateUDFImpl for Filtered {
         self.inner.state_fields(StateFieldsArgs { input_fields: own(args.input_fields), ..args })
     }
 
-    /// Refused: a growing frame that is turned around shrinks, and costs the square of its rows where
+    /// Refused: reversed, a growing frame shrinks, and costs the square of its rows where
     /// none can be taken out.
     fn reverse_expr(&self) -> ReversedUDAF {
         ReversedUDAF::NotSupported
