@@ -38,8 +38,8 @@ pub(crate) fn block_on<T>(work: impl Future<Output = Result<T, CliError>>) -> Re
     result
 }
 
-/// The work's result, or the signal that came first; then the work was dropped. Work that does not stop for
-/// so long, planning a huge query, is ended with the process.
+/// The work's result, or the signal that came first; then the work was dropped. Work that goes on for
+/// [`PATIENCE`] after the signal, such as planning a huge query, ends with the process.
 pub(crate) async fn interruptible<T>(
     work: impl Future<Output = Result<T, CliError>>,
 ) -> Result<T, CliError> {

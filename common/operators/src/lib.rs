@@ -30,7 +30,7 @@
 //! recursive   recursive queries on the wire
 //! block       Arrow batches <-> checksummed bytes
 //! guard       a plan is the same after its encoding, or refused
-//! window_rows what window functions make, counted
+//! window_rows values of window functions, counted
 //! wire        what DataFusion's encoding loses of a plan, carried beside it
 //! tree        rebuilding plans node by node
 //! functions   functions of Gnist's own, known to driver and executors by name

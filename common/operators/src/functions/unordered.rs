@@ -90,8 +90,8 @@ fn replacement(call: &Expr, data_type: &DataType, input: &DFSchema) -> Option<Ar
     let is_moving = is_open && !frame.start_bound.is_unbounded();
     let grows = is_open && frame.start_bound.is_unbounded() && !frame.end_bound.is_unbounded();
     let is_one_way = grows && !gives_rows_back(aggregate, &call.params, input);
-    let is_counted = is_open && is_counted(data_type);
-    let replaces = claims || is_moving || is_one_way || is_counted;
+    let may_be_large = is_open && is_counted(data_type);
+    let replaces = claims || is_moving || is_one_way || may_be_large;
     replaces.then(|| unordered(Arc::clone(aggregate), is_one_way))
 }
 

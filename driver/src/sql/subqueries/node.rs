@@ -5,6 +5,7 @@ use std::sync::Arc;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, ExprSchema as _, Result, not_impl_err};
 use datafusion::logical_expr::expr::{Exists, InSubquery};
+use datafusion::logical_expr::expr_rewriter::replace_col;
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{
     Aggregate, BinaryExpr, Expr, ExprSchemable as _, Filter, JoinType, LogicalPlan,
@@ -175,35 +176,24 @@ impl Rewriter {
     /// the same name for them.
     fn operand(&self, operand: Expr, input: &mut LogicalPlan) -> Result<Expr> {
         let operand = self.rewritten(operand, input, Place::OTHER)?;
-        let bare: Vec<Column> = operand.column_refs().into_iter().cloned().collect();
+        let columns = operand.column_refs().into_iter();
         let mut bare: Vec<Column> =
-            bare.into_iter().filter(|column| column.relation.is_none()).collect();
+            columns.filter(|column| column.relation.is_none()).cloned().collect();
         if bare.is_empty() {
             return Ok(operand);
         }
         bare.sort_unstable();
         let relation = self.relation("operand");
         let name = |at: usize| reserved(format_args!("operand_{at}"));
-        let mut columns: Vec<Expr> =
-            input.schema().columns().into_iter().map(Expr::Column).collect();
-        let named = bare.iter().enumerate().map(|(at, column)| {
+        let mut exprs: Vec<Expr> = input.schema().columns().into_iter().map(Expr::Column).collect();
+        exprs.extend(bare.iter().enumerate().map(|(at, column)| {
             Expr::Column(column.clone()).alias_qualified(Some(relation.clone()), name(at))
-        });
-        columns.extend(named);
-        *input = LogicalPlan::Projection(Projection::try_new(columns, Arc::new(input.clone()))?);
-        let renamed = operand.transform(|expr| {
-            Ok(match expr {
-                Expr::Column(column) => match bare.iter().position(|bare| *bare == column) {
-                    Some(at) => {
-                        let named = Column::new(Some(relation.clone()), name(at));
-                        Transformed::yes(Expr::Column(named))
-                    }
-                    None => Transformed::no(Expr::Column(column)),
-                },
-                other => Transformed::no(other),
-            })
-        });
-        renamed.data()
+        }));
+        let below = Arc::new(std::mem::take(input));
+        *input = LogicalPlan::Projection(Projection::try_new(exprs, below)?);
+        let named: Vec<Column> =
+            (0..bare.len()).map(|at| Column::new(Some(relation.clone()), name(at))).collect();
+        replace_col(operand, &bare.iter().zip(&named).collect())
     }
 
     fn exists_expr(&self, exists: Exists, input: &mut LogicalPlan, place: Place) -> Result<Expr> {
