@@ -8,8 +8,16 @@
 //! select sum(n) filter (where n > 5) from (select count(*) as n from t)      is count(*) of t
 //! ```
 //!
-//! While the rule runs, the input of each aggregate with a filter is the first of two inputs of a
-//! [`Fence`], which the rule doesn't pass in that search. It never executes.
+//! It answers `count(distinct c)` from the number of distinct values of the input's column, which is 1 for a
+//! constant: for `null`, which doesn't count, and for no rows, too.
+//!
+//! ```text
+//! select count(distinct a), count(distinct b) from (select null as a, 3 as b from t)     is 1, 1
+//! ```
+//!
+//! While the rule runs, the input of each aggregate with a filter or a `DISTINCT` is the first of two inputs
+//! of a [`Fence`], which the rule doesn't pass in that search, and whose statistics are unknown. It never
+//! executes.
 
 use std::sync::Arc;
 
@@ -29,7 +37,7 @@ use super::around::Around;
 pub(crate) fn with_own_statistics(builder: SessionStateBuilder) -> SessionStateBuilder {
     let around = Around {
         rules: &["aggregate_statistics"],
-        is_changed: has_filter,
+        is_changed: is_misread,
         change: fenced,
         restore: |node| Some(Arc::clone(&node.downcast_ref::<Fence>()?.input)),
     };
@@ -42,12 +50,14 @@ fn fenced(aggregate: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     replace_children_if_necessary(aggregate, inputs)
 }
 
-fn has_filter(node: &Arc<dyn ExecutionPlan>) -> bool {
-    let aggregate = node.downcast_ref::<AggregateExec>();
-    aggregate.is_some_and(|aggregate| aggregate.filter_expr().iter().any(Option::is_some))
+/// Returns true for an aggregate that the rule takes for another one.
+fn is_misread(node: &Arc<dyn ExecutionPlan>) -> bool {
+    let Some(aggregate) = node.downcast_ref::<AggregateExec>() else { return false };
+    aggregate.filter_expr().iter().any(Option::is_some)
+        || aggregate.aggr_expr().iter().any(|function| function.is_distinct())
 }
 
-/// An operator that hands on its first input. Its second one has no rows.
+/// An operator that hands on its first input, of which it knows nothing. Its second one has no rows.
 #[derive(Debug)]
 struct Fence {
     input: Arc<dyn ExecutionPlan>,
