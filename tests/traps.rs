@@ -24,7 +24,7 @@ use crate::cluster::ENDLESS;
 use crate::slt::rows_of;
 
 const CLUSTER: &str = "local-cluster[2,1,1GiB]";
-const SECONDS_MAX: u64 = 60;
+const SECONDS_MAX: u64 = 300;
 
 type Outcome = Result<(), Failed>;
 type Rows = Vec<Vec<String>>;
