@@ -103,7 +103,7 @@ fn a_query_that_is_planned_for_long_is_interrupted() -> Result<(), Failed> {
     for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
         let query =
             Running::start(&["sql", "--master", "local[1]", "--format", "json", "-f", file]);
-        // More than a start takes; it plans then, which takes ten times as long and more.
+        // A second of CPU time is more than the start of the command takes, and much less than planning does.
         let plans = until(PATIENCE, || cpu_ticks(query.id()).filter(|ticks| *ticks > 100));
         plans.ok_or("the query is not planned")?;
         query.signal(signal);

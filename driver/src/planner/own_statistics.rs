@@ -8,8 +8,8 @@
 //! select sum(n) filter (where n > 5) from (select count(*) as n from t)      is count(*) of t
 //! ```
 //!
-//! It answers `count(distinct c)` from the number of distinct values of the input's column, which is 1 for a
-//! constant: for `null`, which doesn't count, and for no rows, too.
+//! `count(distinct c)` is answered by that rule from the statistics of the column `c`, which say that a constant has
+//! one distinct value. They say so of `null`, which doesn't count, and of a table without rows, too:
 //!
 //! ```text
 //! select count(distinct a), count(distinct b) from (select null as a, 3 as b from t)     is 1, 1
@@ -50,14 +50,14 @@ fn fenced(aggregate: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     replace_children_if_necessary(aggregate, inputs)
 }
 
-/// Returns true for an aggregate that the rule takes for another one.
+/// Returns true for an aggregate that the rule would answer wrongly: one with a `FILTER` or a `DISTINCT`.
 fn is_misread(node: &Arc<dyn ExecutionPlan>) -> bool {
     let Some(aggregate) = node.downcast_ref::<AggregateExec>() else { return false };
     aggregate.filter_expr().iter().any(Option::is_some)
         || aggregate.aggr_expr().iter().any(|function| function.is_distinct())
 }
 
-/// An operator that hands on its first input, of which it knows nothing. Its second one has no rows.
+/// An operator that hands on its first input, and tells no statistics of it. Its second one has no rows.
 #[derive(Debug)]
 struct Fence {
     input: Arc<dyn ExecutionPlan>,
