@@ -87,7 +87,7 @@ async fn show(
     };
     print_line(&recomputed(&stats))?;
 
-    let theirs = Baseline::start(engine.slots(), data)?.rows(sql)?;
+    let theirs = Baseline::start(engine.slots(), Some(data))?.rows(sql)?;
     let shown = |error| CliError::failed(ErrorKind::Internal, format!("can't compare: {error}"));
     let (ours, theirs) = (Answer::of(&rows).map_err(shown)?, Answer::of(&theirs).map_err(shown)?);
     match difference(&ours, &theirs, &statement(sql)?) {

@@ -23,6 +23,8 @@ mod threads;
 
 pub use gnist_common::error::{ErrorKind, Failure};
 pub use gnist_common::master::MasterUrl;
-pub use gnist_driver::{JobObserver, JobReport, ResultStream, SessionError};
+pub use gnist_driver::{
+    FrameWriter, JobObserver, JobReport, ResultStream, SessionError, WriteFrame,
+};
 pub use run::{dispatch, run};
 pub use session::{Process, Session, SessionBuilder};

@@ -27,7 +27,7 @@ pub fn trials() -> Vec<Trial> {
         ("a_worker_needs_a_folder_it_can_write", a_worker_needs_a_folder_it_can_write),
         ("a_port_in_use_is_named", a_port_in_use_is_named),
         ("a_state_folder_has_one_manager", a_state_folder_has_one_manager),
-        ("writing_is_refused_on_a_standing_cluster", writing_is_refused_on_a_standing_cluster),
+        ("files_are_written_by_a_standing_cluster", files_are_written_by_a_standing_cluster),
         ("a_failed_query_is_a_failed_application", a_failed_query_is_a_failed_application),
         ("a_worker_may_start_before_its_manager", a_worker_may_start_before_its_manager),
     ];
@@ -298,12 +298,20 @@ fn a_state_folder_has_one_manager() -> Result<(), Failed> {
     Ok(())
 }
 
-fn writing_is_refused_on_a_standing_cluster() -> Result<(), Failed> {
-    let cluster = Cluster::start(1, &[])?;
-    let target = cluster.folder.path().join("out.parquet");
-    let ended = cluster.sql(&format!("copy (select 1) to '{}'", target.display())).end()?;
-    ended.expect(1, "", &["error: writing (`COPY`) is not supported yet"])?;
-    check(!target.exists(), "something was written")?;
+fn files_are_written_by_a_standing_cluster() -> Result<(), Failed> {
+    let cluster = Cluster::start(2, &[])?;
+    let target = cluster.folder.path().join("out").display().to_string();
+    let rows = "select i, i % 3 as k from generate_series(1, 1000) s(i)";
+    let copy = |mode: &str| {
+        format!("copy ({rows}) to '{target}' stored as parquet options (mode '{mode}')")
+    };
+    cluster.sql(&copy("error")).end()?.expect(0, "", &[])?;
+    cluster.sql(&copy("append")).end()?.expect(0, "", &[])?;
+    cluster.sql(&copy("error")).end()?.expect(1, "", &["there is data in `"])?;
+    let read =
+        format!("select k, count(*) as n, sum(i) as s from '{target}/' group by k order by k");
+    let right = "k,n,s\n0,666,333666\n1,668,334334\n2,666,333000\n";
+    cluster.sql(&read).end()?.expect(0, right, &[])?;
     Ok(())
 }
 

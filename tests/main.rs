@@ -30,6 +30,7 @@ mod starved;
 mod stopped;
 mod traps;
 mod wire;
+mod written;
 
 use std::process::ExitCode;
 
@@ -64,5 +65,6 @@ fn main() -> ExitCode {
     trials.extend(command::trials());
     trials.extend(content::trials());
     trials.extend(cluster::trials());
+    trials.extend(written::trials());
     libtest_mimic::run(&arguments, trials).exit_code()
 }

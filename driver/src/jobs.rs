@@ -20,6 +20,7 @@ use gnist_operators::functions::set_keys::grouping_sets_without_claims;
 use gnist_operators::functions::unordered::windows_without_orders;
 use gnist_operators::guard::Guard;
 use gnist_operators::wire::filtered::filters_as_arguments;
+use gnist_operators::write::WriteExec;
 use tokio::sync::mpsc;
 
 use crate::connection::Connection;
@@ -123,6 +124,7 @@ impl Jobs {
         let connection = Arc::clone(&self.connection);
         let ended = Arc::clone(&report);
         let settings = self.changed_settings(config);
+        let write = WriteExec::write_of(&plan);
         match self.in_process.clone() {
             Some(process) => {
                 let (plan, inbox) = (exact_plan(plan)?, connection.open_job());
@@ -135,7 +137,7 @@ impl Jobs {
             None => {
                 let plan = plan_job(plan, &self.contexts.of(&settings)?, &self.guard)?;
                 let sort_threshold = sort_threshold(config);
-                let start = JobStart { plan, settings, sort_threshold, is_measured };
+                let start = JobStart { plan, settings, sort_threshold, is_measured, write };
                 let inbox = connection.open_job();
                 tokio::spawn(async move {
                     let outcome = job::run(&connection, inbox, &start, &sender).await;

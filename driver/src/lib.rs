@@ -16,6 +16,7 @@
 //! explained    EXPLAIN in its forms
 //! inbox        what the manager says about one job
 //! explain      the stage graph as text
+//! write        COPY and INSERT: rows staged as files, and committed
 //! ```
 //!
 //! Invariant: no globals. One process may hold many sessions.
@@ -46,6 +47,7 @@ mod split_points;
 mod sql;
 mod statement;
 mod tables;
+mod write;
 
 pub use connection::JobObserver;
 pub use error::SessionError;
@@ -53,3 +55,4 @@ pub use in_process::InProcess;
 pub use result::{JobReport, ResultStream};
 pub use session::{Session, SessionParts};
 pub use sql::parse;
+pub use write::{FrameWriter, WriteFrame};

@@ -9,6 +9,7 @@ use datafusion::logical_expr::{
 use gnist_common::error::Failure;
 
 use crate::error::{SessionError, not_yet};
+use crate::write::Write;
 
 /// A statement, by the way it is executed.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub(crate) enum Statement {
     InDriver(LogicalPlan),
     /// Another value of a setting; none for the one it was opened with.
     Set(String, Option<String>),
+    /// A query whose rows are written to files.
+    Write(Box<Write>),
     /// A table made by a query, which runs as a job; the rows are kept in the driver.
     CreateTable(DdlStatement),
     /// Kept until it is executed.
@@ -39,8 +42,19 @@ const NULL_REGEX: &str = "format.null_regex";
 /// Sorts a statement.
 ///
 /// # Errors
-/// `Unsupported`, for what writes and for what defines functions.
+/// `Unsupported`, for what writes inside of another statement and for what defines functions.
 pub(crate) fn classify(plan: LogicalPlan) -> Result<Statement, SessionError> {
+    let plan = match plan {
+        LogicalPlan::Copy(copy) => {
+            refuse_writes(&copy.input)?;
+            return Ok(Statement::Write(Box::new(Write::of_copy(copy)?)));
+        }
+        LogicalPlan::Dml(dml) => {
+            refuse_writes(&dml.input)?;
+            return Ok(Statement::Write(Box::new(Write::of_dml(dml)?)));
+        }
+        other => other,
+    };
     refuse_writes(&plan)?;
     Ok(match plan {
         LogicalPlan::Explain(explain) => {
@@ -141,7 +155,7 @@ fn refuse_writes(plan: &LogicalPlan) -> Result<(), SessionError> {
     });
     visited?;
     match write {
-        Some(what) => Err(not_yet(&format!("writing (`{what}`)")).into()),
+        Some(what) => Err(not_yet(&format!("writing (`{what}`) inside of a statement")).into()),
         None => Ok(()),
     }
 }

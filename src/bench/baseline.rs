@@ -3,6 +3,7 @@
 //!
 //! Parent and child talk in lines of JSON: a [`Request`] down, a [`Reply`] up.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
@@ -27,9 +28,9 @@ pub(crate) struct BaselineArgs {
     /// Its target partitions.
     #[arg(long)]
     slots: usize,
-    /// The folder with a folder for each table.
+    /// The tables, each a folder below this one; none if absent.
     #[arg(long)]
-    data: PathBuf,
+    data: Option<PathBuf>,
 }
 
 /// A query to run.
@@ -53,8 +54,10 @@ pub(crate) fn serve(args: BaselineArgs) -> Result<Exit, CliError> {
     block_on(async {
         let config = SessionConfig::new().with_target_partitions(args.slots);
         let context = SessionContext::new_with_config(config);
-        for (table, _) in TABLES {
-            let path = args.data.join(table);
+        for (data, (table, _)) in
+            args.data.iter().flat_map(|data| TABLES.map(|table| (data, table)))
+        {
+            let path = data.join(table);
             gnist_storage::register_path(&context, table, &path.to_string_lossy()).await?;
         }
         for line in io::stdin().lines() {
@@ -73,9 +76,18 @@ fn bad_line(error: serde_json::Error) -> CliError {
     CliError::failed(ErrorKind::Internal, format!("the baseline's conversation broke: {error}"))
 }
 
+/// The end of a statement, where a request has several: the time is that of all of them.
+pub(super) const STATEMENT_END: &str = ";\n";
+
 async fn answer(context: &SessionContext, request: &Request) -> Reply {
     let start = Instant::now();
-    let collected = async { context.sql(&request.sql).await?.collect().await };
+    let collected = async {
+        let mut rows = Vec::new();
+        for statement in request.sql.split(STATEMENT_END) {
+            rows = context.sql(statement).await?.collect().await?;
+        }
+        Ok(rows)
+    };
     let collected = collected.await;
     let ms = start.elapsed().as_secs_f64() * 1000.0;
     let kept = collected.and_then(|batches| match &request.result {
@@ -106,16 +118,16 @@ pub(crate) struct Baseline {
 }
 
 impl Baseline {
-    /// Starts the process over the tables in `data`.
+    /// Starts the process, over the tables of TPC-H in `data` if it is given.
     ///
     /// # Errors
     ///
     /// It can't be started.
-    pub(crate) fn start(slots: usize, data: &Path) -> Result<Self, CliError> {
+    pub(crate) fn start(slots: usize, data: Option<&Path>) -> Result<Self, CliError> {
         let failed = |source| CliError::Io { doing: "starting the baseline", source };
         let mut child = Command::new(std::env::current_exe().map_err(failed)?)
-            .args(["__baseline", "--slots", &slots.to_string(), "--data"])
-            .arg(data)
+            .args(["__baseline", "--slots", &slots.to_string()])
+            .args(data.iter().flat_map(|data| [OsStr::new("--data"), data.as_os_str()]))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -5,13 +5,23 @@ use std::path::PathBuf;
 
 use gnist_common::error::ErrorKind;
 
-use super::generate;
+use super::generate::{self, Events};
 use crate::cli::CliError;
+
+/// The folder of these events in the user's cache; generated when it is not there.
+pub(super) fn ensure_events(events: &Events) -> Result<PathBuf, CliError> {
+    let folder = cache(&events.name())?;
+    if !folder.is_dir() {
+        eprintln!("generating events into {}", folder.display());
+        generate::events(events, &folder)?;
+    }
+    Ok(folder)
+}
 
 /// The folder of TPC-H data at this scale: the one given, or one in the user's cache; generated
 /// when it is not there.
 pub(crate) fn ensure(scale: f64, folder: Option<PathBuf>) -> Result<PathBuf, CliError> {
-    let folder = folder.map_or_else(|| cache(scale), Ok)?;
+    let folder = folder.map_or_else(|| cache(&format!("tpch-sf{scale}")), Ok)?;
     let whole = generate::TABLES.iter().all(|(table, _)| folder.join(table).is_dir());
     if !whole {
         eprintln!("generating TPC-H scale {scale} into {}", folder.display());
@@ -20,7 +30,7 @@ pub(crate) fn ensure(scale: f64, folder: Option<PathBuf>) -> Result<PathBuf, Cli
     Ok(folder)
 }
 
-fn cache(scale: f64) -> Result<PathBuf, CliError> {
+fn cache(name: &str) -> Result<PathBuf, CliError> {
     let cache = env::var_os("XDG_CACHE_HOME").filter(|dir| !dir.is_empty()).map(PathBuf::from);
     let home = || env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
     let Some(cache) = cache.or_else(home) else {
@@ -32,5 +42,5 @@ fn cache(scale: f64) -> Result<PathBuf, CliError> {
         let message = format!("can't make `{}`: {error}", parent.display());
         CliError::failed(ErrorKind::NotFound, message)
     })?;
-    Ok(parent.join(format!("tpch-sf{scale}")))
+    Ok(parent.join(name))
 }

@@ -1,8 +1,9 @@
 //! `gnist bench`: the project's own benchmarks, each measured against something in the same run.
 //!
 //! ```text
-//! generate   TPC-H data as folders of Parquet files
+//! generate   TPC-H data as folders of Parquet files, events as JSON lines
 //! tpch       the 22 queries against plain DataFusion in a process of its own
+//! etl        events to partitioned Parquet against plain DataFusion
 //! latency    the price of a job that does nothing, and of the guard
 //! tasks      the price of a task that does nothing
 //! differential   generated statements on every master, plain DataFusion and an oracle
@@ -12,6 +13,7 @@ mod baseline;
 mod compare;
 mod data;
 mod differential;
+mod etl;
 mod generate;
 mod guard;
 mod latency;
@@ -47,6 +49,8 @@ enum Bench {
     Generate(generate::GenerateArgs),
     /// The 22 TPC-H queries against plain DataFusion.
     Tpch(tpch::TpchArgs),
+    /// Events as JSON lines to partitioned Parquet, against plain DataFusion.
+    Etl(etl::EtlArgs),
     /// Median and 99th percentile of jobs that do almost nothing.
     Latency(RunArgs),
     /// Tasks that do nothing, per second.
@@ -69,6 +73,7 @@ pub(crate) fn run(args: BenchArgs) -> Result<Exit, CliError> {
     match args.bench {
         Bench::Generate(args) => generate::run(&args),
         Bench::Tpch(args) => tpch::run(&args),
+        Bench::Etl(args) => etl::run(&args),
         Bench::Latency(args) => latency::run(&args),
         Bench::Tasks(args) => tasks::run(&args),
         Bench::Differential(args) => differential::run(args),

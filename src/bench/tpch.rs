@@ -47,7 +47,7 @@ async fn measure(
 ) -> Result<bool, CliError> {
     let data = data::ensure(args.scale, args.data.clone())?;
     register(&engine, &data).await?;
-    let mut baseline = Baseline::start(engine.slots(), &data)?;
+    let mut baseline = Baseline::start(engine.slots(), Some(&data))?;
     let mut queries = Vec::new();
     print_line(&format!(
         "{:<5}{:>12}{:>14}{:>8}{:>9}  right",

@@ -60,6 +60,15 @@ pub(crate) fn has_result(statement: &Statement) -> bool {
     }
 }
 
+/// True for statements whose answer is the number of rows that they wrote.
+pub(crate) fn writes(statement: &Statement) -> bool {
+    match statement {
+        Statement::Statement(statement) => matches!(**statement, SqlStatement::Insert(_)),
+        Statement::CopyTo(_) => true,
+        Statement::Explain(_) | Statement::CreateExternalTable(_) | Statement::Reset(_) => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

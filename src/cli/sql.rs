@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use datafusion::arrow::array::AsArray as _;
+use datafusion::arrow::datatypes::UInt64Type;
 use datafusion::sql::parser::Statement;
 use futures::TryStreamExt as _;
 use gnist_common::error::ErrorKind;
@@ -20,7 +22,7 @@ use super::exit::Exit;
 use super::logs;
 use super::output;
 use super::progress::{ProgressLine, Shown, counted, elapsed};
-use super::script::{Script, has_result};
+use super::script::{Script, has_result, writes};
 use super::settings::{Format, Pair, SessionArgs, Settings};
 use super::signals::{block_on, interruptible};
 use super::sql_error::SqlError;
@@ -162,6 +164,16 @@ impl Run<'_> {
         let rows = self.engine.start(statement.clone()).await;
         let mut rows = rows.map_err(|error| self.explained(&statement, error))?;
         if rows.schema().fields().is_empty() && !has_rows {
+            return Ok(());
+        }
+        if writes(&statement) {
+            let answer: Vec<_> = rows.try_collect().await?;
+            self.progress.clear();
+            let counts = answer.iter().flat_map(|rows| rows.column(0).as_primitive::<UInt64Type>());
+            let count = counts.flatten().sum();
+            if self.counts {
+                eprintln!("{} written in {}", counted(count, "row"), elapsed(started.elapsed()));
+            }
             return Ok(());
         }
         let options = self.engine.format_options();

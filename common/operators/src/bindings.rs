@@ -6,6 +6,7 @@ use bytes::Bytes;
 use datafusion::arrow::array::{RecordBatch, RecordBatchOptions};
 use datafusion::arrow::datatypes::{Field, Schema};
 use datafusion::common::{DataFusionError, Result, ScalarValue, internal_datafusion_err};
+use gnist_storage::commit::WriteId;
 use prost::Message;
 
 use crate::block::{BlockCodec, decode_block, encode_block};
@@ -24,6 +25,8 @@ pub struct Bindings {
     pub sources: Vec<Bound>,
     /// Instances measure every operator, for `EXPLAIN ANALYZE`.
     pub is_measured: bool,
+    /// The write whose files the program makes, if it makes any.
+    pub write: Option<WriteId>,
 }
 
 /// [`Bindings`] on the wire.
@@ -40,6 +43,9 @@ struct BindingsMessage {
     sources: Vec<BoundMessage>,
     #[prost(bool, tag = "5")]
     is_measured: bool,
+    /// The write's id, in 16 bytes; empty if there is none.
+    #[prost(bytes = "bytes", tag = "6")]
+    write: Bytes,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -63,6 +69,9 @@ impl Bindings {
             seed: self.seed,
             sources: self.sources.iter().map(BoundMessage::from).collect(),
             is_measured: self.is_measured,
+            write: self
+                .write
+                .map_or_else(Bytes::new, |write| write.0.to_be_bytes().to_vec().into()),
         };
         Ok(message.encode_to_vec().into())
     }
@@ -82,6 +91,9 @@ impl Bindings {
             seed: message.seed,
             sources: message.sources.into_iter().map(Bound::try_from).collect::<Result<_>>()?,
             is_measured: message.is_measured,
+            write: <[u8; 16]>::try_from(&*message.write)
+                .ok()
+                .map(|id| WriteId(u128::from_be_bytes(id))),
         })
     }
 }
@@ -136,6 +148,7 @@ mod tests {
             seed: 11,
             sources: vec![Bound::Rows(rows), Bound::Files(files), Bound::Rows(vec![])],
             is_measured: true,
+            write: Some(WriteId(1 << 100)),
         };
         let decoded = Bindings::decode(bindings.encode().unwrap()).unwrap();
         assert_eq!(decoded.values, bindings.values);
@@ -143,6 +156,7 @@ mod tests {
         assert_eq!(decoded.seed, bindings.seed);
         assert_eq!(decoded.sources, bindings.sources);
         assert!(decoded.is_measured);
+        assert_eq!(decoded.write, bindings.write);
         assert!(Bindings::decode(Bytes::from_static(b"x")).is_err());
     }
 }

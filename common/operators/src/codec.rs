@@ -35,6 +35,7 @@ use crate::sample::{SampleExec, SampleMessage};
 use crate::unclaimed::{UnclaimedExec, UnclaimedMessage};
 use crate::window_rows::WindowRowsExec;
 use crate::wire::{CarriedExpr, CarriedOperator, filtered, functions};
+use crate::write::{WriteExec, WriteMessage};
 
 /// One of our operators on the wire.
 #[derive(Clone, PartialEq, Message)]
@@ -62,6 +63,9 @@ pub(crate) struct OperatorMessage {
     /// The rows of a window, which travels as the only child.
     #[prost(bool, tag = "10")]
     pub(crate) window_rows: bool,
+    /// The rows that are written travel as the only child.
+    #[prost(message, optional, tag = "11")]
+    pub(crate) write: Option<WriteMessage>,
 }
 
 /// A union: the number of partitions, and of operators, of each branch.
@@ -262,6 +266,8 @@ pub(crate) fn operator_message(
         message.unclaimed = Some(rows.encode(codec, converter)?);
     } else if let Some(rows) = node.downcast_ref::<CollectedExec>() {
         message.collected = Some(rows.encode());
+    } else if let Some(write) = node.downcast_ref::<WriteExec>() {
+        message.write = Some(write.encode());
     } else if node.is::<WindowRowsExec>() {
         message.window_rows = true;
     } else {

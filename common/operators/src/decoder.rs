@@ -37,6 +37,7 @@ use datafusion_proto::physical_plan::{
 use datafusion_proto::protobuf;
 use datafusion_proto::protobuf::physical_expr_node::ExprType;
 use datafusion_proto::protobuf::physical_plan_node::PhysicalPlanType;
+use gnist_storage::commit::WriteId;
 use prost::Message;
 
 use crate::bindings::Bindings;
@@ -48,6 +49,7 @@ use crate::reader::StageReaderExec;
 use crate::recursive;
 use crate::soft_limit::without_refused_limit;
 use crate::source::Sources;
+use crate::write::WriteExec;
 
 /// Decodes plans of one attempt: cuts them down to a task, fills in the bindings and keeps shared
 /// expressions shared.
@@ -165,6 +167,15 @@ impl<'a> Decoder<'a> {
                 // One operator, as its wrapper and as what it wraps.
                 let decoded = node.inputs.iter().map(|input| self.decoded(input, context));
                 carried.restore(&decoded.collect::<Result<Vec<_>>>()?)
+            }
+            OperatorMessage { write: Some(write), .. } => {
+                let inputs = self.inputs(node, context)?;
+                let id = self.bindings.and_then(|bindings| bindings.write);
+                if id.is_none() && self.is_for_task() {
+                    return internal_err!("a write has no id");
+                }
+                let id = id.unwrap_or(WriteId(0));
+                Ok(Arc::new(WriteExec::decode(write, &inputs, id, self.task())?))
             }
             OperatorMessage { recursive_query: Some(query), .. } => {
                 let terms = self.within(None, || self.unmeasured(|| self.inputs(node, context)))?;

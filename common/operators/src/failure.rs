@@ -78,6 +78,20 @@ pub fn failure_of(error: &DataFusionError) -> Failure {
     }
 }
 
+/// The failure of a store, by its root cause.
+pub fn failure_of_store(error: &object_store::Error) -> Failure {
+    let causes = std::iter::successors(Some(error as &(dyn Error + 'static)), |at| cause_of(*at));
+    let (mut io, mut root) = (None, error as &(dyn Error + 'static));
+    for cause in causes {
+        io = cause.downcast_ref::<io::Error>().or(io);
+        root = cause;
+    }
+    let kind = io.map_or_else(|| kind_of_store(error), kind_of_io);
+    // That of the store would say which folder of the work folder is full, and it is another disk.
+    let kind = if kind == ErrorKind::DiskFull { ErrorKind::User } else { kind };
+    Failure::new(kind, root.to_string())
+}
+
 /// The failure of an operator that can't hold the texts or lists of its next batch in one column.
 pub fn too_wide() -> Failure {
     let message =

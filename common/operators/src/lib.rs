@@ -28,6 +28,8 @@
 //! collected   CollectedExec, rows for an operator that collects them
 //! contexts    functions and settings as executors have them
 //! recursive   recursive queries on the wire
+//! write       rows as files, and receipts for them
+//! json_text   rows as JSON
 //! block       Arrow batches <-> checksummed bytes
 //! guard       a plan is the same after its encoding, or refused
 //! window_rows values of window functions, counted
@@ -58,6 +60,7 @@ pub mod failure;
 pub mod functions;
 pub mod guard;
 mod instance;
+pub mod json_text;
 mod leaves;
 pub mod measured;
 mod measured_pool;
@@ -78,3 +81,4 @@ pub mod unclaimed;
 pub mod widening;
 pub mod window_rows;
 pub mod wire;
+pub mod write;

@@ -17,8 +17,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use datafusion::arrow::datatypes::{DataType, Field, SchemaRef};
 use datafusion::catalog::view::ViewTable;
-use datafusion::catalog::{Session, TableProvider, TableProviderFactory};
-use datafusion::common::{Column, Constraints, DFSchema, Result, ScalarValue, plan_datafusion_err};
+use datafusion::catalog::{ScanArgs, ScanResult, Session, TableProvider, TableProviderFactory};
+use datafusion::common::{
+    Column, Constraints, DFSchema, Result, ScalarValue, Statistics, TableReference,
+    plan_datafusion_err,
+};
 use datafusion::datasource::listing::ListingTable;
 use datafusion::datasource::{TableType, provider_as_source};
 use datafusion::execution::SessionState;
@@ -31,11 +34,12 @@ use datafusion::logical_expr::{
 use datafusion::object_store::local::LocalFileSystem;
 use datafusion::physical_plan::ExecutionPlan;
 
-use crate::hidden::DataFiles;
-use crate::table::undamaged;
+use gnist_common::error::{ErrorKind, Failure};
 
-/// The folder that Hive and Spark write rows to whose partition column is null.
-const NULL_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
+use crate::hidden::DataFiles;
+use crate::partitions::NULL_PARTITION;
+use crate::table::undamaged;
+use crate::target::WriteTarget;
 
 /// Makes `CREATE EXTERNAL TABLE` follow the rules of this module.
 pub fn serve_external_tables(state: &mut SessionState) {
@@ -71,9 +75,6 @@ impl TableProviderFactory for ExternalTables {
             Some(files) => files.options().table_partition_cols.clone(),
             None => Vec::new(),
         };
-        if columns.is_empty() {
-            return Ok(files);
-        }
         let declared = |name: &str| table.schema.field_with_unqualified_name(name).ok();
         let columns: Vec<Partition> = columns
             .into_iter()
@@ -82,7 +83,7 @@ impl TableProviderFactory for ExternalTables {
                 Partition { declared: declared.unwrap_or(read), name }
             })
             .collect();
-        Ok(Arc::new(PartitionedTable::new(table, files, &columns)?))
+        Ok(Arc::new(ExternalTable::new(table, files, &columns)?))
     }
 }
 
@@ -100,11 +101,34 @@ fn as_read(table: &CreateExternalTable) -> Result<DFSchema> {
     DFSchema::new_with_metadata(fields.collect(), table.schema.metadata().clone())
 }
 
+/// Files whose partition columns are texts, as a table whose partition columns have their types, and null.
+///
+/// # Errors
+/// A column has no such type.
+pub(crate) fn partitioned(
+    (name, definition): (TableReference, Option<String>),
+    files: &Arc<dyn TableProvider>,
+    partitions: &[Partition],
+) -> Result<ViewTable> {
+    let source = provider_as_source(Arc::clone(files));
+    let scan = LogicalPlanBuilder::scan(name, source, None)?.build()?;
+    let columns = scan.schema().iter().map(|(relation, field)| {
+        let column = Column::new(relation.cloned(), field.name());
+        match partitions.iter().find(|partition| partition.name == *field.name()) {
+            Some(partition) => partition.value(column, field),
+            None => Ok(Expr::Column(column)),
+        }
+    });
+    let columns = columns.collect::<Result<Vec<_>>>()?;
+    let plan = LogicalPlanBuilder::from(scan).project(columns)?.build()?;
+    Ok(ViewTable::new(plan, definition))
+}
+
 /// A column whose values are names of folders.
-struct Partition {
-    name: String,
+pub(crate) struct Partition {
+    pub(crate) name: String,
     /// The type that the table shows.
-    declared: DataType,
+    pub(crate) declared: DataType,
 }
 
 impl Partition {
@@ -122,42 +146,74 @@ impl Partition {
     }
 }
 
-/// A table over folders of partitions.
+/// A table over files, as a statement declared it.
 #[derive(Debug)]
-struct PartitionedTable {
+pub struct ExternalTable {
+    statement: CreateExternalTable,
     files: Arc<dyn TableProvider>,
-    view: ViewTable,
+    /// The files with their partition columns as declared; absent where there are none.
+    view: Option<ViewTable>,
 }
 
-impl PartitionedTable {
+impl ExternalTable {
     fn new(
         table: &CreateExternalTable,
         files: Arc<dyn TableProvider>,
         partitions: &[Partition],
     ) -> Result<Self> {
-        let source = provider_as_source(Arc::clone(&files));
-        let scan = LogicalPlanBuilder::scan(table.name.clone(), source, None)?.build()?;
-        let columns = scan.schema().iter().map(|(relation, field)| {
-            let column = Column::new(relation.cloned(), field.name());
-            match partitions.iter().find(|partition| partition.name == *field.name()) {
-                Some(partition) => partition.value(column, field),
-                None => Ok(Expr::Column(column)),
+        let statement = table.clone();
+        if partitions.is_empty() {
+            return Ok(Self { statement, files, view: None });
+        }
+        let of = (table.name.clone(), table.definition.clone());
+        let view = partitioned(of, &files, partitions)?;
+        Ok(Self { statement, files, view: Some(view) })
+    }
+
+    /// The folder of its files, to write to.
+    ///
+    /// # Errors
+    /// It has several locations, or one that can't be written to.
+    pub fn target(&self) -> Result<WriteTarget, Failure> {
+        let files = self.files.downcast_ref::<ListingTable>().map(ListingTable::table_paths);
+        match (files.map(Vec::as_slice), self.statement.locations.as_slice()) {
+            (Some([url]), [given]) => WriteTarget::of_table(given, url),
+            _ => {
+                let message = format!("`{}` has several locations", self.statement.name);
+                Err(Failure::new(ErrorKind::User, message)
+                    .with_help("write with `COPY` to one of them"))
             }
-        });
-        let columns = columns.collect::<Result<Vec<_>>>()?;
-        let plan = LogicalPlanBuilder::from(scan).project(columns)?.build()?;
-        Ok(Self { files, view: ViewTable::new(plan, table.definition.clone()) })
+        }
+    }
+
+    /// The name of its format, as it was written.
+    pub fn file_type(&self) -> &str {
+        &self.statement.file_type
+    }
+
+    /// The options of its files, as DataFusion names them, in the order of their names.
+    pub fn options(&self) -> Vec<(String, String)> {
+        let options = self.statement.options.iter();
+        let mut options: Vec<_> =
+            options.map(|(key, value)| (key.clone(), value.clone())).collect();
+        options.sort_unstable();
+        options
+    }
+
+    /// The columns whose values are names of folders, outermost first.
+    pub fn partition_columns(&self) -> &[String] {
+        &self.statement.table_partition_cols
     }
 }
 
 #[async_trait]
-impl TableProvider for PartitionedTable {
+impl TableProvider for ExternalTable {
     fn get_logical_plan(&'_ self) -> Option<Cow<'_, LogicalPlan>> {
-        self.view.get_logical_plan()
+        self.view.as_ref()?.get_logical_plan()
     }
 
     fn schema(&self) -> SchemaRef {
-        self.view.schema()
+        self.view.as_ref().map_or_else(|| self.files.schema(), TableProvider::schema)
     }
 
     fn constraints(&self) -> Option<&Constraints> {
@@ -172,11 +228,22 @@ impl TableProvider for PartitionedTable {
         self.files.get_table_definition()
     }
 
+    fn get_column_default(&self, column: &str) -> Option<&Expr> {
+        self.files.get_column_default(column)
+    }
+
+    fn statistics(&self) -> Option<Statistics> {
+        self.files.statistics().filter(|_| self.view.is_none())
+    }
+
     fn supports_filters_pushdown(
         &self,
         filters: &[&Expr],
     ) -> Result<Vec<TableProviderFilterPushDown>> {
-        self.view.supports_filters_pushdown(filters)
+        match &self.view {
+            Some(view) => view.supports_filters_pushdown(filters),
+            None => self.files.supports_filters_pushdown(filters),
+        }
     }
 
     async fn scan(
@@ -186,6 +253,20 @@ impl TableProvider for PartitionedTable {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        self.view.scan(state, projection, filters, limit).await
+        match &self.view {
+            Some(view) => view.scan(state, projection, filters, limit).await,
+            None => self.files.scan(state, projection, filters, limit).await,
+        }
+    }
+
+    async fn scan_with_args<'a>(
+        &self,
+        state: &dyn Session,
+        args: ScanArgs<'a>,
+    ) -> Result<ScanResult> {
+        match &self.view {
+            Some(view) => view.scan_with_args(state, args).await,
+            None => self.files.scan_with_args(state, args).await,
+        }
     }
 }

@@ -1,9 +1,12 @@
 //! Names that are never data, and stores whose listings leave them out.
 //!
+//! So are files of writes that are not published: see [`crate::commit`].
+//!
 //! Spark, Hive and Gnist put notes beside the files that they write: `_SUCCESS`, checksums such as
 //! `.part-0.csv.crc`, and unfinished output below `_temporary/`. A folder of partitions may begin with
 //! `_`, where its column does: `_day=1/`.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -12,12 +15,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use datafusion::object_store::path::Path;
 use datafusion::object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    self, CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
     PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result,
 };
-use futures::stream::BoxStream;
+use futures::stream::{self, BoxStream};
 use futures::{StreamExt as _, TryStreamExt as _};
 
+use crate::commit::{CommitError, LISTINGS_MAX, View, data_files, listing_error};
+use crate::format::extension_of;
 use crate::shrunk::{checked, end_of, explained};
 
 /// Returns true if a file or folder of this name is not data.
@@ -37,19 +42,22 @@ impl fmt::Display for DataFiles {
 }
 
 /// Returns true if no name on the way from a folder to a path is hidden.
-fn is_data(path: &Path, folder: &Path) -> bool {
+pub(crate) fn is_data(path: &Path, folder: &Path) -> bool {
     match path.prefix_match(folder) {
         Some(mut names) => !names.any(|name| is_hidden(name.as_ref())),
         None => true,
     }
 }
 
-fn data_files(
-    files: BoxStream<'static, Result<ObjectMeta>>,
-    folder: Option<&Path>,
-) -> BoxStream<'static, Result<ObjectMeta>> {
-    let folder = folder.cloned().unwrap_or_default();
-    files.try_filter(move |file| std::future::ready(is_data(&file.location, &folder))).boxed()
+/// The data files below a folder: see [`crate::commit`].
+async fn listed(store: Arc<dyn ObjectStore>, folder: Path) -> Result<Vec<ObjectMeta>> {
+    let files = data_files(store.as_ref(), &folder).await.map_err(listing_error)?;
+    // DataFusion lists a file that it does not find, and takes no files for no rows.
+    if files.is_empty() && extension_of(std::path::Path::new(folder.as_ref())).is_some() {
+        let source = "it was there when the statement was planned".into();
+        return Err(object_store::Error::NotFound { path: format!("/{folder}"), source });
+    }
+    Ok(files)
 }
 
 #[async_trait]
@@ -101,7 +109,9 @@ impl ObjectStore for DataFiles {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        data_files(self.0.list(prefix), prefix)
+        let folder = prefix.cloned().unwrap_or_default();
+        let files = listed(Arc::clone(&self.0), folder);
+        stream::once(files).map_ok(|files| stream::iter(files).map(Ok)).try_flatten().boxed()
     }
 
     fn list_with_offset(
@@ -109,15 +119,30 @@ impl ObjectStore for DataFiles {
         prefix: Option<&Path>,
         offset: &Path,
     ) -> BoxStream<'static, Result<ObjectMeta>> {
-        data_files(self.0.list_with_offset(prefix, offset), prefix)
+        let offset = offset.clone();
+        let files = self.list(prefix);
+        files.try_filter(move |file| std::future::ready(file.location > offset)).boxed()
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        let mut found = self.0.list_with_delimiter(prefix).await?;
         let folder = prefix.cloned().unwrap_or_default();
-        found.objects.retain(|file| is_data(&file.location, &folder));
-        found.common_prefixes.retain(|path| is_data(path, &folder));
-        Ok(found)
+        let folders = BTreeSet::from([folder.clone()]);
+        let view = || async { View::of(self.0.as_ref(), &folders).await.map_err(listing_error) };
+        let mut before = view().await?;
+        for _ in 0..LISTINGS_MAX {
+            let mut found = self.0.list_with_delimiter(prefix).await?;
+            let after = view().await?;
+            if before == after {
+                let objects = &mut found.objects;
+                objects.retain(|file| {
+                    is_data(&file.location, &folder) && !after.hides(&file.location)
+                });
+                found.common_prefixes.retain(|path| is_data(path, &folder));
+                return Ok(found);
+            }
+            before = after;
+        }
+        Err(listing_error(CommitError::Conflict { folder }))
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {

@@ -3,28 +3,35 @@
 //! ```text
 //! format      the format and compression that a file's name says
 //! hidden      names that are never data
+//! commit      the log that makes a write be seen whole or not at all
 //! shrunk      files that get shorter while they are read
 //! listing     a path -> its files, all of one format
 //! refusal     the reasons why a path is no table
 //! table       a listing -> a table of a DataFusion session
 //! external    CREATE EXTERNAL TABLE as Spark and Hive read files
+//! target      a path that is written to
+//! partitions  columns that the names of folders say
 //! paths       a path in place of a table's name
 //! ```
 //!
 //! Invariant: a path is listed and its schema read once, in the driver; tasks are told what was
 //! found and never look for themselves.
+pub mod commit;
 mod external;
 mod format;
 mod hidden;
 mod listing;
+mod partitions;
 mod paths;
 mod refusal;
 mod shrunk;
 mod table;
+mod target;
 
-pub use external::{serve_external_tables, serve_local_files};
+pub use external::{ExternalTable, serve_external_tables, serve_local_files};
 pub use format::FileFormat;
 pub use listing::Listing;
 pub use paths::{is_path, serve_paths};
 pub use refusal::{ListingError, io_reason};
 pub use table::{open_as, open_path, register_path};
+pub use target::WriteTarget;

@@ -6,14 +6,21 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
+use datafusion::object_store::local::LocalFileSystem;
+use datafusion::object_store::path::Path as StorePath;
+
+use crate::commit::View;
 use crate::format::{Extension, FileFormat, extension_of};
 use crate::hidden::is_hidden;
 use crate::refusal::ListingError;
 
 /// Folders below folders are followed this deep.
 const DEPTH_MAX: u32 = 64;
+
+/// Listings that are tried while writers change the folder.
+const LISTINGS_MAX: usize = 100;
 
 /// The files of a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,12 +33,40 @@ pub struct Listing {
 
 impl Listing {
     /// Lists a path: `PATH` or `file://PATH`, a file, a folder, or a pattern of them. What is there
-    /// under this very name is taken by name, whatever `*` it holds; `~/` is the home folder.
+    /// under this very name is taken by name, whatever `*` it holds; `~/` is the home folder. Files of
+    /// writes that are not published are left out: see [`crate::commit`].
     ///
     /// # Errors
     ///
     /// The path is missing, unreadable, empty, of no known format or of several.
-    pub fn of(path: &str) -> Result<Self, ListingError> {
+    pub async fn of(path: &str) -> Result<Self, ListingError> {
+        let store = LocalFileSystem::new();
+        let mut before = None;
+        for _ in 0..LISTINGS_MAX {
+            let mut listing = Self::as_it_is(path)?;
+            let places: Vec<Option<StorePath>> =
+                listing.files.iter().map(|file| in_store(file)).collect();
+            let folders = places.iter().flatten().map(folder_of).collect();
+            let log =
+                |error| ListingError::Log { path: listing.root.clone(), source: Box::new(error) };
+            let after = (View::of(&store, &folders).await.map_err(log)?, folders);
+            if before.as_ref() == Some(&after) {
+                let (view, _) = after;
+                let mut is_shown =
+                    places.iter().map(|file| !file.as_ref().is_some_and(|file| view.hides(file)));
+                listing.files.retain(|_| is_shown.next().unwrap_or(true));
+                if listing.files.is_empty() {
+                    return Err(ListingError::EmptyFolder { path: listing.root });
+                }
+                return Ok(listing);
+            }
+            before = Some(after);
+        }
+        Err(ListingError::Changing { path: path.to_owned() })
+    }
+
+    /// Lists a path without a look at commit logs.
+    fn as_it_is(path: &str) -> Result<Self, ListingError> {
         let root = local_path(path)?;
         let mut files = Vec::new();
         match fs::metadata(&root) {
@@ -106,7 +141,7 @@ fn is_hidden_match(path: &Path, pattern: &Path) -> bool {
     path.iter().any(|name| is_hidden(&name.to_string_lossy()) && !is_written(name))
 }
 
-fn local_path(path: &str) -> Result<PathBuf, ListingError> {
+pub(crate) fn local_path(path: &str) -> Result<PathBuf, ListingError> {
     if let (Some(below), Some(home)) = (path.strip_prefix("~/"), std::env::home_dir()) {
         return Ok(home.join(below));
     }
@@ -127,6 +162,9 @@ fn collect(folder: &Path, depth_left: u32, files: &mut Vec<PathBuf>) -> Result<(
         }
         // Follows links, as the path itself was followed.
         let metadata = fs::metadata(&path);
+        if metadata.is_err() && is_gone(&path) {
+            continue;
+        }
         let metadata =
             metadata.map_err(|source| ListingError::Unreadable { path: path.clone(), source })?;
         if metadata.is_file() {
@@ -136,6 +174,35 @@ fn collect(folder: &Path, depth_left: u32, files: &mut Vec<PathBuf>) -> Result<(
         }
     }
     Ok(())
+}
+
+/// Returns true if a file was deleted since its folder was read.
+fn is_gone(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+}
+
+/// The path of a file in the store of this machine. A name that is no UTF-8 is none of a file that Gnist writes.
+fn in_store(file: &Path) -> Option<StorePath> {
+    StorePath::from_absolute_path(absolute(file).ok()?).ok()
+}
+
+/// The path from the root, without `..`: a folder that is not there yet has no other name.
+pub(crate) fn absolute(path: &Path) -> io::Result<PathBuf> {
+    let mut clean = PathBuf::new();
+    for part in std::path::absolute(path)?.components() {
+        match part {
+            Component::ParentDir => drop(clean.pop()),
+            other => clean.push(other),
+        }
+    }
+    Ok(clean)
+}
+
+/// The folder that a file is in.
+fn folder_of(file: &StorePath) -> StorePath {
+    let mut parts: Vec<_> = file.parts().collect();
+    parts.pop();
+    parts.into_iter().collect()
 }
 
 fn common_extension(root: &Path, files: &[PathBuf]) -> Result<Extension, ListingError> {
@@ -165,7 +232,7 @@ mod tests {
     }
 
     fn list(folder: &tempfile::TempDir) -> Result<Listing, ListingError> {
-        Listing::of(folder.path().to_str().expect("UTF-8"))
+        Listing::as_it_is(folder.path().to_str().expect("UTF-8"))
     }
 
     #[test]
@@ -190,7 +257,7 @@ mod tests {
         ]);
         let root = folder.path().to_str().expect("UTF-8");
         let names = |pattern: &str| {
-            let listing = Listing::of(&format!("{root}/{pattern}"));
+            let listing = Listing::as_it_is(&format!("{root}/{pattern}"));
             let files = listing.map(|listing| listing.files().to_vec());
             files.map(|files| {
                 let names = files.iter().map(|file| file.strip_prefix(root).expect("below"));
@@ -223,9 +290,9 @@ mod tests {
             let error = list(&folder(&files)).expect_err("no table").to_string();
             assert!(error.contains(reason), "{error}");
         }
-        let error = Listing::of("/no/such/path.csv").expect_err("missing");
+        let error = Listing::as_it_is("/no/such/path.csv").expect_err("missing");
         assert_eq!(error.to_string(), "no such file or folder: `/no/such/path.csv`");
-        let error = Listing::of("s3://bucket/x.csv").expect_err("no such store");
+        let error = Listing::as_it_is("s3://bucket/x.csv").expect_err("no such store");
         assert_eq!(error.to_string(), "reading from `s3://` is not supported yet");
     }
 }

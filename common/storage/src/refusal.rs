@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use gnist_common::config::nearest;
 use gnist_common::error::{ErrorKind, Failure};
 
+use crate::commit::CommitError;
 use crate::hidden::is_hidden;
 
 /// A path that is no table.
@@ -59,6 +60,39 @@ pub enum ListingError {
         /// Another of its files.
         other: PathBuf,
     },
+    /// A folder whose commit log can't be read.
+    #[error("can't list `{}`: {source}", .path.display())]
+    Log {
+        /// The path that was asked for.
+        path: PathBuf,
+        /// The fault of the log.
+        source: Box<CommitError>,
+    },
+    /// A folder that writers change all the time.
+    #[error("`{path}` was changed during each of many listings")]
+    Changing {
+        /// The path that was asked for.
+        path: String,
+    },
+    /// A folder whose files are in different partitions.
+    #[error(
+        "`{}` and `{}` are not in the same partitions: their folders say different columns",
+        .first.display(), .other.display()
+    )]
+    MixedPartitions {
+        /// A file of the folder.
+        first: PathBuf,
+        /// Another of its files.
+        other: PathBuf,
+    },
+    /// A partition column that is a column of the files too.
+    #[error("the column `{column}` of `{}` is in its files and in the names of its folders", .path.display())]
+    ColumnTwice {
+        /// The folder.
+        path: PathBuf,
+        /// The column.
+        column: String,
+    },
     /// A URL of a store that is not built in.
     #[error("reading from `{scheme}://` is not supported yet")]
     UnknownScheme {
@@ -85,9 +119,13 @@ impl ListingError {
             | Self::Unreadable { .. }
             | Self::EmptyFolder { .. }
             | Self::NoMatch { .. } => ErrorKind::NotFound,
-            Self::BadPattern { .. } | Self::UnknownFormat { .. } | Self::MixedFormats { .. } => {
-                ErrorKind::User
-            }
+            Self::BadPattern { .. }
+            | Self::UnknownFormat { .. }
+            | Self::MixedFormats { .. }
+            | Self::MixedPartitions { .. }
+            | Self::ColumnTwice { .. }
+            | Self::Log { .. } => ErrorKind::User,
+            Self::Changing { .. } => ErrorKind::Transient,
             Self::UnknownScheme { .. } => ErrorKind::Unsupported,
         }
     }
@@ -111,6 +149,16 @@ impl ListingError {
                  `folder/*.csv` chooses among them"
                     .to_owned()
             }
+            Self::MixedPartitions { .. } => {
+                "read the folders of one kind, or with a pattern such as `folder/*/*.csv`, which has no \
+                 partition columns"
+                    .to_owned()
+            }
+            Self::ColumnTwice { .. } => {
+                "read it with a pattern such as `folder/*/*.csv`, which has no partition columns".to_owned()
+            }
+            Self::Log { .. } => "repair the files in `_gnist/log/` of the folder".to_owned(),
+            Self::Changing { .. } => "read the folder while fewer writes land in it".to_owned(),
             Self::UnknownScheme { .. } => "give the path of a file or a folder".to_owned(),
         }
     }

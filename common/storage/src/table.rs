@@ -5,10 +5,12 @@ use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use datafusion::arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use datafusion::arrow::error::ArrowError;
 use datafusion::catalog::TableProvider;
-use datafusion::common::DataFusionError;
+use datafusion::catalog::view::ViewTable;
 use datafusion::common::config::TableOptions;
+use datafusion::common::{DataFusionError, TableReference};
 use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
 use datafusion::datasource::listing::{
     ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl,
@@ -22,8 +24,11 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::FutureExt as _;
 use gnist_common::error::{ErrorKind, Failure};
 
+use crate::external::{Partition, partitioned};
 use crate::format::FileFormat;
 use crate::listing::Listing;
+use crate::partitions::partition_columns;
+use crate::refusal::ListingError;
 
 /// Registers the files of a path as a table.
 ///
@@ -54,7 +59,7 @@ pub async fn open_path(
     state: &SessionState,
     path: &str,
 ) -> Result<Arc<dyn TableProvider>, Failure> {
-    open_listing(state, &Listing::of(path)?).await
+    open_listing(state, &Listing::of(path).await?).await
 }
 
 /// A table over the files of a path, as [`open_path`] makes it, if they are of this format.
@@ -67,7 +72,7 @@ pub async fn open_as(
     path: &str,
     format: FileFormat,
 ) -> Result<Arc<dyn TableProvider>, Failure> {
-    let listing = Listing::of(path)?;
+    let listing = Listing::of(path).await?;
     if listing.format() == format {
         return open_listing(state, &listing).await;
     }
@@ -80,20 +85,51 @@ async fn open_listing(
     state: &SessionState,
     listing: &Listing,
 ) -> Result<Arc<dyn TableProvider>, Failure> {
-    match open(state, listing, listing.files()).await {
-        Ok(table) => Ok(Arc::new(table)),
-        Err(error) => Err(blame_file(state, listing, &error).await),
-    }
+    let partitions = if listing.root.is_dir() {
+        partition_columns(&listing.root, &listing.files)?
+    } else {
+        Vec::new()
+    };
+    let schema = match schema_of(state, listing, listing.files()).await {
+        Ok(schema) => schema,
+        Err(error) => return Err(blame_file(state, listing, &error).await),
+    };
+    let table = if partitions.is_empty() {
+        open(state, listing, schema).map(|table| Arc::new(table) as _)
+    } else {
+        let schema = without_partitions(listing, &schema, &partitions)?;
+        open_partitioned(state, listing, schema, partitions).map(|table| Arc::new(table) as _)
+    };
+    table.map_err(|error| unreadable(&listing.root, listing, &error))
 }
 
-/// A table over these files of the listing. Each is named, so that no later listing can add one.
-async fn open(
+/// The columns of the files. One that the folders say too is theirs, as in Spark.
+fn without_partitions(
+    listing: &Listing,
+    schema: &SchemaRef,
+    partitions: &[(String, DataType)],
+) -> Result<SchemaRef, ListingError> {
+    let is_partition = |name: &String| partitions.iter().any(|(column, _)| column == name);
+    let Some(twice) = schema.fields().iter().find(|field| is_partition(field.name())) else {
+        return Ok(Arc::clone(schema));
+    };
+    if listing.format() == FileFormat::Csv {
+        // Columns of CSV are told by their places.
+        let (path, column) = (listing.root.clone(), twice.name().clone());
+        return Err(ListingError::ColumnTwice { path, column });
+    }
+    let fields = schema.fields().iter().filter(|field| !is_partition(field.name())).cloned();
+    let fields: Vec<FieldRef> = fields.collect();
+    Ok(Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone())))
+}
+
+/// The columns that these files of the listing have.
+async fn schema_of(
     state: &SessionState,
     listing: &Listing,
     files: &[PathBuf],
-) -> Result<ListingTable, DataFusionError> {
-    let urls: Vec<ListingTableUrl> =
-        files.iter().map(|file| url_of(file)).collect::<Result<_, _>>()?;
+) -> Result<SchemaRef, DataFusionError> {
+    let urls = urls_of(files)?;
     let options = options(listing, state.config(), state.default_table_options());
     let store = state.runtime_env().object_store(&urls[0])?;
     let mut objects: Vec<ObjectMeta> = Vec::with_capacity(urls.len());
@@ -107,13 +143,45 @@ async fn open(
         return Err(DataFusionError::Plan("the file is empty".to_owned()));
     }
     let schema = undamaged(options.format.infer_schema(state, &store, &objects)).await;
-    let schema =
-        schema.ok_or_else(|| DataFusionError::Plan("the file is damaged".to_owned()))??;
-    let config = ListingTableConfig::new_with_multi_paths(urls)
+    schema.ok_or_else(|| DataFusionError::Plan("the file is damaged".to_owned()))?
+}
+
+fn urls_of(files: &[PathBuf]) -> Result<Vec<ListingTableUrl>, DataFusionError> {
+    files.iter().map(|file| url_of(file, "")).collect()
+}
+
+/// A table over the files of the listing. Each is named, so that no later listing can add one.
+fn open(
+    state: &SessionState,
+    listing: &Listing,
+    schema: SchemaRef,
+) -> Result<ListingTable, DataFusionError> {
+    let options = options(listing, state.config(), state.default_table_options());
+    let config = ListingTableConfig::new_with_multi_paths(urls_of(listing.files())?)
         .with_listing_options(options)
         .with_schema(schema);
     let cache = state.runtime_env().cache_manager.get_file_statistic_cache();
     Ok(ListingTable::try_new(config)?.with_cache(cache))
+}
+
+/// A table over a folder of partitions. Filters choose the folders that are read.
+fn open_partitioned(
+    state: &SessionState,
+    listing: &Listing,
+    schema: SchemaRef,
+    partitions: Vec<(String, DataType)>,
+) -> Result<ViewTable, DataFusionError> {
+    let columns = partitions.iter().map(|(name, _)| (name.clone(), DataType::Utf8)).collect();
+    let options = options(listing, state.config(), state.default_table_options())
+        .with_table_partition_cols(columns);
+    let config = ListingTableConfig::new(url_of(&listing.root, "/")?)
+        .with_listing_options(options)
+        .with_schema(schema);
+    let cache = state.runtime_env().cache_manager.get_file_statistic_cache();
+    let files: Arc<dyn TableProvider> = Arc::new(ListingTable::try_new(config)?.with_cache(cache));
+    let partitions: Vec<Partition> =
+        partitions.into_iter().map(|(name, declared)| Partition { name, declared }).collect();
+    partitioned((TableReference::bare("files"), None), &files, &partitions)
 }
 
 /// Awaits the reading of a file's schema; none if it panicked, as for a Parquet file whose footer claims
@@ -144,8 +212,8 @@ fn options(listing: &Listing, config: &SessionConfig, defaults: TableOptions) ->
 }
 
 /// The file's URL, with every byte escaped that could mean something in one: a path is always
-/// taken literally, never as a glob.
-fn url_of(path: &Path) -> Result<ListingTableUrl, DataFusionError> {
+/// taken literally, never as a glob. `end` is a slash for a folder.
+fn url_of(path: &Path, end: &str) -> Result<ListingTableUrl, DataFusionError> {
     let absolute = std::path::absolute(path)?;
     let mut url = "file://".to_owned();
     for byte in absolute.as_os_str().as_encoded_bytes() {
@@ -156,13 +224,16 @@ fn url_of(path: &Path) -> Result<ListingTableUrl, DataFusionError> {
             _ => write!(url, "%{byte:02X}").expect("a string takes every write"),
         }
     }
+    if !url.ends_with('/') {
+        url.push_str(end);
+    }
     ListingTableUrl::parse(url)
 }
 
 /// The error of a whole folder does not say which file it was: the first that fails alone is it.
 async fn blame_file(state: &SessionState, listing: &Listing, error: &DataFusionError) -> Failure {
     for file in listing.files() {
-        if let Err(error) = open(state, listing, std::slice::from_ref(file)).await {
+        if let Err(error) = schema_of(state, listing, std::slice::from_ref(file)).await {
             return unreadable(file, listing, &error);
         }
     }

@@ -24,6 +24,7 @@ use gnist_common::ids::StageId;
 use gnist_common::protocol::{ManagerToDriver, StageSummary};
 use gnist_operators::bindings::Bindings;
 use gnist_operators::failure::failure_of;
+use gnist_storage::commit::WriteId;
 use tokio::sync::mpsc;
 
 use self::courier::Courier;
@@ -46,6 +47,8 @@ pub(crate) struct JobStart {
     pub(crate) sort_threshold: ByteSize,
     /// True if every operator is measured.
     pub(crate) is_measured: bool,
+    /// The write whose files the job makes, if it makes any.
+    pub(crate) write: Option<WriteId>,
 }
 
 /// Runs a job; rows go to `rows`, in order within a partition. A job whose values came of rows
@@ -274,7 +277,10 @@ impl<'a> ClusterJob<'a> {
     ) -> Result<(Option<ContentHash>, Vec<Arc<Put>>), Failure> {
         let draft = &self.plan.drafts[at];
         let needed = &draft.values;
-        let is_bound = !needed.is_empty() || !draft.scanned.is_empty() || draft.is_volatile;
+        // The result of a job that writes is receipts.
+        let write = self.start.write.filter(|_| draft.output == DraftOutput::Result);
+        let is_bound =
+            !needed.is_empty() || !draft.scanned.is_empty() || draft.is_volatile || write.is_some();
         let is_measured = self.start.is_measured;
         if !is_bound && self.start.settings.is_empty() && !is_measured {
             return Ok((None, Vec::new()));
@@ -292,7 +298,7 @@ impl<'a> ClusterJob<'a> {
         // Without a use for it the seed would only keep equal bindings apart.
         let seed = if draft.is_volatile { self.seed } else { 0 };
         let settings = self.start.settings.clone();
-        let bindings = Bindings { values, settings, seed, sources, is_measured };
+        let bindings = Bindings { values, settings, seed, sources, is_measured, write };
         let bytes = bindings.encode().map_err(|error| failure_of(&error))?;
         let put = contents.put(bytes).await?;
         let hash = put.hash;

@@ -19,6 +19,7 @@ use datafusion::physical_plan::{ExecutionPlan, Partitioning};
 use gnist_common::graph::Repeatability;
 use gnist_operators::placement::Placement;
 use gnist_operators::random::draws_by_row;
+use gnist_operators::write::WriteExec;
 
 use super::row_order::{RowOrder, rows_of};
 
@@ -69,6 +70,8 @@ fn is_by_position(placement: &Placement) -> bool {
 fn of_operator(node: &Arc<dyn ExecutionPlan>, inputs: &[RowOrder], draws: Draws) -> Repeatability {
     let mut worst = match node.downcast_ref::<AggregateExec>() {
         Some(aggregate) => of_aggregate(aggregate),
+        // Files are cut where memory is short, and have names of their own.
+        None if node.is::<WriteExec>() => Repeatability::Equivalent,
         None => Repeatability::Exact,
     };
     let visited = node.apply_expressions(&mut |expr| {

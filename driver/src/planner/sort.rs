@@ -27,6 +27,7 @@ use gnist_operators::reader::ReadMode;
 use gnist_operators::sample::SampleExec;
 use gnist_operators::tree::with_children;
 use gnist_operators::unclaimed::UnclaimedExec;
+use gnist_operators::write::WriteExec;
 
 use super::cut::{CutStage, Cutter, Inputs, Plan, reader};
 use super::{DraftOutput, When};
@@ -46,7 +47,7 @@ pub(crate) struct RangeSort {
     pub(crate) options: Vec<SortOptions>,
 }
 
-/// Row-wise operators over the merge of a result, outermost first.
+/// Row-wise operators over the merge of a result, and the writing of its rows, outermost first.
 struct SortedRoot {
     above: Vec<Plan>,
     merge: Plan,
@@ -197,7 +198,10 @@ impl SortedRoot {
 fn sorted_root(plan: &Plan) -> Option<SortedRoot> {
     let mut above = Vec::new();
     let mut node = plan;
-    while node.is::<ProjectionExec>() || node.is::<CooperativeExec>() || node.is::<UnclaimedExec>()
+    while node.is::<ProjectionExec>()
+        || node.is::<CooperativeExec>()
+        || node.is::<UnclaimedExec>()
+        || node.is::<WriteExec>()
     {
         above.push(Arc::clone(node));
         node = node.children().first().copied()?;

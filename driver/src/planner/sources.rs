@@ -21,6 +21,7 @@ use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::memory::LazyMemoryExec;
 use datafusion::physical_plan::placeholder_row::PlaceholderRowExec;
 use datafusion::physical_plan::work_table::WorkTableExec;
+use gnist_storage::ExternalTable;
 
 /// Refuses a plan that reads what no executor can read.
 ///
@@ -83,5 +84,5 @@ fn table_of_own(query: &LogicalPlan) -> Result<Option<TableReference>> {
 }
 
 fn is_own(provider: &Arc<dyn TableProvider>) -> bool {
-    !provider.is::<ListingTable>() && !provider.is::<MemTable>()
+    !provider.is::<ListingTable>() && !provider.is::<ExternalTable>() && !provider.is::<MemTable>()
 }

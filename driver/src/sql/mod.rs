@@ -21,6 +21,7 @@ mod chains;
 mod clauses;
 mod computed_keys;
 mod copies;
+mod copy_targets;
 mod counts;
 mod date_times;
 mod dependencies;

@@ -6,7 +6,7 @@
 use std::ops::ControlFlow;
 
 use datafusion::common::Result;
-use datafusion::sql::parser::Statement;
+use datafusion::sql::parser::{CopyToSource, Statement};
 use datafusion::sql::sqlparser::ast::{
     Expr, Query, Select, SetExpr, TableFactor, VisitMut as _, VisitorMut,
 };
@@ -14,9 +14,9 @@ use datafusion::sql::sqlparser::ast::{
 use super::clauses::{self, Refused};
 use super::parse::{DEPTH_MAX, too_deep};
 use super::{
-    arrays, cast_keys, chains, counts, escapes, grouping, implicit_keys, item_names, key_names,
-    keys, long_numbers, marked_names, names, places, quantified_arrays, refused_exprs, row_values,
-    rows, similar, tables, time_zones, typed_operators, windows,
+    arrays, cast_keys, chains, copy_targets, counts, escapes, grouping, implicit_keys, item_names,
+    key_names, keys, long_numbers, marked_names, names, places, quantified_arrays, refused_exprs,
+    row_values, rows, similar, tables, time_zones, typed_operators, windows,
 };
 
 /// Rewrites of an expression.
@@ -61,13 +61,25 @@ pub(super) fn rewrite(statement: &mut Statement) -> Result<()> {
                 return too_deep(what);
             }
             tables::columns_of_path(statement);
-            match statement.visit(&mut Rewriter::default()) {
-                ControlFlow::Break(refused) => refused.fail(),
-                ControlFlow::Continue(()) => Ok(()),
+            rewritten(statement.visit(&mut Rewriter::default()))
+        }
+        Statement::CopyTo(copy) => {
+            copy_targets::written_out(copy)?;
+            let CopyToSource::Query(query) = &mut copy.source else { return Ok(()) };
+            if let ControlFlow::Break(what) = query.visit(&mut Balance::default()) {
+                return too_deep(what);
             }
+            rewritten(query.visit(&mut Rewriter::default()))
         }
         Statement::Explain(explain) => rewrite(&mut explain.statement),
-        Statement::CopyTo(_) | Statement::CreateExternalTable(_) | Statement::Reset(_) => Ok(()),
+        Statement::CreateExternalTable(_) | Statement::Reset(_) => Ok(()),
+    }
+}
+
+fn rewritten(outcome: ControlFlow<Refused>) -> Result<()> {
+    match outcome {
+        ControlFlow::Break(refused) => refused.fail(),
+        ControlFlow::Continue(()) => Ok(()),
     }
 }
 

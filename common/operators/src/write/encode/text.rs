@@ -1,0 +1,183 @@
+//! CSV and JSON: rows become text at once, which may be compressed.
+
+use std::io::Write;
+
+use bzip2::write::BzEncoder;
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::csv;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::common::config::{CsvOptions, JsonOptions};
+use datafusion::common::file_options::csv_writer::CsvWriterOptions;
+use datafusion::common::parsers::CompressionTypeVariant;
+use datafusion::common::{Result, plan_err};
+use flate2::write::GzEncoder;
+use liblzma::write::XzEncoder;
+
+use super::Encoder;
+use crate::json_text;
+
+/// Text that may be compressed.
+enum Compressed {
+    Plain(Vec<u8>),
+    Gzip(GzEncoder<Vec<u8>>),
+    Bzip2(BzEncoder<Vec<u8>>),
+    Xz(XzEncoder<Vec<u8>>),
+    Zstd(zstd::Encoder<'static, Vec<u8>>),
+    /// All bytes of a file that has ended.
+    Ended(Vec<u8>),
+}
+
+impl Compressed {
+    fn new(variant: CompressionTypeVariant, level: Option<u32>) -> Result<Self> {
+        let bounded = |range: std::ops::RangeInclusive<u32>, default: u32| match level {
+            Some(level) if !range.contains(&level) => plan_err!(
+                "`compression_level` {level}: {variant} has levels {} to {}",
+                range.start(),
+                range.end()
+            ),
+            level => Ok(level.unwrap_or(default)),
+        };
+        Ok(match variant {
+            CompressionTypeVariant::UNCOMPRESSED => Self::Plain(Vec::new()),
+            CompressionTypeVariant::GZIP => {
+                let level = flate2::Compression::new(bounded(0..=9, 6)?);
+                Self::Gzip(GzEncoder::new(Vec::new(), level))
+            }
+            CompressionTypeVariant::BZIP2 => {
+                let level = bzip2::Compression::new(bounded(1..=9, 6)?);
+                Self::Bzip2(BzEncoder::new(Vec::new(), level))
+            }
+            CompressionTypeVariant::XZ => Self::Xz(XzEncoder::new(Vec::new(), bounded(0..=9, 6)?)),
+            CompressionTypeVariant::ZSTD => {
+                let level = bounded(1..=22, 3)?.try_into().unwrap_or(3);
+                Self::Zstd(zstd::Encoder::new(Vec::new(), level)?)
+            }
+        })
+    }
+
+    fn take(&mut self) -> Vec<u8> {
+        std::mem::take(match self {
+            Self::Plain(bytes) | Self::Ended(bytes) => bytes,
+            Self::Gzip(encoder) => encoder.get_mut(),
+            Self::Bzip2(encoder) => encoder.get_mut(),
+            Self::Xz(encoder) => encoder.get_mut(),
+            Self::Zstd(encoder) => encoder.get_mut(),
+        })
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        let ended = match std::mem::replace(self, Self::Ended(Vec::new())) {
+            Self::Plain(bytes) | Self::Ended(bytes) => bytes,
+            Self::Gzip(encoder) => encoder.finish()?,
+            Self::Bzip2(encoder) => encoder.finish()?,
+            Self::Xz(encoder) => encoder.finish()?,
+            Self::Zstd(encoder) => encoder.finish()?,
+        };
+        *self = Self::Ended(ended);
+        Ok(())
+    }
+}
+
+impl Write for Compressed {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        match self {
+            Self::Plain(out) | Self::Ended(out) => out.write(bytes),
+            Self::Gzip(out) => out.write(bytes),
+            Self::Bzip2(out) => out.write(bytes),
+            Self::Xz(out) => out.write(bytes),
+            Self::Zstd(out) => out.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        // The bytes stay in memory, and a flush of the encoder would compress worse.
+        Ok(())
+    }
+}
+
+/// JSON: an object a line, or one array.
+pub(super) struct JsonEncoder {
+    out: Compressed,
+    /// True for an object a line.
+    is_lines: bool,
+    /// True once the array has a row.
+    has_rows: bool,
+}
+
+impl JsonEncoder {
+    pub(super) fn new(options: &JsonOptions) -> Result<Self> {
+        let mut out = Compressed::new(options.compression, options.compression_level)?;
+        if !options.newline_delimited {
+            out.write_all(b"[")?;
+        }
+        Ok(Self { out, is_lines: options.newline_delimited, has_rows: false })
+    }
+}
+
+impl Encoder for JsonEncoder {
+    fn write(&mut self, rows: &RecordBatch) -> Result<()> {
+        if self.is_lines {
+            return Ok(json_text::write_lines(rows, &mut self.out)?);
+        }
+        let mut text = Vec::new();
+        json_text::write_lines(rows, &mut text)?;
+        for line in text.split_inclusive(|byte| *byte == b'\n') {
+            let before: &[u8] = if self.has_rows { b",\n" } else { b"\n" };
+            self.out.write_all(before)?;
+            self.out.write_all(line.strip_suffix(b"\n").unwrap_or(line))?;
+            self.has_rows = true;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self) -> Vec<u8> {
+        self.out.take()
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        if !self.is_lines {
+            self.out.write_all(b"\n]\n")?;
+        }
+        self.out.finish()
+    }
+}
+
+/// CSV.
+pub(super) struct CsvEncoder {
+    writer: csv::WriterBuilder,
+    out: Compressed,
+    schema: SchemaRef,
+    has_header: bool,
+}
+
+impl CsvEncoder {
+    pub(super) fn new(schema: &SchemaRef, options: &CsvOptions) -> Result<Self> {
+        let out = Compressed::new(options.compression, options.compression_level)?;
+        let has_header = options.has_header.unwrap_or(true);
+        let writer = CsvWriterOptions::try_from(options)?.writer_options;
+        Ok(Self { writer, out, schema: schema.clone(), has_header })
+    }
+
+    fn write_with_header(&mut self, rows: &RecordBatch) -> Result<()> {
+        let writer = self.writer.clone().with_header(std::mem::take(&mut self.has_header));
+        writer.build(&mut self.out).write(rows)?;
+        Ok(())
+    }
+}
+
+impl Encoder for CsvEncoder {
+    fn write(&mut self, rows: &RecordBatch) -> Result<()> {
+        self.write_with_header(rows)
+    }
+
+    fn take(&mut self) -> Vec<u8> {
+        self.out.take()
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        if self.has_header {
+            self.write_with_header(&RecordBatch::new_empty(self.schema.clone()))?;
+        }
+        self.out.finish()
+    }
+}

@@ -1,0 +1,190 @@
+//! The target of a write: a folder with a commit log, or one file.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use datafusion::object_store::path::Path;
+use datafusion::object_store::{
+    self, ObjectStore, ObjectStoreExt as _, RenameOptions, RenameTargetMode,
+};
+use gnist_common::error::{ErrorKind, Failure};
+use gnist_operators::failure::failure_of_store;
+use gnist_storage::WriteTarget;
+use gnist_storage::commit::{AddedFile, Base, CommitError, Folder, Removal, WriteId};
+
+use super::options::SaveMode;
+
+/// Times that the staged files of a write are deleted that is given up, and the pause after each.
+const GIVE_UP_TIMES: u32 = 3;
+const GIVE_UP_PAUSE: Duration = Duration::from_millis(50);
+
+/// A target that was looked at, for one write.
+pub(super) struct Begun {
+    store: Arc<dyn ObjectStore>,
+    folder: Folder,
+    target: WriteTarget,
+    pub(super) write: WriteId,
+    base: Base,
+    removal: Removal,
+    is_done: bool,
+}
+
+impl Begun {
+    /// Looks at a target before its write reads anything. None if there is nothing to do. `base` is an earlier look.
+    ///
+    /// # Errors
+    /// There is data, and the mode does not allow it; or the store refuses.
+    pub(super) async fn new(
+        store: Arc<dyn ObjectStore>,
+        target: WriteTarget,
+        mode: SaveMode,
+        base: Option<Base>,
+    ) -> Result<Option<Self>, Failure> {
+        let folder = folder_of(&store, &target);
+        let given = &target.given;
+        let (now, has_data) = match target.file() {
+            Some(path) => {
+                let has_data = match store.head(&path).await {
+                    Ok(_) => true,
+                    Err(object_store::Error::NotFound { .. }) => false,
+                    Err(error) => return Err(failed(&format!("can't look at `{given}`"), &error)),
+                };
+                (Base::default(), has_data)
+            }
+            None => {
+                if target.local.is_file() {
+                    let message = format!("`{given}` is a file, and the write is of a folder");
+                    return Err(Failure::new(ErrorKind::User, message));
+                }
+                let now = folder.begin().await.map_err(|error| failure(&error))?;
+                (now, folder.has_data().await.map_err(|error| failure(&error))?)
+            }
+        };
+        let removal = match (mode, has_data) {
+            (SaveMode::Ignore, true) => return Ok(None),
+            (SaveMode::Error, true) => return Err(exists(given)),
+            (SaveMode::Error | SaveMode::Ignore, false) => Removal::NothingThere,
+            (SaveMode::Append, _) => Removal::Nothing,
+            (SaveMode::Overwrite, _) => Removal::All,
+            (SaveMode::OverwritePartitions, _) => Removal::TouchedFolders,
+        };
+        let write = WriteId::fresh();
+        let base = base.unwrap_or(now);
+        Ok(Some(Self { store, folder, target, write, base, removal, is_done: false }))
+    }
+
+    /// Makes the files visible.
+    ///
+    /// # Errors
+    /// Another write has landed meanwhile, or the store refuses.
+    pub(super) async fn commit(mut self, files: Vec<AddedFile>) -> Result<(), Failure> {
+        if self.target.single_file.is_some() {
+            let committed = self.commit_file(&files).await;
+            self.clean().await;
+            return committed;
+        }
+        // From here on the files may be committed: the next writer publishes them if this one doesn't.
+        self.is_done = true;
+        let (folder, base, write) = (self.folder.clone(), self.base, self.write);
+        let removal = self.removal.clone();
+        // Nobody who stops waiting stops the commit in the middle.
+        let commit = tokio::spawn(async move { folder.commit(base, write, files, &removal).await });
+        match commit.await {
+            Ok(Ok(())) => {
+                self.clean().await;
+                Ok(())
+            }
+            Ok(Err(error)) => {
+                if !matches!(error, CommitError::Unpublished(_)) {
+                    self.clean().await;
+                }
+                Err(failure(&error))
+            }
+            Err(error) => Err(Failure::new(ErrorKind::Panic, format!("committing: {error}"))),
+        }
+    }
+
+    async fn commit_file(&self, files: &[AddedFile]) -> Result<(), Failure> {
+        let given = &self.target.given;
+        let ([file], Some(to)) = (files, self.target.file()) else {
+            let message = format!("`{given}` is one file, and the write made {}", files.len());
+            return Err(Failure::new(ErrorKind::Internal, message));
+        };
+        let from = format!("{}/{}", self.target.folder, file.staged);
+        let from = Path::parse(from.trim_start_matches('/'));
+        let from = from.map_err(|error| Failure::new(ErrorKind::Internal, error.to_string()))?;
+        let target_mode = match self.removal {
+            Removal::NothingThere => RenameTargetMode::Create,
+            _ => RenameTargetMode::Overwrite,
+        };
+        let options = RenameOptions { target_mode, ..RenameOptions::default() };
+        match self.store.rename_opts(&from, &to, options).await {
+            Ok(()) => Ok(()),
+            Err(object_store::Error::AlreadyExists { .. }) => Err(exists(given)),
+            Err(error) => Err(failed(&format!("can't write `{given}`"), &error)),
+        }
+    }
+
+    /// Deletes what is staged: nothing is visible. Attempts that are being stopped may stage a last file meanwhile.
+    pub(super) async fn give_up(mut self) {
+        for _ in 0..GIVE_UP_TIMES {
+            self.clean().await;
+            tokio::time::sleep(GIVE_UP_PAUSE).await;
+        }
+    }
+
+    async fn clean(&mut self) {
+        self.is_done = true;
+        if let Err(error) = self.folder.give_up(self.write).await {
+            tracing::warn!(%error, "staged files of a write were not deleted");
+        }
+    }
+}
+
+impl Drop for Begun {
+    /// A write that is left in the middle, by Ctrl-C for one, cleans up behind itself.
+    fn drop(&mut self) {
+        if self.is_done {
+            return;
+        }
+        let (folder, write) = (self.folder.clone(), self.write);
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            // What can't be deleted is not visible.
+            runtime.spawn(async move { drop(folder.give_up(write).await) });
+        }
+    }
+}
+
+/// Looks at the folder that a `COPY` writes to before its query is planned: what the query reads is listed then.
+///
+/// # Errors
+/// The store refuses, or the log is damaged.
+pub(crate) async fn base_of(
+    store: &Arc<dyn ObjectStore>,
+    target: &WriteTarget,
+) -> Result<Base, Failure> {
+    if target.single_file.is_some() {
+        return Ok(Base::default());
+    }
+    folder_of(store, target).begin().await.map_err(|error| failure(&error))
+}
+
+fn folder_of(store: &Arc<dyn ObjectStore>, target: &WriteTarget) -> Folder {
+    Folder::new(Arc::clone(store), target.folder.clone(), Some(target.local.clone()))
+}
+
+fn exists(given: &str) -> Failure {
+    let message = format!("there is data in `{given}` already");
+    Failure::new(ErrorKind::User, message)
+        .with_help("add `OPTIONS (mode 'append')`, or `'overwrite'`, or `'ignore'`")
+}
+
+fn failure(error: &CommitError) -> Failure {
+    error.failure(&failure_of_store)
+}
+
+fn failed(doing: &str, error: &object_store::Error) -> Failure {
+    let mut failure = failure_of_store(error);
+    failure.message = format!("{doing}: {}", failure.message);
+    failure
+}
