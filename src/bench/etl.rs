@@ -149,8 +149,9 @@ async fn compare(
     }
     let summary = |folder: &Path| {
         format!(
-            "select count(*), count(distinct event_id), sum(user_id), sum(cast(amount as decimal(12, 2))), \
-             count(distinct os) from '{}/'",
+            "select count(*) as a, count(distinct event_id) as b, sum(user_id) as c, \
+             sum(cast(amount as decimal(12, 2))) as d, count(distinct os) as e, count(distinct country) as f \
+             from '{}/'",
             folder.display()
         )
     };

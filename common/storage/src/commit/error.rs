@@ -8,7 +8,7 @@ use gnist_common::error::{ErrorKind, Failure};
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
     /// The store refuses.
-    #[error("{doing} `{path}`")]
+    #[error("{doing} `/{path}`")]
     Store {
         /// The attempt, such as `can't create`.
         doing: &'static str,
@@ -18,7 +18,7 @@ pub enum CommitError {
         source: object_store::Error,
     },
     /// An entry of the log that is none.
-    #[error("`{path}` is no entry of a commit log: {reason}")]
+    #[error("`/{path}` is no entry of a commit log: {reason}")]
     BadEntry {
         /// The file.
         path: Path,
@@ -26,7 +26,7 @@ pub enum CommitError {
         reason: String,
     },
     /// A staged file of a committed write that is gone.
-    #[error("`{path}` of a write that is committed is gone, and so is its staged file")]
+    #[error("`/{path}` of a write that is committed is gone, and so is its staged file")]
     Gone {
         /// The place of the file.
         path: Path,
@@ -35,7 +35,7 @@ pub enum CommitError {
     #[error("the write is committed, and is to be published by the next write to the folder")]
     Unpublished(#[source] Box<CommitError>),
     /// Another write has landed meanwhile.
-    #[error("another write to `{folder}` has landed meanwhile, and one of the two replaces files")]
+    #[error("another write to `/{folder}` has landed meanwhile, and one of the two replaces files")]
     Conflict {
         /// The folder.
         folder: Path,

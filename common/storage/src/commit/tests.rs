@@ -272,7 +272,7 @@ async fn a_damaged_log_is_named() {
     let writer = Writer::new(&store);
     let error = writer.write(&["a"], Removal::Nothing).await.expect_err("damaged").to_string();
     assert!(
-        error.starts_with("`lake/t/_gnist/log/00000000000000000003.json` is no entry"),
+        error.starts_with("`/lake/t/_gnist/log/00000000000000000003.json` is no entry"),
         "{error}"
     );
 }
