@@ -173,7 +173,7 @@ impl ExternalTable {
     /// The folder of its files, to write to.
     ///
     /// # Errors
-    /// It has several locations, or one that can't be written to.
+    /// The table has several locations, or one that can't be written to.
     pub fn target(&self) -> Result<WriteTarget, Failure> {
         let files = self.files.downcast_ref::<ListingTable>().map(ListingTable::table_paths);
         match (files.map(Vec::as_slice), self.statement.locations.as_slice()) {

@@ -1,6 +1,6 @@
 //! Names that are never data, and stores whose listings leave them out.
 //!
-//! So are files of writes that are not published: see [`crate::commit`].
+//! Files of writes that are not published are hidden too: see [`crate::commit`].
 //!
 //! Spark, Hive and Gnist put notes beside the files that they write: `_SUCCESS`, checksums such as
 //! `.part-0.csv.crc`, and unfinished output below `_temporary/`. A folder of partitions may begin with

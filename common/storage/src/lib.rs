@@ -31,6 +31,7 @@ mod target;
 pub use external::{ExternalTable, serve_external_tables, serve_local_files};
 pub use format::FileFormat;
 pub use listing::Listing;
+pub use partitions::NULL_PARTITION;
 pub use paths::{is_path, serve_paths};
 pub use refusal::{ListingError, io_reason};
 pub use table::{open_as, open_path, register_path};

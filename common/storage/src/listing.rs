@@ -50,7 +50,8 @@ impl Listing {
             let log =
                 |error| ListingError::Log { path: listing.root.clone(), source: Box::new(error) };
             let after = (View::of(&store, &folders).await.map_err(log)?, folders);
-            if before.as_ref() == Some(&after) {
+            // Where there is no log after the files were listed, there was none before: the last entry stays.
+            if after.0.has_no_log() || before.as_ref() == Some(&after) {
                 let (view, _) = after;
                 let mut is_shown =
                     places.iter().map(|file| !file.as_ref().is_some_and(|file| view.hides(file)));

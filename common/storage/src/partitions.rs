@@ -12,7 +12,7 @@ use datafusion::arrow::datatypes::DataType;
 use crate::refusal::ListingError;
 
 /// The folder that Hive and Spark write rows to whose partition column is null.
-pub(crate) const NULL_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
+pub const NULL_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
 
 /// Types that texts are tried to be, in this order.
 const TYPES: [DataType; 3] = [DataType::Int64, DataType::Date32, DataType::Float64];

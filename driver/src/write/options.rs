@@ -23,13 +23,13 @@ const OF_FORMAT: &str = "format.";
 /// The answer of a write to data that is there, called as Spark calls it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SaveMode {
-    /// It is an error.
+    /// The write is an error.
     Error,
-    /// Files are added to it.
+    /// Files are added to the data.
     Append,
-    /// All of it is replaced.
+    /// All data is replaced.
     Overwrite,
-    /// What is in the folders of the written partitions is replaced.
+    /// Data in the folders of the written partitions is replaced.
     OverwritePartitions,
     /// Nothing is written.
     Ignore,

@@ -22,7 +22,7 @@ use gnist_operators::failure::failure_of;
 use gnist_operators::write::{
     WriteExec, WriteSpec, check_schema, is_folder_name, receipts_of, write_empty_file,
 };
-use gnist_storage::commit::AddedFile;
+use gnist_storage::commit::{AddedFile, WriteId};
 
 use super::Write;
 use super::target::Begun;
@@ -44,12 +44,19 @@ pub(crate) async fn write(
     let base = write.options.base;
     let begun = Begun::new(Arc::clone(&store), write.target.clone(), write.mode, base).await?;
     let Some(begun) = begun else { return Ok(0) };
-    let staged = async {
+    let planned = async {
         let plan = plan.await?;
         let spec = Arc::new(spec_of(write, &plan.schema(), session)?);
-        stage(jobs, write, plan, &spec, &begun, &store, session).await
+        Ok((plan, spec))
     };
-    let files = match staged.await {
+    let (plan, spec) = match planned.await {
+        Ok(planned) => planned,
+        Err(error) => {
+            begun.leave();
+            return Err(error);
+        }
+    };
+    let files = match stage(jobs, write, plan, &spec, &begun, &store, session).await {
         Ok(files) => files,
         Err(error) => {
             begun.give_up().await;
@@ -156,7 +163,7 @@ fn with_write(
     plan: Arc<dyn ExecutionPlan>,
     write: &Write,
     spec: &Arc<WriteSpec>,
-    id: gnist_storage::commit::WriteId,
+    id: WriteId,
     session: &dyn Session,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let partitions = plan.output_partitioning().partition_count();

@@ -18,7 +18,7 @@ use datafusion::logical_expr::{
 };
 use gnist_common::error::{ErrorKind, Failure};
 use gnist_operators::failure::failure_of;
-use gnist_operators::write::WriteFormat;
+use gnist_operators::write::{FileLimits, WriteFormat};
 use gnist_storage::{ExternalTable, WriteTarget};
 
 use super::options::{Options, SaveMode};
@@ -95,7 +95,7 @@ impl Write {
                 let message = format!("`{given}` is one file, which `{}` can't change", self.mode);
                 return Err(user(message).with_help(help));
             }
-            if self.options.limits != gnist_operators::write::FileLimits::default() {
+            if self.options.limits != FileLimits::default() {
                 let message = format!("`{given}` is one file, however large it gets");
                 return Err(user(message).with_help(help));
             }
@@ -109,7 +109,7 @@ impl Write {
                 WriteFormat::Json => options.json.compression,
                 WriteFormat::Csv => options.csv.compression,
             });
-            if format.to_string() != self.format.to_string() || compression != chosen {
+            if WriteFormat::from(format) != self.format || compression != chosen {
                 let message = format!("the name `{given}` says another format or compression");
                 return Err(user(message).with_help("give it the name of what is written"));
             }

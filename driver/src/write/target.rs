@@ -125,6 +125,11 @@ impl Begun {
         }
     }
 
+    /// Leaves a write before anything is staged.
+    pub(super) fn leave(mut self) {
+        self.is_done = true;
+    }
+
     /// Deletes what is staged: nothing is visible. Attempts that are being stopped may stage a last file meanwhile.
     pub(super) async fn give_up(mut self) {
         for _ in 0..GIVE_UP_TIMES {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::compute::SortOptions;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::tree_node::TreeNodeRecursion;
@@ -179,13 +180,12 @@ fn by_folder(input: &Arc<dyn ExecutionPlan>, columns: &[usize]) -> LexOrdering {
 }
 
 async fn write(
-    files: TaskFiles,
+    mut files: TaskFiles,
     mut rows: SendableRecordBatchStream,
     order: Option<LexOrdering>,
     context: Arc<TaskContext>,
-) -> Result<datafusion::arrow::array::RecordBatch> {
+) -> Result<RecordBatch> {
     let Some(order) = order else {
-        let mut files = files;
         while let Some(rows) = rows.try_next().await? {
             files.write(rows).await?;
         }
@@ -209,10 +209,9 @@ async fn write(
         None,
     )?;
     let mut sorted = SortExec::new(order, Arc::new(leaf)).execute(0, context)?;
-    let first = sorted.try_next().await?;
+    let mut next = sorted.try_next().await?;
     let mut files = files.lock().await;
     files.finish_open().await?;
-    let mut next = first;
     while let Some(rows) = next {
         files.write_sorted(rows).await?;
         next = sorted.try_next().await?;

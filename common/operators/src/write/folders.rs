@@ -1,7 +1,7 @@
 //! Rows by the values of the columns that a write is partitioned by, and the folders they go to.
 //!
 //! A folder is called `column=value`, as Hive and Spark call it: what can't be in a name is written `%XX`, and null is
-//! [`NULL_FOLDER`].
+//! [`NULL_PARTITION`].
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -11,9 +11,7 @@ use datafusion::arrow::compute::{cast, take_record_batch};
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use datafusion::arrow::row::{RowConverter, SortField};
 use datafusion::common::{Result, exec_err};
-
-/// The name of a folder whose column is null.
-const NULL_FOLDER: &str = "__HIVE_DEFAULT_PARTITION__";
+use gnist_storage::NULL_PARTITION;
 
 /// Bytes of a name, on most disks.
 const NAME_BYTES_MAX: usize = 255;
@@ -92,7 +90,7 @@ impl Folders {
                 path.push('/');
             }
             if value.is_null(0) {
-                let _ = write!(path, "{name}={NULL_FOLDER}");
+                let _ = write!(path, "{name}={NULL_PARTITION}");
                 continue;
             }
             let value = value.value(0);

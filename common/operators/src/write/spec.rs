@@ -7,6 +7,7 @@ use datafusion::common::parsers::CompressionTypeVariant;
 use datafusion::common::{Result, internal_err};
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::object_store::path::Path;
+use gnist_storage::FileFormat;
 use prost::Message;
 
 /// The format of files that are written.
@@ -19,6 +20,16 @@ pub enum WriteFormat {
     Json = 1,
     /// Comma-separated values.
     Csv = 2,
+}
+
+impl From<FileFormat> for WriteFormat {
+    fn from(format: FileFormat) -> Self {
+        match format {
+            FileFormat::Parquet => Self::Parquet,
+            FileFormat::Json => Self::Json,
+            FileFormat::Csv => Self::Csv,
+        }
+    }
 }
 
 impl fmt::Display for WriteFormat {

@@ -1,4 +1,4 @@
-//! What a task writes: the right rows, in the right folders, within its limits and its memory.
+//! Files that a task writes: the right rows, in the right folders, within its limits and its memory.
 
 use std::collections::BTreeMap;
 use std::io::Read;

@@ -17,9 +17,9 @@ const ENTRY: &str = "json";
 /// A mark of an entry: how far its redo has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mark {
-    /// Its files are in their places.
+    /// Files that the entry adds are in their places.
     Published,
-    /// The files that it removes are gone.
+    /// Files that the entry removes are gone.
     Done,
 }
 

@@ -302,7 +302,7 @@ async fn a_number_that_was_pruned_is_not_taken_twice() {
     assert_eq!(numbers.entries.iter().copied().collect::<Vec<_>>(), [3, 4]);
 }
 
-/// What others do to `_SUCCESS` and to names that were replaced changes nothing.
+/// Others who write to the folder, under names that were replaced, or delete `_SUCCESS`, confuse nobody.
 #[tokio::test]
 async fn files_of_others_are_data_whatever_their_names_were() {
     let store = Arc::new(InMemory::new());

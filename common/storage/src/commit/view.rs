@@ -115,6 +115,11 @@ impl View {
         Ok(())
     }
 
+    /// Returns true if none of the folders was ever written to.
+    pub(crate) fn has_no_log(&self) -> bool {
+        self.logs.is_empty()
+    }
+
     /// Returns true if a reader leaves this file out.
     pub(crate) fn hides(&self, file: &Path) -> bool {
         self.hidden.contains(file)
