@@ -107,7 +107,7 @@ fn sum(known: &[&Value], of: &Type) -> Evaluated<Value> {
         return Ok(Value::Null);
     }
     match of {
-        Type::F32 | Type::F64 => Ok(Value::Float(floats(known).sum())),
+        Type::F32 | Type::F64 => Ok(Value::Float(float_sum(known)?)),
         Type::Decimal(precision, scale) => {
             in_any_order(known, |units| arithmetic::decimal_in_range(units, *precision, *scale))
         }
@@ -151,6 +151,27 @@ fn exact_sum(known: &[&Value]) -> Option<i128> {
     Some(sum)
 }
 
+/// The part of the sum of absolute terms below which rounded terms cancel each other out: what is left of them are the last
+/// bits, which the order of the rows decides.
+const CANCELLED: f64 = 1e-4;
+
+/// Floats that are multiples of one of this many parts of 1, and stay below this number of parts, are added exactly.
+const EXACT_PARTS: f64 = 1024.0;
+const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+
+/// The sum of floats, unless nothing but rounding is left of it.
+fn float_sum(known: &[&Value]) -> Evaluated<f64> {
+    let sum: f64 = floats(known).sum();
+    let absolute: f64 = floats(known).map(f64::abs).sum();
+    // Quarters and the like add up exactly in any order.
+    let is_whole = |number: f64| (number * EXACT_PARTS).fract() == 0.0;
+    let is_exact = floats(known).all(is_whole) && absolute * EXACT_PARTS < EXACT_MAX;
+    if !is_exact && absolute.is_finite() && sum.abs() < absolute * CANCELLED {
+        return Err(Stop::Undetermined("a sum of floats that cancels out"));
+    }
+    Ok(sum)
+}
+
 fn floats<'a>(known: &'a [&Value]) -> impl Iterator<Item = f64> + 'a {
     known.iter().map(|value| match value {
         Value::Float(number) => *number,
@@ -165,6 +186,26 @@ fn average(known: &[&Value], of: &Type) -> Evaluated<Value> {
     }
     match (of, known[0]) {
         (Type::Decimal(..), _) => Err(Stop::NotCovered("an average of decimals")),
-        _ => Ok(Value::Float(floats(known).sum::<f64>() / known.len() as f64)),
+        _ => Ok(Value::Float(float_sum(known)? / known.len() as f64)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sum_of_rounded_floats_that_cancel_is_not_known() {
+        let sum = |terms: &[f64]| {
+            let rows: Vec<Row> = terms.iter().map(|term| vec![Value::Float(*term)]).collect();
+            fold("sum", &rows, &Type::F64)
+        };
+        let is = |terms: &[f64], wanted: f64| matches!(sum(terms), Ok(Value::Float(found)) if found.total_cmp(&wanted) == Ordering::Equal);
+        let third = 1.0 / 3.0;
+        assert!(matches!(sum(&[third, 0.1, -third, -0.1]), Err(Stop::Undetermined(_))));
+        assert!(is(&[0.25, 0.5, -0.25, -0.5], 0.0));
+        assert!(is(&[third, third], third + third));
+        assert!(is(&[f64::INFINITY, third, -third], f64::INFINITY));
+        assert!(is(&[f64::NAN, third], f64::NAN));
     }
 }
