@@ -9,6 +9,7 @@ use gnist_common::error::{ErrorKind, Failure};
 use gnist_common::master::MasterUrl;
 use gnist_driver::{JobObserver, SessionParts};
 use gnist_proto::client;
+use gnist_storage::stores::settings_of;
 
 use crate::child::{self, Children, ReadyChild, Role};
 use crate::local::LocalCluster;
@@ -40,6 +41,7 @@ pub struct SessionBuilder {
     ansi: bool,
     heartbeat_interval: Duration,
     lease: Duration,
+    store_keys: Vec<(&'static str, String)>,
 }
 
 /// A session, with the processes and threads that its master made necessary. They end with it.
@@ -67,6 +69,7 @@ impl Session {
             ansi: true,
             heartbeat_interval: Duration::from_secs(1),
             lease: Duration::from_secs(10),
+            store_keys: Vec::new(),
         }
     }
 
@@ -150,6 +153,13 @@ impl SessionBuilder {
     #[must_use]
     pub fn ansi(mut self, ansi: bool) -> Self {
         self.ansi = ansi;
+        self
+    }
+
+    /// Config keys of stores, such as `s3.region`. They come before the environment of this process and `~/.aws`.
+    #[must_use]
+    pub fn store_keys(mut self, keys: impl IntoIterator<Item = (&'static str, String)>) -> Self {
+        self.store_keys = keys.into_iter().collect();
         self
     }
 
@@ -256,7 +266,13 @@ impl SessionBuilder {
         link: gnist_proto::link::DriverLink,
         in_process: Option<Arc<dyn gnist_driver::InProcess>>,
     ) -> Result<gnist_driver::Session, Failure> {
+        let environment = std::env::vars_os();
+        let environment = environment.filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        });
+        let home = std::env::home_dir();
         gnist_driver::Session::open(SessionParts {
+            stores: settings_of(self.store_keys, environment, home.as_deref()),
             link,
             in_process,
             name: self.name,

@@ -23,6 +23,7 @@ mod nested;
 mod numbers;
 mod process;
 mod recomputed;
+mod s3;
 mod slt;
 mod sorted;
 mod standing;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         return exit;
     }
     let mut arguments = Arguments::from_args();
+    s3::say_if_skipped();
     // Two cores: what runs side by side only makes timeouts.
     arguments.test_threads.get_or_insert(1);
     let mut trials: Vec<Trial> = Vec::new();
@@ -66,5 +68,6 @@ fn main() -> ExitCode {
     trials.extend(content::trials());
     trials.extend(cluster::trials());
     trials.extend(written::trials());
+    trials.extend(s3::trials());
     libtest_mimic::run(&arguments, trials).exit_code()
 }

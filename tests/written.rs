@@ -15,10 +15,11 @@ const MASTERS: [&str; 2] = ["local[2]", "local-cluster[2,1,256MiB]"];
 
 pub fn trials() -> Vec<Trial> {
     type Test = fn() -> Result<(), Failed>;
-    let tests: [(&str, Test); 12] = [
+    let tests: [(&str, Test); 13] = [
         ("each_format_is_read_back_as_it_was", each_format_is_read_back_as_it_was),
         ("modes_answer_to_data_that_is_there", modes_answer_to_data_that_is_there),
         ("partitions_are_folders", partitions_are_folders),
+        ("names_are_read_as_sql_reads_them", names_are_read_as_sql_reads_them),
         ("tables_are_inserted_into", tables_are_inserted_into),
         ("one_file_is_whole", one_file_is_whole),
         ("sorted_rows_are_sorted_in_the_order_of_names", sorted_in_the_order_of_names),
@@ -194,6 +195,24 @@ fn partitions_are_folders() -> Result<(), Failed> {
     Ok(())
 }
 
+/// Names of columns are those of SQL, and a folder may be called as a file is.
+fn names_are_read_as_sql_reads_them() -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    let root = folder.path().display();
+    let copy = |by: &str, to: &str| {
+        format!(
+            "copy (select 1 as a, 2 as \"eventType\") to '{root}/{to}' stored as csv partitioned by ({by})"
+        )
+    };
+    for (by, to, name) in
+        [("\"eventType\"", "quoted", "eventType=2"), ("A", "plain", "a=1"), ("a", "t.csv/", "a=1")]
+    {
+        expect("local[2]", &copy(by, to), "")?;
+        assert!(folder.path().join(to).join(name).is_dir(), "{:?}", files(&folder.path().join(to)));
+    }
+    refused(&copy("eventType", "no"), &["eventtype"])
+}
+
 fn tables_are_inserted_into() -> Result<(), Failed> {
     let folder = tempfile::tempdir()?;
     for (at, master) in MASTERS.into_iter().enumerate() {
@@ -243,6 +262,15 @@ fn one_file_is_whole() -> Result<(), Failed> {
         let copy = format!("copy (select 7 as i) to '{root}/all.csv' options (mode 'overwrite')");
         expect(master, &copy, "")?;
         assert_eq!(fs::read_to_string(&file)?, "i\n7\n");
+        // One that is large enough to be sorted by ranges of keys.
+        let sorted = format!(
+            "set sort.sample_threshold = '1KiB'; copy (select (i * 7919) % 20011 as k from generate_series(1, 20000) s(i) \
+             order by k) to '{root}/all.csv' options (mode 'overwrite')"
+        );
+        expect(master, &sorted, "")?;
+        let text = fs::read_to_string(&file)?;
+        let keys: Vec<u32> = text.lines().skip(1).map(str::parse).collect::<Result<_, _>>()?;
+        assert!(keys.len() == 20_000 && keys.is_sorted(), "{} on {master}", keys.len());
     }
     refused(
         &format!("copy (select 7 as i) to '{root}/all.csv' options (mode 'append')"),
@@ -339,8 +367,8 @@ fn what_can_not_be_written_says_why() -> Result<(), Failed> {
             vec!["writing `avro` is not supported yet"],
         ),
         (
-            "copy (select 1 as a) to 's3://bucket/a' stored as csv".to_owned(),
-            vec!["writing to `s3://` is not supported yet"],
+            "copy (select 1 as a) to 'https://host/a' stored as csv".to_owned(),
+            vec!["`https://host/a` can't be written to", "only read"],
         ),
         (
             format!("copy (select '' as k, 1 as a) {to} stored as csv partitioned by (k)"),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use gnist_common::ids::ApplicationId;
 use gnist_common::protocol::ManagerToDriver;
+use gnist_common::stores::StoreSettings;
 use gnist_common::time::{Time, WallTime};
 use gnist_proto::view::{ApplicationState, ApplicationView};
 
@@ -25,6 +26,8 @@ pub(crate) struct Application {
     /// The conversation with its driver, while there is one.
     pub(crate) session: Option<SessionId>,
     peer: Option<DriverPeer>,
+    /// The stores that it uses; none once it has ended.
+    pub(crate) stores: StoreSettings,
     pub(crate) history: History,
 }
 
@@ -32,6 +35,7 @@ impl Application {
     pub(crate) fn new(
         name: String,
         submitted_at: WallTime,
+        stores: StoreSettings,
         session: SessionId,
         peer: DriverPeer,
         now: Time,
@@ -45,6 +49,7 @@ impl Application {
             heard_at: now,
             session: Some(session),
             peer: Some(peer),
+            stores,
             history: History::default(),
         }
     }

@@ -134,6 +134,15 @@ impl Control for Service {
         Ok(Response::new(Box::pin(chunks)))
     }
 
+    async fn get_stores(
+        &self,
+        request: Request<wire::StoresRequest>,
+    ) -> Result<Response<wire::Stores>, Status> {
+        let application = ApplicationId(request.into_inner().application);
+        let stores = self.handle.stores(application).await.map_err(status_from_failure)?;
+        Ok(Response::new(stores.into()))
+    }
+
     async fn get_outputs(
         &self,
         request: Request<wire::OutputsRequest>,

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use gnist_common::error::{ErrorKind, Failure};
 use gnist_common::graph::ContentHash;
 use gnist_common::ids::{ApplicationId, JobId, StageId};
+use gnist_common::stores::StoreSettings;
 use gnist_common::task::OutputTable;
 use gnist_proto::link::{ContentSink, ContentSource, DriverLink, LINK_MESSAGES_MAX, WorkerLink};
 use tokio::runtime::Handle;
@@ -195,6 +196,14 @@ impl ContentSource for ManagerHandle {
         let table = answer.await.map_err(|_| stopped())?;
         table.ok_or_else(|| {
             let message = format!("there is no output table of `{stage}` at version {version}");
+            Failure::new(ErrorKind::NotFound, message)
+        })
+    }
+
+    async fn stores(&self, application: ApplicationId) -> Result<StoreSettings, Failure> {
+        let stores = self.read(move |shell| shell.stores(application)).await?;
+        stores.ok_or_else(|| {
+            let message = format!("the application `{application}` has ended");
             Failure::new(ErrorKind::NotFound, message)
         })
     }

@@ -24,6 +24,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use gnist_common::error::Failure;
 use gnist_common::ids::{ApplicationId, JobId, StageId, WorkerId};
+use gnist_common::stores::StoreSettings;
 use gnist_common::time::{Time, WallTime};
 use gnist_proto::view::ClusterState;
 use gnist_scheduler::{Event, Scheduler};
@@ -220,6 +221,12 @@ impl Shell {
     /// Returns the history of an application's jobs.
     pub(crate) fn history(&self, application: ApplicationId) -> Option<&History> {
         self.applications.get(application).map(|application| &application.history)
+    }
+
+    /// Returns the stores of an application that is running.
+    pub(crate) fn stores(&self, application: ApplicationId) -> Option<StoreSettings> {
+        let application = self.applications.get(application)?;
+        application.is_running().then(|| application.stores.clone())
     }
 
     /// Answers with the output table of a stage at this version or a later one, once there is one.

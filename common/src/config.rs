@@ -64,7 +64,7 @@ impl fmt::Display for Origin {
 }
 
 /// A key and its value as typed, and where.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Setting {
     /// The key's name; for [`Origin::Environment`] the variable's name.
     pub key: String,
@@ -72,6 +72,13 @@ pub struct Setting {
     pub value: String,
     /// The place where it was found.
     pub origin: Origin,
+}
+
+/// Shows no value, which may be a secret.
+impl fmt::Debug for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {}", self.key, self.origin)
+    }
 }
 
 impl Setting {

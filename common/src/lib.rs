@@ -14,6 +14,7 @@
 //! task                        attempts: how they are launched, how they end
 //! protocol                    who says what to whom
 //! config, master              what the user typed, validated
+//! stores                      settings of the stores that an application uses
 //! ```
 
 pub mod bytes;
@@ -23,5 +24,6 @@ pub mod graph;
 pub mod ids;
 pub mod master;
 pub mod protocol;
+pub mod stores;
 pub mod task;
 pub mod time;

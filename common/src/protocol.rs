@@ -9,13 +9,14 @@
 use crate::error::Failure;
 use crate::graph::Stage;
 use crate::ids::{ApplicationId, AttemptId, JobId, StageId, WorkerId};
+use crate::stores::StoreSettings;
 use crate::task::{AttemptEnd, Launch, OperatorMetrics, TaskMetrics};
 use crate::time::WallTime;
 
 /// The version of what processes say to each other: the `.proto` files, and the encoding of
 /// programs, bindings and blocks. Peers of another version are refused at registration. It grows
 /// with every change of these.
-pub const PROTOCOL_VERSION: u32 = 3;
+pub const PROTOCOL_VERSION: u32 = 4;
 
 /// Bound on one message of a stream; what is larger is pulled by name.
 pub const MESSAGE_BYTES_MAX: usize = 64 * 1024;
@@ -105,6 +106,8 @@ pub enum DriverToManager {
         name: String,
         /// Time when the user submitted it.
         submitted_at: WallTime,
+        /// The stores that it uses; executors pull them.
+        stores: StoreSettings,
     },
     /// Stages of a job: the first such message opens it, and more may follow until it is sealed.
     /// Their programs and bindings were put before.

@@ -11,6 +11,7 @@ use gnist_common::error::{ErrorKind, Failure};
 use gnist_common::graph::Stage;
 use gnist_common::ids::ApplicationId;
 use gnist_common::protocol::{DriverToManager, ManagerToDriver};
+use gnist_common::stores::StoreSettings;
 use gnist_common::time::WallTime;
 use gnist_proto::link::DriverLink;
 use tokio::sync::{mpsc, watch};
@@ -63,9 +64,10 @@ impl Connection {
         mut link: DriverLink,
         name: String,
         submitted_at: WallTime,
+        stores: StoreSettings,
         observer: Option<Arc<dyn JobObserver>>,
     ) -> Result<Self, Failure> {
-        let open = DriverToManager::OpenApplication { name, submitted_at };
+        let open = DriverToManager::OpenApplication { name, submitted_at, stores };
         link.to_manager.send(open).await.map_err(|_| manager_gone())?;
         let (application, heartbeat_interval_ms, slots) = match link.from_manager.recv().await {
             Some(ManagerToDriver::ApplicationOpened {

@@ -9,6 +9,7 @@ use datafusion::common::{DataFusionError, TableReference};
 use datafusion::dataframe::DataFrame;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::cache::cache_manager::CacheManagerConfig;
+use datafusion::execution::object_store::ObjectStoreRegistry;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::logical_expr::{DdlStatement, LogicalPlan};
 use datafusion::physical_plan::ExecutionPlan;
@@ -18,6 +19,7 @@ use datafusion::sql::sqlparser::ast::Value;
 use gnist_common::bytes::ByteSize;
 use gnist_common::error::Failure;
 use gnist_common::ids::ApplicationId;
+use gnist_common::stores::StoreSettings;
 use gnist_common::time::WallTime;
 use gnist_operators::contexts::Contexts;
 use gnist_operators::exact::exact_plan;
@@ -26,6 +28,7 @@ use gnist_operators::functions::register_functions;
 use gnist_operators::functions::settings::SqlSettings;
 use gnist_operators::guard::Guard;
 use gnist_proto::link::DriverLink;
+use gnist_storage::stores::{Stores, store_of};
 use gnist_storage::{
     FileFormat, WriteTarget, is_path, open_as, open_path, serve_external_tables, serve_paths,
 };
@@ -61,6 +64,8 @@ pub struct SessionParts {
     pub name: String,
     /// Time when the user started the application.
     pub submitted_at: WallTime,
+    /// The stores that the application reads and writes.
+    pub stores: StoreSettings,
     /// Sees every message about its jobs.
     pub observer: Option<Arc<dyn JobObserver>>,
     /// Output partitions of every exchange; from the slots when absent.
@@ -92,7 +97,8 @@ impl Session {
     /// `Cluster`, when the manager refuses or is gone.
     pub async fn open(parts: SessionParts) -> Result<Self, Failure> {
         let SessionParts { link, in_process, name, submitted_at, observer, .. } = parts;
-        let connection = Connection::open(link, name, submitted_at, observer).await?;
+        let stores = Arc::new(Stores::new(parts.stores.clone(), None));
+        let connection = Connection::open(link, name, submitted_at, parts.stores, observer).await?;
         let slots = connection.slots().max(1);
         let partitions = match (&in_process, parts.shuffle_partitions) {
             (Some(_), _) => slots,
@@ -127,14 +133,18 @@ impl Session {
                 parts.shuffle_partitions,
                 parts.sort_threshold,
             ))
-            .with_option_extension(SqlSettings { ansi: parts.ansi });
+            .with_option_extension(SqlSettings { ansi: parts.ansi })
+            .with_extension(Arc::clone(&stores));
         if in_process.is_none() {
             plan_for_tasks(&mut config, parts.broadcast_threshold);
         }
         let entries = config.options().entries().into_iter();
         // Files that others put into a folder are seen by the next query: it lists again.
         let caches = CacheManagerConfig::default().with_list_files_cache_limit(0);
-        let runtime = RuntimeEnvBuilder::new().with_cache_manager(caches).build_arc();
+        let runtime = RuntimeEnvBuilder::new()
+            .with_cache_manager(caches)
+            .with_object_store_registry(stores as Arc<dyn ObjectStoreRegistry>)
+            .build_arc();
         let runtime = runtime.map_err(|error| failure_of(&error))?;
         let jobs = Arc::new(Jobs {
             connection: Arc::new(connection),
@@ -211,8 +221,8 @@ impl Session {
         if let Statement::CopyTo(copy) = &mut statement
             && let Ok(target) = WriteTarget::of(&copy.target)
         {
-            let store = self.context.runtime_env().object_store(&target.store)?;
-            let base = write::base_of(&store, &target).await?;
+            let store = store_of(self.context.state().config(), &target.store)?;
+            let base = write::base_of(store, &target).await?;
             let (key, value) = write::base_option(base);
             copy.options.push((key, Value::SingleQuotedString(value)));
         }

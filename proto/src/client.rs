@@ -13,6 +13,7 @@ use gnist_common::error::{ErrorKind, Failure};
 use gnist_common::graph::ContentHash;
 use gnist_common::ids::{ApplicationId, StageId};
 use gnist_common::protocol::{ManagerToDriver, PROTOCOL_VERSION};
+use gnist_common::stores::StoreSettings;
 use gnist_common::task::OutputTable;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
@@ -176,6 +177,12 @@ impl ContentSource for GrpcContent {
                 Err(failure) => return Err(failure),
             }
         }
+    }
+
+    async fn stores(&self, application: ApplicationId) -> Result<StoreSettings, Failure> {
+        let request = wire::StoresRequest { application: application.0 };
+        let answer = self.client.clone().get_stores(request).await;
+        Ok(answer.map_err(|status| failure_from_status(&status))?.into_inner().into())
     }
 }
 

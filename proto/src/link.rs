@@ -9,8 +9,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use gnist_common::error::Failure;
 use gnist_common::graph::ContentHash;
-use gnist_common::ids::StageId;
+use gnist_common::ids::{ApplicationId, StageId};
 use gnist_common::protocol::{DriverToManager, ManagerToDriver, ManagerToWorker, WorkerToManager};
+use gnist_common::stores::StoreSettings;
 use gnist_common::task::OutputTable;
 use tokio::sync::mpsc;
 
@@ -53,6 +54,12 @@ pub trait ContentSource: Send + Sync {
     /// `Cluster` when the manager is gone, `NotFound` when the stage's job has ended or the stage
     /// has lost outputs since that version.
     async fn outputs(&self, stage: StageId, version: u32) -> Result<Arc<OutputTable>, Failure>;
+
+    /// The settings of the stores that an application uses.
+    ///
+    /// # Errors
+    /// `Cluster` when the manager is gone, `NotFound` when the application has ended.
+    async fn stores(&self, application: ApplicationId) -> Result<StoreSettings, Failure>;
 }
 
 /// The store into which a driver puts what executors will pull.

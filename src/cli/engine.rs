@@ -42,6 +42,7 @@ impl Engine {
             .ansi(config.sql_ansi())
             .broadcast_threshold(config.broadcast_threshold())
             .sort_threshold(config.sort_sample_threshold())
+            .store_keys(config.explicit())
             .lease(config.scheduler_heartbeat_interval(), config.scheduler_lease())
             .connect()
             .await?;

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use datafusion::execution::object_store::ObjectStoreRegistry;
 use datafusion::prelude::SessionContext;
 use gnist_common::bytes::ByteSize;
 use gnist_common::ids::WorkerId;
@@ -33,8 +32,6 @@ pub struct WorkerConfig {
     pub batch_rows: usize,
     /// Time to try again when the cluster manager is gone, with a way to reconnect.
     pub reconnect_for: Duration,
-    /// The stores that plans read, by URL; the local file system alone when absent.
-    pub object_stores: Option<Arc<dyn ObjectStoreRegistry>>,
     /// Called by each CPU thread before it waits for work.
     pub before_waiting: Option<Arc<dyn Fn() + Send + Sync>>,
     /// Knows the functions that plans may name; DataFusion's own when absent.
@@ -52,7 +49,6 @@ impl WorkerConfig {
             advertise: None,
             batch_rows: BATCH_ROWS,
             reconnect_for: RECONNECT_FOR,
-            object_stores: None,
             before_waiting: None,
             functions: None,
         }

@@ -153,6 +153,7 @@ impl Conversation {
         let (link, heartbeat) = found.unwrap_or(Err(WorkerEnd::Disconnected))?;
         self.runner.executor.inputs.tables.pull_from(Arc::clone(&link.content));
         self.runner.executor.programs.pull_from(Arc::clone(&link.content));
+        self.runner.executor.applications.pull_from(Arc::clone(&link.content));
         Ok((link, heartbeat))
     }
 }

@@ -10,11 +10,13 @@ use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::prelude::SessionConfig;
 use gnist_common::error::Failure;
 use gnist_common::ids::{AttemptId, JobId, WorkerId};
-use gnist_operators::contexts::{Contexts, Settings};
+use gnist_operators::contexts::Contexts;
 use gnist_operators::exchange::TaskInputs;
 use gnist_operators::failure::failure_of;
-use gnist_storage::serve_local_files;
+use gnist_proto::link::ContentSource;
+use tokio::runtime::Handle;
 
+use crate::applications::{Application, Applications};
 use crate::blocks::{BlockStore, Removed};
 use crate::config::WorkerConfig;
 use crate::inputs::{InputSource, TaskReader};
@@ -38,10 +40,8 @@ pub(crate) struct Executor {
     pub(crate) inputs: Arc<InputSource>,
     pub(crate) programs: Arc<dyn ProgramSource>,
     pub(crate) results: Option<Arc<dyn ResultSink>>,
+    pub(crate) applications: Applications,
     pub(crate) batch_rows: usize,
-    /// The contexts in which programs are decoded, by settings.
-    contexts: Contexts,
-    runtime: Arc<RuntimeEnv>,
     /// Deleted when the last attempt is gone.
     _work_dir: Arc<WorkDir>,
 }
@@ -53,18 +53,13 @@ impl Executor {
         inputs: Arc<InputSource>,
         programs: Arc<dyn ProgramSource>,
         results: Option<Arc<dyn ResultSink>>,
+        (content, io): (Arc<dyn ContentSource>, Handle),
     ) -> Result<Self, Failure> {
         let spill = DiskManagerBuilder::default().with_temp_file_factory(Arc::new(
             SpillFiles::new(work_dir.spill(), work_dir.is_closed()),
         ));
-        let mut runtime = RuntimeEnvBuilder::new().with_disk_manager_builder(spill);
-        if let Some(stores) = &config.object_stores {
-            runtime = runtime.with_object_store_registry(Arc::clone(stores));
-        }
+        let runtime = RuntimeEnvBuilder::new().with_disk_manager_builder(spill);
         let runtime = Arc::new(runtime.build().map_err(|error| failure_of(&error))?);
-        if config.object_stores.is_none() {
-            serve_local_files(&runtime);
-        }
         let contexts = Contexts::new(
             session_config(config),
             one_batch_per_spill_file,
@@ -78,34 +73,23 @@ impl Executor {
             inputs,
             programs,
             results,
+            applications: Applications::new(content, io, contexts, runtime),
             batch_rows: config.batch_rows,
-            contexts,
-            runtime,
             _work_dir: work_dir,
         })
     }
 
-    /// The context that programs of a job with these settings are decoded in.
-    ///
-    /// # Errors
-    /// When a setting is not known here.
-    pub(crate) fn decoding(
-        &self,
-        settings: &Settings,
-    ) -> datafusion::common::Result<Arc<TaskContext>> {
-        self.contexts.of(settings)
-    }
-
     /// The context that one attempt runs in. The functions are in its plan already.
     pub(crate) fn running(
-        &self,
         attempt: AttemptId,
         decoding: &TaskContext,
         pool: Arc<AttemptPool>,
         inputs: Arc<TaskReader>,
+        application: &Application,
     ) -> Arc<TaskContext> {
         let config = decoding.session_config().clone();
-        let runtime = RuntimeEnv { memory_pool: pool, ..self.runtime.as_ref().clone() };
+        let config = config.with_extension(Arc::clone(&application.stores));
+        let runtime = RuntimeEnv { memory_pool: pool, ..application.runtime.as_ref().clone() };
         Arc::new(TaskContext::new(
             Some(attempt.to_string()),
             attempt.task.stage.job.to_string(),
@@ -153,9 +137,8 @@ mod tests {
     use gnist_common::error::ErrorKind;
     use gnist_common::graph::ContentHash;
     use gnist_common::ids::{ApplicationId, StageId};
+    use gnist_common::stores::StoreSettings;
     use gnist_common::task::OutputTable;
-    use gnist_proto::link::ContentSource;
-    use tokio::runtime::Handle;
 
     use super::*;
     use crate::inputs::Tables;
@@ -173,6 +156,10 @@ mod tests {
         async fn outputs(&self, stage: StageId, _: u32) -> Result<Arc<OutputTable>, Failure> {
             Err(Failure::new(ErrorKind::NotFound, stage.to_string()))
         }
+
+        async fn stores(&self, _: ApplicationId) -> Result<StoreSettings, Failure> {
+            Ok(StoreSettings::default())
+        }
     }
 
     fn executor(folder: &Path) -> Executor {
@@ -183,7 +170,8 @@ mod tests {
         let tables = Tables::new(Arc::new(Nothing));
         let inputs = InputSource::new(config.worker, store, budget, tables, Handle::current());
         let programs = Arc::new(OneProcessPrograms::default());
-        Executor::new(&config, work_dir, inputs, programs, None).unwrap()
+        let content = (Arc::new(Nothing) as Arc<dyn ContentSource>, Handle::current());
+        Executor::new(&config, work_dir, inputs, programs, None, content).unwrap()
     }
 
     /// Hundreds of functions and options are the same for all attempts.
@@ -191,13 +179,14 @@ mod tests {
     async fn an_attempt_copies_neither_options_nor_functions() {
         let folder = tempfile::tempdir().unwrap();
         let executor = executor(folder.path());
-        let decoding = executor.decoding(&[]).unwrap();
-        let again = executor.decoding(&[]).unwrap();
+        let application = executor.applications.get(ApplicationId(1)).await.unwrap();
+        let decoding = application.decoding(&[]).unwrap();
+        let again = application.decoding(&[]).unwrap();
         assert!(Arc::ptr_eq(&decoding, &again), "contexts are kept by settings");
         let attempt = ApplicationId(1).job(0).stage(0).task(0).attempt(0);
         let pool = AttemptPool::new(&executor.budget);
         let reader = TaskReader::new(Arc::clone(&executor.inputs), vec![], 1);
-        let running = executor.running(attempt, &decoding, pool, Arc::new(reader));
+        let running = Executor::running(attempt, &decoding, pool, Arc::new(reader), &application);
         let options = |context: &TaskContext| Arc::clone(context.session_config().options());
         assert!(Arc::ptr_eq(&options(&running), &options(&decoding)));
         assert!(!decoding.scalar_functions().is_empty());
@@ -213,7 +202,8 @@ mod tests {
         let executor = executor(folder.path());
         let name = "datafusion.execution.max_spill_file_size_bytes";
         let settings = [(name.to_owned(), "1000000".to_owned())];
-        let context = executor.decoding(&settings).unwrap();
+        let application = executor.applications.get(ApplicationId(1)).await.unwrap();
+        let context = application.decoding(&settings).unwrap();
         let bytes = context.session_config().options().execution.max_spill_file_size_bytes;
         assert_eq!(bytes.get(), ONE_BATCH_PER_SPILL_FILE);
     }

@@ -4,6 +4,7 @@
 //! conversation   the stream to the cluster manager: launches in, ends and heartbeats out
 //! runner         attempts that run: started, cancelled, reported, each exactly once
 //! task           one attempt: program -> instance -> rows -> blocks or result
+//! applications   the stores and settings of each application whose programs run here
 //! programs       where programs come from, decoded once per executor
 //! results        where result rows go when the driver is in this process
 //! inputs         what programs read from other stages
@@ -22,6 +23,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod applications;
 pub mod blocks;
 mod config;
 mod conversation;

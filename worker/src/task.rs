@@ -104,10 +104,11 @@ async fn execute(
     let rows = executor.programs.rows(&program, &bindings, task.partition).await;
     let TaskRows { rows, held: _held } = rows.map_err(external)?;
     let sources = TaskSources { bound: &bindings.sources, rows };
-    let decoding = executor.decoding(&bindings.settings)?;
+    let application = executor.applications.get(task.stage.job.application).await?;
+    let decoding = application.decoding(&bindings.settings)?;
     let instance = program.instantiate(task, &bindings, &sources, &decoding)?;
     drop(sources);
-    let context = executor.running(attempt, &decoding, Arc::clone(&pool), reader);
+    let context = Executor::running(attempt, &decoding, Arc::clone(&pool), reader, &application);
     let Some(Instance { plan, placement }) = instance else { return Ok(empty_output(output)) };
     let rows = execute_stream(Arc::clone(&plan), context)?;
     let made = match open_result(executor, attempt, output, &rows) {

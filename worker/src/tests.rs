@@ -21,6 +21,7 @@ use gnist_common::graph::{
 };
 use gnist_common::ids::{ApplicationId, AttemptId, Generation, StageId, WorkerId};
 use gnist_common::protocol::{ManagerToWorker, WorkerToManager};
+use gnist_common::stores::StoreSettings;
 use gnist_common::task::{
     AttemptEnd, Launch, LaunchInput, OutputLocation, OutputTable, TaskOutput,
 };
@@ -50,6 +51,10 @@ impl ContentSource for Known {
             Some(table) => Ok(table),
             None => std::future::pending().await,
         }
+    }
+
+    async fn stores(&self, _: ApplicationId) -> Result<StoreSettings, Failure> {
+        Ok(StoreSettings::default())
     }
 }
 

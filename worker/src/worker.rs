@@ -96,7 +96,9 @@ impl Worker {
         let io = Handle::current();
         let (own_store, own_budget) = (Arc::clone(&store), Arc::clone(&budget));
         let inputs = InputSource::new(config.worker, own_store, own_budget, tables, io);
-        let executor = Executor::new(&config, Arc::clone(&work_dir), inputs, programs, results)?;
+        let content = (Arc::clone(&link.content), Handle::current());
+        let executor =
+            Executor::new(&config, Arc::clone(&work_dir), inputs, programs, results, content)?;
         let runner = Runner::new(Arc::new(executor), cpu.handle().clone());
         let address = address(&config, listener.as_ref());
         let (wishes, wished) = watch::channel(Wish::Work);

@@ -4,13 +4,13 @@ use gnist_common::error::{ErrorKind, Failure};
 use gnist_common::graph::{ContentHash, ProgramKind, Stage};
 use gnist_common::ids::{ApplicationId, JobId};
 use gnist_common::protocol::{DriverToManager, JobStats, ManagerToDriver};
-use gnist_common::time::WallTime;
+use gnist_common::stores::StoreSettings;
 use gnist_proto::view::ApplicationState;
 use gnist_scheduler::{Action, Event};
 
 use super::{Peer, Shell};
 use crate::applications::Application;
-use crate::input::{Carrier, DriverPeer, SessionId};
+use crate::input::{Carrier, SessionId};
 
 impl Shell {
     /// A driver says something.
@@ -27,15 +27,16 @@ impl Shell {
     fn new_driver_said(&mut self, session: SessionId, message: DriverToManager) {
         let Some(Peer::NewDriver(peer)) = self.peers.remove(&session) else { return };
         match message {
-            DriverToManager::OpenApplication { name, submitted_at } => {
-                self.open(session, peer, name, submitted_at);
+            DriverToManager::OpenApplication { name, submitted_at, stores } => {
+                let application =
+                    Application::new(name, submitted_at, stores, session, peer, self.now);
+                self.open(session, application);
             }
             _ => tracing::warn!("driver refused: it opens an application before anything else"),
         }
     }
 
-    fn open(&mut self, session: SessionId, peer: DriverPeer, name: String, submitted_at: WallTime) {
-        let application = Application::new(name, submitted_at, session, peer, self.now);
+    fn open(&mut self, session: SessionId, application: Application) {
         let id = self.applications.open(application);
         tracing::info!(application = %id, "application opened");
         self.peers.insert(session, Peer::Driver(id));
@@ -184,6 +185,7 @@ impl Shell {
                 self.peers.remove(&session);
             }
             application.hang_up();
+            application.stores = StoreSettings::default();
         }
     }
 

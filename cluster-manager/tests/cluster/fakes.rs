@@ -12,6 +12,7 @@ use gnist_common::ids::{ApplicationId, AttemptId, JobId, StageId, WorkerId};
 use gnist_common::protocol::{
     DriverToManager, ManagerToDriver, ManagerToWorker, Registration, WorkerToManager,
 };
+use gnist_common::stores::StoreSettings;
 use gnist_common::task::{AttemptEnd, Launch, TaskMetrics, TaskOutput};
 use gnist_common::time::WallTime;
 use gnist_proto::client::{connect_driver, connect_worker};
@@ -279,7 +280,8 @@ pub(crate) struct Driver {
 impl Driver {
     async fn open(mut link: DriverLink) -> Self {
         let name = "a test".to_owned();
-        let open = DriverToManager::OpenApplication { name, submitted_at: WallTime(5) };
+        let stores = StoreSettings::default();
+        let open = DriverToManager::OpenApplication { name, submitted_at: WallTime(5), stores };
         link.to_manager.send(open).await.expect("the manager listens");
         match link.from_manager.recv().await {
             Some(ManagerToDriver::ApplicationOpened { application, .. }) => {

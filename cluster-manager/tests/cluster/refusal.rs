@@ -90,7 +90,7 @@ async fn a_worker_of_another_version_is_told_both_versions() {
     else {
         panic!("it was accepted");
     };
-    assert_eq!(shutdown.reason, "the worker speaks protocol 1, this cluster manager speaks 3");
+    assert_eq!(shutdown.reason, "the worker speaks protocol 1, this cluster manager speaks 4");
     assert!(cluster.handle.state().await.expect("it runs").workers.is_empty());
 }
 
@@ -110,7 +110,7 @@ async fn a_driver_of_another_version_is_refused_with_a_failure() {
     for status in [by_message, by_header] {
         let failure = failure_from_status(&status);
         assert_eq!(failure.kind, ErrorKind::Cluster);
-        let expected = "the driver speaks protocol 1, this cluster manager speaks 3";
+        let expected = "the driver speaks protocol 1, this cluster manager speaks 4";
         assert_eq!(failure.message, expected);
     }
 }

@@ -48,6 +48,18 @@ impl Contexts {
         Self { base, forced, functions, runtime, kept: Mutex::default() }
     }
 
+    /// Contexts like these, of another runtime.
+    #[must_use]
+    pub fn with_runtime(&self, runtime: Arc<RuntimeEnv>) -> Self {
+        Self {
+            base: self.base.clone(),
+            forced: self.forced,
+            functions: Arc::clone(&self.functions),
+            runtime,
+            kept: Mutex::default(),
+        }
+    }
+
     /// Contexts as the executors of a cluster have them, for plans that are decoded to be looked at.
     pub fn of_executors(runtime: Arc<RuntimeEnv>) -> Self {
         Self::new(SessionConfig::new(), |_| Ok(()), None, runtime)

@@ -25,7 +25,7 @@ impl Config {
     fn get(&self, key: &Key) -> Option<Value> {
         let default =
             || key.default.map(|text| key.kind.parse(text).expect("tested: defaults fit"));
-        self.values.get(key.name).map(|(value, _)| *value).or_else(default)
+        self.values.get(key.name).map(|(value, _)| value.clone()).or_else(default)
     }
 }
 
@@ -55,7 +55,7 @@ macro_rules! from_value {
 }
 
 from_value!(Count => NonZeroU32, Size => ByteSize, Duration => Duration, Word => &'static str,
-    Flag => bool);
+    Flag => bool, Text => String);
 
 macro_rules! keys {
     ($($(#[doc = $doc:literal])+ $name:literal: $kind:expr, $default:expr => $getter:ident -> $type:ty;)+) => {
@@ -83,6 +83,18 @@ macro_rules! keys {
 }
 
 keys! {
+    /// Key of the Azure storage account. `AZURE_STORAGE_ACCOUNT_KEY` when not set.
+    "az.access_key": ValueKind::Text, None
+        => az_access_key -> Option<String>;
+    /// Azure storage account. `AZURE_STORAGE_ACCOUNT_NAME` when not set.
+    "az.account": ValueKind::Text, None
+        => az_account -> Option<String>;
+    /// URL of another server that speaks as Azure's storage does.
+    "az.endpoint": ValueKind::Text, None
+        => az_endpoint -> Option<String>;
+    /// Shared access signature for Azure's storage, in place of a key.
+    "az.sas_token": ValueKind::Text, None
+        => az_sas_token -> Option<String>;
     /// Most bytes of a join's build side that is sent whole to every executor instead of
     /// shuffling both sides.
     "broadcast.threshold": ValueKind::Size, Some("10MiB")
@@ -90,9 +102,41 @@ keys! {
     /// Rows of a batch between two operators.
     "execution.batch_rows": ValueKind::Count, Some("8192")
         => execution_batch_rows -> NonZeroU32;
+    /// URL of another server that speaks as Google Cloud Storage does.
+    "gs.endpoint": ValueKind::Text, None
+        => gs_endpoint -> Option<String>;
+    /// File of the service account for Google Cloud Storage. `GOOGLE_SERVICE_ACCOUNT` when not set.
+    "gs.service_account": ValueKind::Text, None
+        => gs_service_account -> Option<String>;
     /// Time that a statement of `gnist sql` runs before its progress is shown.
     "progress.delay": ValueKind::Duration, Some("1s")
         => progress_delay -> Duration;
+    /// Access key of S3. `AWS_ACCESS_KEY_ID` when not set, else that of the profile in `~/.aws`.
+    "s3.access_key_id": ValueKind::Text, None
+        => s3_access_key_id -> Option<String>;
+    /// True if requests to S3 are not signed: a public bucket is read without keys.
+    "s3.anonymous": ValueKind::Flag, None
+        => s3_anonymous -> Option<bool>;
+    /// URL of another server that speaks as S3 does, such as `http://127.0.0.1:9000`. `AWS_ENDPOINT_URL`
+    /// when not set.
+    "s3.endpoint": ValueKind::Text, None
+        => s3_endpoint -> Option<String>;
+    /// True if the name of a bucket is part of the path, false if it is part of the host's name.
+    "s3.path_style": ValueKind::Flag, Some("true")
+        => s3_path_style -> bool;
+    /// Profile of `~/.aws/credentials` and `~/.aws/config`. `AWS_PROFILE` when not set, else `default`.
+    "s3.profile": ValueKind::Text, None
+        => s3_profile -> Option<String>;
+    /// Region of the buckets. `AWS_REGION` or `AWS_DEFAULT_REGION` when not set, else that of the
+    /// profile, else `us-east-1`.
+    "s3.region": ValueKind::Text, None
+        => s3_region -> Option<String>;
+    /// Secret key of S3. `AWS_SECRET_ACCESS_KEY` when not set.
+    "s3.secret_access_key": ValueKind::Text, None
+        => s3_secret_access_key -> Option<String>;
+    /// Token of a session of S3, for keys that end with it. `AWS_SESSION_TOKEN` when not set.
+    "s3.session_token": ValueKind::Text, None
+        => s3_session_token -> Option<String>;
     /// How often workers and drivers tell the cluster manager that they live, with what they run.
     "scheduler.heartbeat_interval": ValueKind::Duration, Some("1s")
         => scheduler_heartbeat_interval -> Duration;
@@ -117,4 +161,8 @@ keys! {
     /// `SET sql.ansi = false`.
     "sql.ansi": ValueKind::Flag, Some("true")
         => sql_ansi -> bool;
+    /// Time for all tries of one request to a store: after an answer of 429 or 5xx, or none, it is
+    /// sent again, up to 10 times.
+    "storage.retry_timeout": ValueKind::Duration, Some("60s")
+        => storage_retry_timeout -> Duration;
 }

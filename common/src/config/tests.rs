@@ -98,6 +98,18 @@ fn durations_parse_and_are_shown_in_the_largest_exact_unit() {
 }
 
 #[test]
+fn texts_are_not_shown() {
+    let config = config(&[("s3.secret_access_key", "hush", Origin::Flag)]).expect("valid");
+    assert_eq!(config.s3_secret_access_key().as_deref(), Some("hush"));
+    let shown = format!("{config:?}");
+    assert!(shown.contains("s3.secret_access_key") && !shown.contains("hush"), "{shown}");
+    assert!(
+        !format!("{:?}", Setting::new("s3.secret_access_key", "hush", Origin::Flag))
+            .contains("hush")
+    );
+}
+
+#[test]
 fn explicit_settings_round_trip() {
     let config = config(&[
         ("scheduler.lease", "3s", Origin::Flag),

@@ -19,10 +19,12 @@ pub enum ValueKind {
     Flag,
     /// One of these words.
     Word(&'static [&'static str]),
+    /// Any text but none. It may be a secret, and is not shown.
+    Text,
 }
 
 /// A value of one of the kinds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Value {
     /// A value of the kind [`ValueKind::Count`].
     Count(NonZeroU32),
@@ -34,6 +36,18 @@ pub enum Value {
     Flag(bool),
     /// A value of the kind [`ValueKind::Word`].
     Word(&'static str),
+    /// A value of the kind [`ValueKind::Text`].
+    Text(String),
+}
+
+/// Shows no text, which may be a secret.
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(_) => f.write_str("Text(..)"),
+            shown => write!(f, "{shown}"),
+        }
+    }
 }
 
 /// Text that is not a value of its kind.
@@ -62,6 +76,7 @@ impl ValueKind {
             Self::Word(words) => {
                 words.iter().find(|word| **word == trimmed).map(|w| Value::Word(w))
             }
+            Self::Text => (!trimmed.is_empty()).then(|| Value::Text(trimmed.to_owned())),
         };
         value.ok_or_else(|| ParseValueError { text: text.to_owned(), expected: self.to_string() })
     }
@@ -78,6 +93,7 @@ impl fmt::Display for ValueKind {
                 let quoted: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
                 write!(f, "one of {}", quoted.join(", "))
             }
+            Self::Text => f.write_str("a text"),
         }
     }
 }
@@ -91,6 +107,7 @@ impl fmt::Display for Value {
             Self::Duration(duration) => f.write_str(&format_duration(*duration)),
             Self::Flag(flag) => write!(f, "{flag}"),
             Self::Word(word) => f.write_str(word),
+            Self::Text(text) => f.write_str(text),
         }
     }
 }

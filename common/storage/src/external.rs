@@ -25,34 +25,23 @@ use datafusion::common::{
 use datafusion::datasource::listing::ListingTable;
 use datafusion::datasource::{TableType, provider_as_source};
 use datafusion::execution::SessionState;
-use datafusion::execution::object_store::ObjectStoreUrl;
-use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::logical_expr::{
     CreateExternalTable, Expr, LogicalPlan, LogicalPlanBuilder, TableProviderFilterPushDown, cast,
     lit, when,
 };
-use datafusion::object_store::local::LocalFileSystem;
 use datafusion::physical_plan::ExecutionPlan;
 
 use gnist_common::error::{ErrorKind, Failure};
 
-use crate::hidden::DataFiles;
 use crate::partitions::NULL_PARTITION;
 use crate::table::undamaged;
 use crate::target::WriteTarget;
 
 /// Makes `CREATE EXTERNAL TABLE` follow the rules of this module.
 pub fn serve_external_tables(state: &mut SessionState) {
-    serve_local_files(state.runtime_env());
     for factory in state.table_factories_mut().values_mut() {
         *factory = Arc::new(ExternalTables(Arc::clone(factory)));
     }
-}
-
-/// Makes local files be read by the rules of this crate.
-pub fn serve_local_files(runtime: &RuntimeEnv) {
-    let store = Arc::new(DataFiles(Arc::new(LocalFileSystem::new())));
-    runtime.register_object_store(ObjectStoreUrl::local_filesystem().as_ref(), store);
 }
 
 /// DataFusion's factory of tables of one format, with the rules of this module.

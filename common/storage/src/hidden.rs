@@ -24,6 +24,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use crate::commit::{CommitError, LISTINGS_MAX, View, data_files, listing_error};
 use crate::format::extension_of;
 use crate::shrunk::{checked, end_of, explained};
+use crate::stores::shown;
 
 /// Returns true if a file or folder of this name is not data.
 pub(crate) fn is_hidden(name: &str) -> bool {
@@ -55,7 +56,7 @@ async fn listed(store: Arc<dyn ObjectStore>, folder: Path) -> Result<Vec<ObjectM
     // DataFusion lists a file that it does not find, and takes no files for no rows.
     if files.is_empty() && extension_of(std::path::Path::new(folder.as_ref())).is_some() {
         let source = "it was there when the statement was planned".into();
-        return Err(object_store::Error::NotFound { path: format!("/{folder}"), source });
+        return Err(object_store::Error::NotFound { path: shown(store.as_ref(), &folder), source });
     }
     Ok(files)
 }
@@ -142,7 +143,7 @@ impl ObjectStore for DataFiles {
             }
             before = after;
         }
-        Err(listing_error(CommitError::Conflict { folder }))
+        Err(listing_error(CommitError::Conflict { folder: shown(self.0.as_ref(), &folder) }))
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {

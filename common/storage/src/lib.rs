@@ -4,6 +4,8 @@
 //! format      the format and compression that a file's name says
 //! hidden      names that are never data
 //! commit      the log that makes a write be seen whole or not at all
+//! stores      the stores of an application, and their settings
+//! remote      paths of stores
 //! shrunk      files that get shorter while they are read
 //! listing     a path -> its files, all of one format
 //! refusal     the reasons why a path is no table
@@ -24,11 +26,13 @@ mod listing;
 mod partitions;
 mod paths;
 mod refusal;
+mod remote;
 mod shrunk;
+pub mod stores;
 mod table;
 mod target;
 
-pub use external::{ExternalTable, serve_external_tables, serve_local_files};
+pub use external::{ExternalTable, serve_external_tables};
 pub use format::FileFormat;
 pub use listing::Listing;
 pub use partitions::NULL_PARTITION;

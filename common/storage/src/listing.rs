@@ -8,13 +8,16 @@ use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
+use datafusion::object_store::ObjectMeta;
 use datafusion::object_store::local::LocalFileSystem;
 use datafusion::object_store::path::Path as StorePath;
+use datafusion::prelude::SessionConfig;
 
 use crate::commit::View;
 use crate::format::{Extension, FileFormat, extension_of};
 use crate::hidden::is_hidden;
 use crate::refusal::ListingError;
+use crate::remote::Place;
 
 /// Folders below folders are followed this deep.
 const DEPTH_MAX: u32 = 64;
@@ -27,19 +30,24 @@ const LISTINGS_MAX: usize = 100;
 pub struct Listing {
     pub(crate) root: PathBuf,
     pub(crate) extension: Extension,
-    /// Files to read, at least one, sorted by path.
+    /// Files to read, at least one, sorted by path. Those of a store are shown as URLs.
     pub(crate) files: Vec<PathBuf>,
+    /// What a store's listing says of each; none for files of this machine.
+    pub(crate) objects: Vec<ObjectMeta>,
 }
 
 impl Listing {
-    /// Lists a path: `PATH` or `file://PATH`, a file, a folder, or a pattern of them. What is there
+    /// Lists a path: `PATH`, `file://PATH` or the URL of a store, of a file, a folder, or a pattern of them. What is there
     /// under this very name is taken by name, whatever `*` it holds; `~/` is the home folder. Files of
     /// writes that are not published are left out: see [`crate::commit`].
     ///
     /// # Errors
     ///
     /// The path is missing, unreadable, empty, of no known format or of several.
-    pub async fn of(path: &str) -> Result<Self, ListingError> {
+    pub async fn of(config: &SessionConfig, path: &str) -> Result<Self, ListingError> {
+        if let Some(place) = Place::of(path)? {
+            return Self::of_store(config, &place).await;
+        }
         let store = LocalFileSystem::new();
         let mut before = None;
         for _ in 0..LISTINGS_MAX {
@@ -66,9 +74,20 @@ impl Listing {
         Err(ListingError::Changing { path: path.to_owned() })
     }
 
+    async fn of_store(config: &SessionConfig, place: &Place) -> Result<Self, ListingError> {
+        let objects = place.objects(config).await?;
+        let root = place.shown(&place.path);
+        let mut found: Vec<(PathBuf, ObjectMeta)> =
+            objects.into_iter().map(|object| (place.shown(&object.location), object)).collect();
+        found.sort_by(|(one, _), (other, _)| one.cmp(other));
+        let (files, objects): (Vec<PathBuf>, Vec<ObjectMeta>) = found.into_iter().unzip();
+        let extension = common_extension(&root, &files)?;
+        Ok(Self { root, extension, files, objects })
+    }
+
     /// Lists a path without a look at commit logs.
     fn as_it_is(path: &str) -> Result<Self, ListingError> {
-        let root = local_path(path)?;
+        let root = local_path(path);
         let mut files = Vec::new();
         match fs::metadata(&root) {
             Err(source) if source.kind() == io::ErrorKind::NotFound && is_glob(path) => {
@@ -83,7 +102,7 @@ impl Listing {
         }
         files.sort();
         let extension = common_extension(&root, &files)?;
-        Ok(Self { root, extension, files })
+        Ok(Self { root, extension, files, objects: Vec::new() })
     }
 
     /// The format of every file.
@@ -91,11 +110,35 @@ impl Listing {
         self.extension.format
     }
 
+    /// True if the path is a folder, and neither a file nor a pattern.
+    pub(crate) fn is_folder(&self) -> bool {
+        match self.objects.first() {
+            Some(_) => {
+                self.files.first() != Some(&self.root)
+                    && self.files.iter().all(|file| file.starts_with(&self.root))
+            }
+            None => self.root.is_dir(),
+        }
+    }
+
+    /// What the listing of a store says of a file.
+    pub(crate) fn object(&self, file: &Path) -> Option<&ObjectMeta> {
+        let at = self.files.binary_search_by(|known| known.as_path().cmp(file)).ok()?;
+        self.objects.get(at)
+    }
+
     /// The files, at least one, sorted by path.
     pub fn files(&self) -> &[PathBuf] {
         &self.files
     }
 }
+
+/// The rules of patterns: `*` is part of one name.
+pub(crate) const MATCH: glob::MatchOptions = glob::MatchOptions {
+    case_sensitive: true,
+    require_literal_separator: true,
+    require_literal_leading_dot: true,
+};
 
 /// Returns true if a path is a pattern.
 pub(crate) fn is_glob(path: &str) -> bool {
@@ -105,12 +148,7 @@ pub(crate) fn is_glob(path: &str) -> bool {
 /// The data files that a pattern matches, and those of the folders that it matches.
 fn matches(pattern: &Path, files: &mut Vec<PathBuf>) -> Result<(), ListingError> {
     let text = pattern.to_string_lossy();
-    let options = glob::MatchOptions {
-        require_literal_separator: true,
-        require_literal_leading_dot: true,
-        ..glob::MatchOptions::default()
-    };
-    let found = glob::glob_with(&text, options).map_err(|error| ListingError::BadPattern {
+    let found = glob::glob_with(&text, MATCH).map_err(|error| ListingError::BadPattern {
         pattern: text.clone().into_owned(),
         reason: error.msg,
     })?;
@@ -142,15 +180,12 @@ fn is_hidden_match(path: &Path, pattern: &Path) -> bool {
     path.iter().any(|name| is_hidden(&name.to_string_lossy()) && !is_written(name))
 }
 
-pub(crate) fn local_path(path: &str) -> Result<PathBuf, ListingError> {
+/// The path on this machine: `~/` is the home folder.
+pub(crate) fn local_path(path: &str) -> PathBuf {
     if let (Some(below), Some(home)) = (path.strip_prefix("~/"), std::env::home_dir()) {
-        return Ok(home.join(below));
+        return home.join(below);
     }
-    match path.split_once("://") {
-        None => Ok(PathBuf::from(path)),
-        Some(("file", rest)) => Ok(PathBuf::from(rest)),
-        Some((scheme, _)) => Err(ListingError::UnknownScheme { scheme: scheme.to_owned() }),
-    }
+    PathBuf::from(path.strip_prefix("file://").unwrap_or(path))
 }
 
 fn collect(folder: &Path, depth_left: u32, files: &mut Vec<PathBuf>) -> Result<(), ListingError> {
@@ -293,7 +328,5 @@ mod tests {
         }
         let error = Listing::as_it_is("/no/such/path.csv").expect_err("missing");
         assert_eq!(error.to_string(), "no such file or folder: `/no/such/path.csv`");
-        let error = Listing::as_it_is("s3://bucket/x.csv").expect_err("no such store");
-        assert_eq!(error.to_string(), "reading from `s3://` is not supported yet");
     }
 }

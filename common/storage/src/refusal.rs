@@ -3,11 +3,13 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use datafusion::object_store;
 use gnist_common::config::nearest;
 use gnist_common::error::{ErrorKind, Failure};
 
 use crate::commit::CommitError;
 use crate::hidden::is_hidden;
+use crate::stores::is_url;
 
 /// A path that is no table.
 #[derive(Debug, thiserror::Error)]
@@ -93,17 +95,43 @@ pub enum ListingError {
         /// The column.
         column: String,
     },
-    /// A URL of a store that is not built in.
-    #[error("reading from `{scheme}://` is not supported yet")]
-    UnknownScheme {
-        /// The scheme.
-        scheme: String,
+    /// A URL that is none of a store.
+    #[error("`{url}` is no path of a store: {reason}")]
+    BadUrl {
+        /// The URL.
+        url: String,
+        /// The fault in it.
+        reason: String,
     },
+    /// A store that is not built in, or has no credentials.
+    #[error("{0}")]
+    NoStore(Box<Failure>),
+    /// A store that refuses to list.
+    #[error("can't read `{}`: {}", .path.display(), root_reason(.source))]
+    Store {
+        /// The path that was asked for.
+        path: PathBuf,
+        /// The store's reason.
+        source: Box<object_store::Error>,
+    },
+}
+
+/// The innermost reason of a store's error.
+fn root_reason(error: &object_store::Error) -> String {
+    let mut root: &dyn std::error::Error = error;
+    while let Some(cause) = root.source() {
+        root = cause;
+    }
+    root.to_string()
 }
 
 /// The system's reason without its number, such as `permission denied`.
 pub fn io_reason(error: &io::Error) -> String {
-    let text = error.to_string();
+    without_number(&error.to_string())
+}
+
+/// A text of the system without the number of its error.
+pub(crate) fn without_number(text: &str) -> String {
     let text = text.split(" (os error").next().unwrap_or_default();
     let mut chars = text.chars();
     chars.next().into_iter().flat_map(char::to_lowercase).chain(chars).collect()
@@ -126,12 +154,20 @@ impl ListingError {
             | Self::ColumnTwice { .. }
             | Self::Log { .. } => ErrorKind::User,
             Self::Changing { .. } => ErrorKind::Transient,
-            Self::UnknownScheme { .. } => ErrorKind::Unsupported,
+            Self::BadUrl { .. } => ErrorKind::User,
+            Self::NoStore(failure) => failure.kind,
+            Self::Store { source, .. } => match &**source {
+                object_store::Error::Generic { .. } => ErrorKind::Transient,
+                _ => ErrorKind::NotFound,
+            },
         }
     }
 
     fn help(&self) -> String {
         match self {
+            Self::Missing { path } if is_url(&path.to_string_lossy()) => {
+                "give the path of a file or a folder".to_owned()
+            }
             Self::Missing { path } => near_or_where(path),
             Self::Unreadable { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 "give the user who runs this the right to read it".to_owned()
@@ -159,7 +195,9 @@ impl ListingError {
             }
             Self::Log { .. } => "repair the files in `_gnist/log/` of the folder".to_owned(),
             Self::Changing { .. } => "read the folder while fewer writes land in it".to_owned(),
-            Self::UnknownScheme { .. } => "give the path of a file or a folder".to_owned(),
+            Self::BadUrl { .. } => "a path of a store is `s3://BUCKET/PATH`".to_owned(),
+            Self::NoStore(failure) => failure.help.clone().unwrap_or_default(),
+            Self::Store { .. } => "see the settings of the store, such as `s3.endpoint`".to_owned(),
         }
     }
 }

@@ -29,6 +29,7 @@ use crate::format::FileFormat;
 use crate::listing::Listing;
 use crate::partitions::partition_columns;
 use crate::refusal::ListingError;
+use crate::remote::Place;
 
 /// Registers the files of a path as a table.
 ///
@@ -59,7 +60,7 @@ pub async fn open_path(
     state: &SessionState,
     path: &str,
 ) -> Result<Arc<dyn TableProvider>, Failure> {
-    open_listing(state, &Listing::of(path).await?).await
+    open_listing(state, &Listing::of(state.config(), path).await?).await
 }
 
 /// A table over the files of a path, as [`open_path`] makes it, if they are of this format.
@@ -72,7 +73,7 @@ pub async fn open_as(
     path: &str,
     format: FileFormat,
 ) -> Result<Arc<dyn TableProvider>, Failure> {
-    let listing = Listing::of(path).await?;
+    let listing = Listing::of(state.config(), path).await?;
     if listing.format() == format {
         return open_listing(state, &listing).await;
     }
@@ -85,7 +86,7 @@ async fn open_listing(
     state: &SessionState,
     listing: &Listing,
 ) -> Result<Arc<dyn TableProvider>, Failure> {
-    let partitions = if listing.root.is_dir() {
+    let partitions = if listing.is_folder() {
         partition_columns(&listing.root, &listing.files)?
     } else {
         Vec::new()
@@ -133,8 +134,11 @@ async fn schema_of(
     let options = options(listing, state.config(), state.default_table_options());
     let store = state.runtime_env().object_store(&urls[0])?;
     let mut objects: Vec<ObjectMeta> = Vec::with_capacity(urls.len());
-    for url in &urls {
-        objects.push(store.head(url.prefix()).await?);
+    for (file, url) in files.iter().zip(&urls) {
+        objects.push(match listing.object(file) {
+            Some(object) => object.clone(),
+            None => store.head(url.prefix()).await?,
+        });
     }
     if listing.format() != FileFormat::Parquet {
         objects.retain(|object| object.size > 0);
@@ -214,9 +218,12 @@ fn options(listing: &Listing, config: &SessionConfig, defaults: TableOptions) ->
 /// The file's URL, with every byte escaped that could mean something in one: a path is always
 /// taken literally, never as a glob. `end` is a slash for a folder.
 fn url_of(path: &Path, end: &str) -> Result<ListingTableUrl, DataFusionError> {
-    let absolute = std::path::absolute(path)?;
-    let mut url = "file://".to_owned();
-    for byte in absolute.as_os_str().as_encoded_bytes() {
+    let place = path.to_str().and_then(|text| Place::of(text).ok().flatten());
+    let (mut url, path) = match place {
+        Some(place) => (place.store.as_str().to_owned(), PathBuf::from(place.path.as_ref())),
+        None => ("file://".to_owned(), std::path::absolute(path)?),
+    };
+    for byte in path.as_os_str().as_encoded_bytes() {
         match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'-' | b'.' | b'_' | b'~' => {
                 url.push(char::from(*byte));

@@ -11,7 +11,7 @@ use gnist_common::error::{ErrorKind, Failure};
 
 use crate::format::{FileFormat, extension_of};
 use crate::listing::{absolute, local_path};
-use crate::refusal::ListingError;
+use crate::remote::Place;
 
 /// The target of a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,8 +22,8 @@ pub struct WriteTarget {
     pub store: ObjectStoreUrl,
     /// The folder of the files.
     pub folder: StorePath,
-    /// The folder on this machine.
-    pub local: PathBuf,
+    /// The folder on this machine, if the store is its disk.
+    pub local: Option<PathBuf>,
     /// The name of the only file; absent if the path is a folder.
     pub single_file: Option<String>,
 }
@@ -38,15 +38,10 @@ impl WriteTarget {
         if given.is_empty() {
             return Err(Failure::new(ErrorKind::User, "the path to write to is empty"));
         }
-        let written = local_path(given).map_err(|error| match error {
-            ListingError::UnknownScheme { scheme } => Failure::new(
-                ErrorKind::Unsupported,
-                format!("writing to `{scheme}://` is not supported yet"),
-            )
-            .with_help("give the path of a local folder or file"),
-            other => other.into(),
-        })?;
-        let path = absolute(&written).map_err(|error| {
+        if let Some(place) = Place::of(given)? {
+            return Self::in_store(given, place);
+        }
+        let path = absolute(&local_path(given)).map_err(|error| {
             Failure::new(ErrorKind::NotFound, format!("can't write to `{given}`: {error}"))
         })?;
         let is_file = !given.ends_with('/') && extension_of(&path).is_some() && !path.is_dir();
@@ -61,7 +56,23 @@ impl WriteTarget {
             Failure::new(ErrorKind::User, message).with_help("give the path another name")
         })?;
         let store = ObjectStoreUrl::local_filesystem();
-        Ok(Self { given: given.to_owned(), store, folder, local, single_file })
+        Ok(Self { given: given.to_owned(), store, folder, local: Some(local), single_file })
+    }
+
+    fn in_store(given: &str, place: Place) -> Result<Self, Failure> {
+        if is_read_only(place.store.as_str()) {
+            return Err(read_only(given));
+        }
+        let Place { store, path, rest } = place;
+        let given = given.to_owned();
+        let is_file = !rest.ends_with('/') && extension_of(Path::new(path.as_ref())).is_some();
+        if !is_file {
+            return Ok(Self { given, store, folder: path, local: None, single_file: None });
+        }
+        let mut parts: Vec<_> = path.parts().collect();
+        let name = parts.pop().map(|name| name.as_ref().to_owned());
+        let folder = parts.into_iter().collect();
+        Ok(Self { given, store, folder, local: None, single_file: name })
     }
 
     /// The folder of a table, as the table reads it.
@@ -70,22 +81,27 @@ impl WriteTarget {
     /// The table is one file, a pattern, or in a store that is not built in.
     pub(crate) fn of_table(given: &str, url: &ListingTableUrl) -> Result<Self, Failure> {
         let user = |message: String| Failure::new(ErrorKind::User, message);
-        if url.scheme() != "file" {
-            let message = format!("writing to `{}://` is not supported yet", url.scheme());
-            return Err(Failure::new(ErrorKind::Unsupported, message));
+        if is_read_only(url.object_store().as_str()) {
+            return Err(read_only(given));
         }
         if url.get_glob().is_some() {
             let message = format!("the files of the table are a pattern, `{given}`");
             return Err(user(message).with_help("write with `COPY` to one of its folders"));
         }
-        if !url.is_folder() {
+        if !url.is_collection() {
             let message = format!("the table is the file `{given}`, which stays as it is");
             return Err(
                 user(message).with_help("make a table of a folder: a `LOCATION` that ends in `/`")
             );
         }
-        let local = LocalFileSystem::new().path_to_filesystem(url.prefix());
-        let local = local.map_err(|error| user(format!("`{given}` is no folder: {error}")))?;
+        let local = match url.scheme() {
+            "file" => Some(
+                LocalFileSystem::new()
+                    .path_to_filesystem(url.prefix())
+                    .map_err(|error| user(format!("`{given}` is no folder: {error}")))?,
+            ),
+            _ => None,
+        };
         Ok(Self {
             given: given.to_owned(),
             store: url.object_store(),
@@ -106,6 +122,16 @@ impl WriteTarget {
         let extension = extension_of(Path::new(name))?;
         Some((extension.format, extension.compression))
     }
+}
+
+/// Web servers give files and take none.
+fn is_read_only(store: &str) -> bool {
+    store.starts_with("http://") || store.starts_with("https://")
+}
+
+fn read_only(given: &str) -> Failure {
+    let message = format!("`{given}` can't be written to: web servers are only read");
+    Failure::new(ErrorKind::Unsupported, message).with_help("write to a folder or to `s3://`")
 }
 
 #[cfg(test)]
@@ -130,7 +156,24 @@ mod tests {
             assert_eq!(format!("/{}", target.folder), format!("{root}{below}"), "{path}");
             assert_eq!(target.single_file.as_deref(), file, "{path}");
         }
-        let error = WriteTarget::of("s3://bucket/x").expect_err("no such store");
-        assert_eq!(error.message, "writing to `s3://` is not supported yet");
+    }
+
+    #[test]
+    fn a_url_is_a_folder_or_an_object_of_a_store() {
+        for (url, folder, file) in [
+            ("s3://b/t", "t", None),
+            ("s3://b/t.csv/", "t.csv", None),
+            ("s3://b/t/a b.csv.gz", "t", Some("a b.csv.gz")),
+            ("s3://b/a.csv", "", Some("a.csv")),
+            ("s3://b", "", None),
+        ] {
+            let target = WriteTarget::of(url).expect("a target");
+            assert_eq!(target.store.as_str(), "s3://b/");
+            assert_eq!((target.folder.as_ref(), target.single_file.as_deref()), (folder, file));
+            assert_eq!(target.local, None);
+        }
+        let error = WriteTarget::of("https://h/t").expect_err("only read");
+        assert!(error.message.contains("only read"), "{error}");
+        assert!(WriteTarget::of("s3://").is_err());
     }
 }

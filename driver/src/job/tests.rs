@@ -12,6 +12,7 @@ use gnist_common::error::{ErrorKind, Failure};
 use gnist_common::graph::{ContentHash, StageOutput};
 use gnist_common::ids::{ApplicationId, AttemptId, JobId, StageId, WorkerId};
 use gnist_common::protocol::{DriverToManager, JobStats, ManagerToDriver, ResultLocation};
+use gnist_common::stores::StoreSettings;
 use gnist_common::time::WallTime;
 use gnist_operators::block::{BlockCodec, encode_block};
 use gnist_proto::link::{ContentSink, DriverLink};
@@ -113,6 +114,7 @@ async fn link() -> (DriverLink, Manager) {
 async fn session() -> (Session, Manager) {
     let (link, manager) = link().await;
     let session = Session::open(SessionParts {
+        stores: StoreSettings::default(),
         link,
         in_process: None,
         name: "test".to_owned(),
@@ -285,7 +287,9 @@ async fn no_more_is_fetched_than_may_wait_for_a_slow_reader() {
 async fn the_range_whose_turn_it_is_comes_whatever_later_ranges_hold() {
     let worker = Worker::start(1).await;
     let (link, mut manager) = link().await;
-    let connection = Connection::open(link, "test".to_owned(), WallTime(0), None).await;
+    let connection =
+        Connection::open(link, "test".to_owned(), WallTime(0), StoreSettings::default(), None)
+            .await;
     let connection = Arc::new(connection.expect("the manager said yes"));
     let (sender, mut rows) = mpsc::channel(2);
     let mut courier = Courier::start(connection, sender, true);

@@ -203,6 +203,10 @@ fn sorted_root(plan: &Plan) -> Option<SortedRoot> {
         || node.is::<UnclaimedExec>()
         || node.is::<WriteExec>()
     {
+        // A task for each range would make a file for each.
+        if node.downcast_ref::<WriteExec>().is_some_and(WriteExec::makes_one_file) {
+            return None;
+        }
         above.push(Arc::clone(node));
         node = node.children().first().copied()?;
     }

@@ -43,7 +43,8 @@ impl OwnSettings {
             (PARTITIONS, partitions.and_then(count)),
             (SORT, Some(Value::Size(sort))),
         ]);
-        let opened = values.iter().map(|(key, value)| (*key, value.map(|value| value.to_string())));
+        let opened =
+            values.iter().map(|(key, value)| (*key, value.as_ref().map(ToString::to_string)));
         Self { opened: opened.collect(), values }
     }
 
@@ -79,7 +80,7 @@ impl OwnSettings {
             external(Failure::new(ErrorKind::User, format!("can't set `{}`: {error}", key.name)))
         })?;
         let mut this = self.clone();
-        this.values.insert(key.name, parsed);
+        this.values.insert(key.name, parsed.clone());
         Ok((this, implied(key, parsed, on_cluster)))
     }
 
@@ -142,7 +143,7 @@ impl ExtensionOptions for OwnSettings {
         let keys = KEYS.iter().filter_map(|key| Some((key, self.values.get(key.name)?)));
         let entries = keys.map(|(key, value)| ConfigEntry {
             key: key.name.to_owned(),
-            value: value.map(|value| value.to_string()),
+            value: value.as_ref().map(ToString::to_string),
             description: key.doc,
         });
         entries.collect()

@@ -7,7 +7,11 @@ use datafusion::common::parsers::CompressionTypeVariant;
 use datafusion::common::{Result, not_impl_err, plan_err};
 use datafusion::sql::parser::CopyToStatement;
 use datafusion::sql::sqlparser::ast::Value;
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::parser::Parser;
 use gnist_storage::{FileFormat, WriteTarget};
+
+use super::normalized;
 
 /// Formats that are written, as `STORED AS` names them.
 const FORMATS: [(&str, &str); 5] = [
@@ -53,6 +57,9 @@ pub(super) fn written_out(copy: &mut CopyToStatement) -> Result<()> {
             );
         }
     }
+    for column in &mut copy.partitioned_by {
+        *column = column_named(column)?;
+    }
     let is_chosen = copy.options.iter().any(|(key, _)| {
         key.rsplit('.').next().is_some_and(|key| key.eq_ignore_ascii_case("compression"))
     });
@@ -63,6 +70,17 @@ pub(super) fn written_out(copy: &mut CopyToStatement) -> Result<()> {
         copy.options.push(("compression".to_owned(), value));
     }
     Ok(())
+}
+
+/// The name of a column, as SQL reads it. DataFusion takes the quotes of `"eventType"` for part of the name.
+fn column_named(text: &str) -> Result<String> {
+    let ident = Parser::new(&GenericDialect {})
+        .try_with_sql(text)
+        .and_then(|mut parser| parser.parse_identifier());
+    match ident {
+        Ok(ident) => Ok(normalized(&ident)),
+        Err(error) => plan_err!("`{text}` is no column to write by: {error}"),
+    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,6 @@ use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::Session;
 use datafusion::common::Result;
 use datafusion::datasource::memory::MemorySourceConfig;
-use datafusion::object_store::ObjectStore;
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{LexOrdering, PhysicalExpr, PhysicalSortExpr};
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
@@ -23,6 +22,7 @@ use gnist_operators::write::{
     WriteExec, WriteSpec, check_schema, is_folder_name, receipts_of, write_empty_file,
 };
 use gnist_storage::commit::{AddedFile, WriteId};
+use gnist_storage::stores::{Store, store_of};
 
 use super::Write;
 use super::target::Begun;
@@ -40,9 +40,9 @@ pub(crate) async fn write(
     session: &dyn Session,
     plan: impl Future<Output = Result<Arc<dyn ExecutionPlan>, SessionError>> + Send,
 ) -> Result<u64, SessionError> {
-    let store = session.runtime_env().object_store(&write.target.store)?;
+    let store = store_of(session.config(), &write.target.store)?;
     let base = write.options.base;
-    let begun = Begun::new(Arc::clone(&store), write.target.clone(), write.mode, base).await?;
+    let begun = Begun::new(store.clone(), write.target.clone(), write.mode, base).await?;
     let Some(begun) = begun else { return Ok(0) };
     let planned = async {
         let plan = plan.await?;
@@ -75,7 +75,7 @@ async fn stage(
     plan: Arc<dyn ExecutionPlan>,
     spec: &Arc<WriteSpec>,
     begun: &Begun,
-    store: &Arc<dyn ObjectStore>,
+    store: &Store,
     session: &dyn Session,
 ) -> Result<Vec<AddedFile>, SessionError> {
     let plan = if reads_the_session(&plan) { rows_of(plan, session).await? } else { plan };

@@ -1,16 +1,13 @@
 //! The target of a write: a folder with a commit log, or one file.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use datafusion::object_store::path::Path;
-use datafusion::object_store::{
-    self, ObjectStore, ObjectStoreExt as _, RenameOptions, RenameTargetMode,
-};
+use datafusion::object_store::{self, ObjectStoreExt as _};
 use gnist_common::error::{ErrorKind, Failure};
 use gnist_operators::failure::failure_of_store;
 use gnist_storage::WriteTarget;
 use gnist_storage::commit::{AddedFile, Base, CommitError, Folder, Removal, WriteId};
+use gnist_storage::stores::Store;
 
 use super::options::SaveMode;
 
@@ -20,7 +17,6 @@ const GIVE_UP_PAUSE: Duration = Duration::from_millis(50);
 
 /// A target that was looked at, for one write.
 pub(super) struct Begun {
-    store: Arc<dyn ObjectStore>,
     folder: Folder,
     target: WriteTarget,
     pub(super) write: WriteId,
@@ -35,16 +31,16 @@ impl Begun {
     /// # Errors
     /// There is data, and the mode does not allow it; or the store refuses.
     pub(super) async fn new(
-        store: Arc<dyn ObjectStore>,
+        store: Store,
         target: WriteTarget,
         mode: SaveMode,
         base: Option<Base>,
     ) -> Result<Option<Self>, Failure> {
-        let folder = folder_of(&store, &target);
+        let folder = folder_of(store.clone(), &target);
         let given = &target.given;
         let (now, has_data) = match target.file() {
             Some(path) => {
-                let has_data = match store.head(&path).await {
+                let has_data = match store.objects.head(&path).await {
                     Ok(_) => true,
                     Err(object_store::Error::NotFound { .. }) => false,
                     Err(error) => return Err(failed(&format!("can't look at `{given}`"), &error)),
@@ -52,7 +48,7 @@ impl Begun {
                 (Base::default(), has_data)
             }
             None => {
-                if target.local.is_file() {
+                if target.local.as_ref().is_some_and(|local| local.is_file()) {
                     let message = format!("`{given}` is a file, and the write is of a folder");
                     return Err(Failure::new(ErrorKind::User, message));
                 }
@@ -70,7 +66,7 @@ impl Begun {
         };
         let write = WriteId::fresh();
         let base = base.unwrap_or(now);
-        Ok(Some(Self { store, folder, target, write, base, removal, is_done: false }))
+        Ok(Some(Self { folder, target, write, base, removal, is_done: false }))
     }
 
     /// Makes the files visible.
@@ -95,7 +91,7 @@ impl Begun {
                 Ok(())
             }
             Ok(Err(error)) => {
-                if !matches!(error, CommitError::Unpublished(_)) {
+                if !matches!(error, CommitError::Unpublished(_) | CommitError::Unknown(_)) {
                     self.clean().await;
                 }
                 Err(failure(&error))
@@ -110,17 +106,10 @@ impl Begun {
             let message = format!("`{given}` is one file, and the write made {}", files.len());
             return Err(Failure::new(ErrorKind::Internal, message));
         };
-        let from = format!("{}/{}", self.target.folder, file.staged);
-        let from = Path::parse(from.trim_start_matches('/'));
-        let from = from.map_err(|error| Failure::new(ErrorKind::Internal, error.to_string()))?;
-        let target_mode = match self.removal {
-            Removal::NothingThere => RenameTargetMode::Create,
-            _ => RenameTargetMode::Overwrite,
-        };
-        let options = RenameOptions { target_mode, ..RenameOptions::default() };
-        match self.store.rename_opts(&from, &to, options).await {
-            Ok(()) => Ok(()),
-            Err(object_store::Error::AlreadyExists { .. }) => Err(exists(given)),
+        let is_new = self.removal == Removal::NothingThere;
+        match self.folder.place_alone(file, &to, is_new).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(exists(given)),
             Err(error) => Err(failed(&format!("can't write `{given}`"), &error)),
         }
     }
@@ -164,18 +153,15 @@ impl Drop for Begun {
 ///
 /// # Errors
 /// The store refuses, or the log is damaged.
-pub(crate) async fn base_of(
-    store: &Arc<dyn ObjectStore>,
-    target: &WriteTarget,
-) -> Result<Base, Failure> {
+pub(crate) async fn base_of(store: Store, target: &WriteTarget) -> Result<Base, Failure> {
     if target.single_file.is_some() {
         return Ok(Base::default());
     }
     folder_of(store, target).begin().await.map_err(|error| failure(&error))
 }
 
-fn folder_of(store: &Arc<dyn ObjectStore>, target: &WriteTarget) -> Folder {
-    Folder::new(Arc::clone(store), target.folder.clone(), Some(target.local.clone()))
+fn folder_of(store: Store, target: &WriteTarget) -> Folder {
+    Folder::new(store, target.folder.clone(), target.local.clone())
 }
 
 fn exists(given: &str) -> Failure {

@@ -9,6 +9,7 @@ mod ids;
 mod outputs;
 mod protocol;
 mod split;
+mod stores;
 mod task;
 mod view;
 

@@ -6,6 +6,7 @@ use gnist_common::protocol::{
     DriverToManager, JobStats, ManagerToDriver, ManagerToWorker, PROTOCOL_VERSION, Registration,
     ResultLocation, StageProgress, StageSummary, WorkerToManager,
 };
+use gnist_common::stores::StoreSettings;
 use gnist_common::time::WallTime;
 
 use super::{ConvertError, from_wire, required, to_wire, try_from_wire};
@@ -166,11 +167,12 @@ impl From<DriverToManager> for wire::DriverMessage {
     fn from(message: DriverToManager) -> Self {
         use wire::driver_message::Message;
         let message = match message {
-            DriverToManager::OpenApplication { name, submitted_at } => {
+            DriverToManager::OpenApplication { name, submitted_at, stores } => {
                 Message::OpenApplication(wire::OpenApplication {
                     protocol_version: PROTOCOL_VERSION,
                     name,
                     submitted_at_ms: submitted_at.0,
+                    stores: Some(stores.into()),
                 })
             }
             DriverToManager::SubmitStages { job, stages, sealed } => {
@@ -198,6 +200,7 @@ impl TryFrom<wire::DriverMessage> for DriverToManager {
             Message::OpenApplication(open) => Self::OpenApplication {
                 name: open.name,
                 submitted_at: WallTime(open.submitted_at_ms),
+                stores: open.stores.map(StoreSettings::from).unwrap_or_default(),
             },
             Message::SubmitStages(submit) => Self::SubmitStages {
                 job: required(submit.job, "SubmitStages.job")?.into(),

@@ -9,6 +9,7 @@ use gnist_common::protocol::{
     DriverToManager, JobStats, MESSAGE_BYTES_MAX, ManagerToDriver, ManagerToWorker,
     PROTOCOL_VERSION, Registration, ResultLocation, StageProgress, StageSummary, WorkerToManager,
 };
+use gnist_common::stores::StoreSettings;
 use gnist_common::task::{
     AttemptEnd, Launch, LaunchInput, OperatorMetrics, OutputLocation, OutputTable, TaskMetrics,
     TaskOutput,
@@ -214,8 +215,13 @@ fn messages_to_workers_survive() {
 fn messages_of_drivers_survive() {
     let job = stage_id().job;
     let stages = vec![stage(StageOutput::Result, Repeatability::Exact)];
+    let stores = StoreSettings::from_iter([("aws_region".to_owned(), "eu-north-1".to_owned())]);
     for message in [
-        DriverToManager::OpenApplication { name: "q1".to_owned(), submitted_at: WallTime(5) },
+        DriverToManager::OpenApplication {
+            name: "q1".to_owned(),
+            submitted_at: WallTime(5),
+            stores,
+        },
         DriverToManager::SubmitStages { job, stages, sealed: true },
         DriverToManager::CancelJob { job },
         DriverToManager::ResultTaken { attempt: attempt() },
@@ -291,7 +297,7 @@ fn messages_change_with_the_version_alone() {
     let digest = meant.flat_map(str::bytes).fold(0xcbf2_9ce4_8422_2325_u64, |digest, byte| {
         (digest ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
     });
-    assert_eq!((PROTOCOL_VERSION, format!("{digest:016x}").as_str()), (3, "894692dd95c93d67"));
+    assert_eq!((PROTOCOL_VERSION, format!("{digest:016x}").as_str()), (4, "3e7671470b41d773"));
 }
 
 #[test]
@@ -299,7 +305,7 @@ fn another_version_is_refused_by_name() {
     let register = wire::Register { protocol_version: 1, ..Default::default() };
     let message = Some(wire::worker_message::Message::Register(register));
     let error = wire::WorkerMessage { message }.check_opening().expect_err("another version");
-    let expected = "the worker speaks protocol 1, this cluster manager speaks 3";
+    let expected = "the worker speaks protocol 1, this cluster manager speaks 4";
     assert_eq!(error.to_string(), expected);
     let close = wire::DriverMessage::from(DriverToManager::CloseApplication { error: None });
     let error = close.check_opening().expect_err("not an opening");

@@ -41,6 +41,7 @@ use broadcast::Broadcasts;
 use credit::ReadAhead;
 use ordered::OrderedBlocks;
 pub use tables::Tables;
+pub(crate) use tables::external;
 
 /// The source of an executor's inputs.
 pub struct InputSource {

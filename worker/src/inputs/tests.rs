@@ -11,6 +11,7 @@ use datafusion::arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use gnist_common::error::{ErrorKind, Failure};
 use gnist_common::graph::{ContentHash, StageInput};
 use gnist_common::ids::{ApplicationId, StageId};
+use gnist_common::stores::StoreSettings;
 use gnist_common::task::{AttemptEnd, OutputLocation};
 use gnist_operators::block::decode_block;
 use gnist_operators::failure::attempt_end_of;
@@ -116,6 +117,10 @@ impl ContentSource for Known {
     async fn outputs(&self, stage: StageId, _: u32) -> Result<Arc<OutputTable>, Failure> {
         self.pulls.fetch_add(1, Ordering::Relaxed);
         Ok(Arc::clone(&self.tables.lock().unwrap()[&stage]))
+    }
+
+    async fn stores(&self, _: ApplicationId) -> Result<StoreSettings, Failure> {
+        Ok(StoreSettings::default())
     }
 }
 
@@ -473,6 +478,10 @@ impl ContentSource for Recomputing {
             std::future::pending::<()>().await;
         }
         Err(Failure::new(ErrorKind::NotFound, "it lost outputs"))
+    }
+
+    async fn stores(&self, _: ApplicationId) -> Result<StoreSettings, Failure> {
+        Ok(StoreSettings::default())
     }
 }
 

@@ -9,7 +9,8 @@ use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::prelude::SessionContext;
 use futures::future::try_join_all;
 use gnist_common::graph::ProgramKind;
-use gnist_common::ids::StageId;
+use gnist_common::ids::{ApplicationId, StageId};
+use gnist_common::stores::StoreSettings;
 use gnist_common::task::OutputTable;
 use gnist_operators::encoder::Encoder;
 use gnist_operators::placement::Placement;
@@ -37,6 +38,10 @@ impl ContentSource for Manager {
 
     async fn outputs(&self, stage: StageId, _: u32) -> Result<Arc<OutputTable>, Failure> {
         Err(Failure::new(ErrorKind::NotFound, stage.to_string()))
+    }
+
+    async fn stores(&self, _: ApplicationId) -> Result<StoreSettings, Failure> {
+        Ok(StoreSettings::default())
     }
 }
 

@@ -57,6 +57,11 @@ impl WriteExec {
         plan.downcast_ref::<Self>().map(|exec| exec.write)
     }
 
+    /// Returns true if all rows go to one file.
+    pub fn makes_one_file(&self) -> bool {
+        self.spec.single_file.is_some()
+    }
+
     fn with_input(&self, input: Arc<dyn ExecutionPlan>) -> Self {
         Self { task: self.task, ..Self::new(input, Arc::clone(&self.spec), self.write) }
     }

@@ -14,6 +14,7 @@
 //! - [`task`]: the files of one task
 //! - [`folders`]: rows by their partition values, and the names of the folders
 //! - [`mod@file`]: one staged file
+//! - [`sink`]: its bytes on their way to the store
 //! - [`encode`]: rows as bytes, a file a format
 //! - [`receipts`]: the answer
 
@@ -22,6 +23,7 @@ mod exec;
 mod file;
 mod folders;
 mod receipts;
+mod sink;
 mod spec;
 mod task;
 

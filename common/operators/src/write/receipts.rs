@@ -4,7 +4,7 @@ use std::sync::{Arc, LazyLock};
 
 use datafusion::arrow::array::{AsArray, RecordBatch, StringArray, UInt64Array};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt64Type};
-use datafusion::common::{Result, internal_err};
+use datafusion::common::{Result, internal_datafusion_err, internal_err};
 use gnist_storage::commit::AddedFile;
 
 static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
@@ -28,7 +28,11 @@ pub(super) fn batch_of(files: &[AddedFile]) -> Result<RecordBatch> {
         schema(),
         vec![
             Arc::new(text(|file| &file.path)),
-            Arc::new(text(|file| &file.staged)),
+            Arc::new(StringArray::from_iter_values(
+                files
+                    .iter()
+                    .map(|file| serde_json::to_string(&file.staged).expect("texts are JSON")),
+            )),
             Arc::new(number(|file| file.bytes)),
             Arc::new(number(|file| file.rows)),
         ],
@@ -46,11 +50,14 @@ pub fn receipts_of(rows: &RecordBatch) -> Result<Vec<AddedFile>> {
     }
     let text = |at: usize, row: usize| rows.column(at).as_string::<i32>().value(row).to_owned();
     let number = |at: usize, row: usize| rows.column(at).as_primitive::<UInt64Type>().value(row);
-    let files = (0..rows.num_rows()).map(|row| AddedFile {
-        path: text(0, row),
-        staged: text(1, row),
-        bytes: number(2, row),
-        rows: number(3, row),
+    let files = (0..rows.num_rows()).map(|row| {
+        let staged = serde_json::from_str(&text(1, row));
+        Ok(AddedFile {
+            path: text(0, row),
+            staged: staged.map_err(|error| internal_datafusion_err!("a receipt: {error}"))?,
+            bytes: number(2, row),
+            rows: number(3, row),
+        })
     });
-    Ok(files.collect())
+    files.collect()
 }

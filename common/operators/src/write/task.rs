@@ -18,14 +18,16 @@ use datafusion::common::Result;
 use datafusion::common::config::TableOptions;
 use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
-use datafusion::object_store::ObjectStore;
-use datafusion::object_store::path::Path;
-use gnist_storage::commit::{AddedFile, WriteId, staged_path};
+use gnist_storage::commit::{AddedFile, WriteId, below, open_upload_path, staged_path};
+use gnist_storage::stores::{Store, store_of};
 
 use super::encode::encoder_of;
 use super::file::StagedFile;
 use super::folders::{Folders, Key, file_schema};
+use super::sink::Sink;
 use super::spec::WriteSpec;
+use crate::failure::external;
+use crate::size::compacted;
 
 /// Files that a task has open at once.
 const OPEN_MAX: usize = 64;
@@ -45,7 +47,7 @@ pub(super) struct TaskNames {
 pub(super) struct TaskFiles {
     spec: Arc<WriteSpec>,
     options: TableOptions,
-    store: Arc<dyn ObjectStore>,
+    store: Store,
     schema: SchemaRef,
     rows_schema: SchemaRef,
     names: TaskNames,
@@ -78,7 +80,7 @@ impl TaskFiles {
         };
         Ok(Self {
             options: spec.format.options(&spec.options)?,
-            store: context.runtime_env().object_store(&spec.store)?,
+            store: store_of(context.session_config(), &spec.store).map_err(external)?,
             schema: file_schema(&rows_schema, &spec.partition_by)?,
             spec: Arc::clone(spec),
             rows_schema,
@@ -117,7 +119,8 @@ impl TaskFiles {
             }
             self.account().await?;
         }
-        Ok(Some(concat_batches(&self.rows_schema, &rest)?))
+        // Each slice of a column of views has all of the column's texts, which a sort would count each time.
+        Ok(Some(compacted(concat_batches(&self.rows_schema, &rest)?)?))
     }
 
     /// Writes rows that come in the order of their partition values: of the file before theirs no more follow.
@@ -218,9 +221,18 @@ impl TaskFiles {
                 return refused.map_or(Ok(()), Err);
             };
             file.shrink().await?;
-            // What an empty encoder holds can't be given up.
-            if file.held_bytes() >= before {
-                return refused.map_or(Ok(()), Err);
+            if file.held_bytes() < before {
+                continue;
+            }
+            // What it still holds is an empty encoder, or less than a piece of an upload: the file ends here.
+            let largest = self
+                .open
+                .values_mut()
+                .max_by_key(|open| open.file.as_ref().map_or(0, StagedFile::held_bytes));
+            match (refused, largest.and_then(|open| open.file.take_if(|file| file.rows() > 0))) {
+                (None, _) => return Ok(()),
+                (Some(refused), None) => return Err(refused),
+                (Some(_), Some(file)) => self.done.push(file.finish().await?),
             }
         }
     }
@@ -234,7 +246,7 @@ pub async fn write_empty_file(
     spec: &WriteSpec,
     schema: &SchemaRef,
     write: WriteId,
-    store: &Arc<dyn ObjectStore>,
+    store: &Store,
 ) -> Result<AddedFile> {
     let options = spec.format.options(&spec.options)?;
     let names = TaskNames { write, task: 0, attempt: WriteId::fresh().to_string() };
@@ -246,7 +258,7 @@ pub async fn write_empty_file(
 struct Opener<'a> {
     spec: &'a WriteSpec,
     options: &'a TableOptions,
-    store: &'a Arc<dyn ObjectStore>,
+    store: &'a Store,
     schema: &'a SchemaRef,
     names: &'a TaskNames,
 }
@@ -260,9 +272,18 @@ impl Opener<'_> {
             None => format!("part-{task:06}-{number:06}-{write}.{extension}"),
         };
         let path = if folder.is_empty() { name.clone() } else { format!("{folder}/{name}") };
-        let staged = staged_path(*write, attempt, &name);
-        let location = Path::parse(format!("{}/{staged}", self.spec.folder))?;
         let encoder = encoder_of(self.spec.format, self.options, self.schema)?;
-        Ok(StagedFile::new(Arc::clone(self.store), location, encoder, path, staged))
+        let at = |path: &str| below(&self.spec.folder, path);
+        let sink = match &self.store.uploads {
+            Some(uploads) => {
+                let note = at(&open_upload_path(*write, attempt, &name));
+                Sink::upload(Arc::clone(uploads), at(&path), self.store.clone(), note)
+            }
+            None => {
+                let staged = staged_path(*write, attempt, &name);
+                Sink::file(self.store.clone(), at(&staged), staged)
+            }
+        };
+        Ok(StagedFile::new(sink, encoder, path))
     }
 }

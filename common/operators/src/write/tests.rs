@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use datafusion::arrow::array::{
-    ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, StringArray,
+    ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, StringArray, StringViewArray,
 };
 use datafusion::arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use datafusion::common::Result;
@@ -23,7 +23,9 @@ use datafusion::object_store::path::Path;
 use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use datafusion::physical_plan::{ExecutionPlan, collect};
 use datafusion::prelude::SessionConfig;
-use gnist_storage::commit::{AddedFile, WriteId};
+use gnist_common::stores::StoreSettings;
+use gnist_storage::commit::{AddedFile, Staged, WriteId};
+use gnist_storage::stores::{Store, Stores};
 
 use super::{FileLimits, WriteExec, WriteFormat, WriteSpec, check_schema, receipts_of};
 
@@ -56,8 +58,11 @@ fn place(memory_bytes: usize) -> (Arc<InMemory>, Arc<TaskContext>) {
     let pool = Arc::new(GreedyMemoryPool::new(memory_bytes));
     let runtime = RuntimeEnvBuilder::new().with_memory_pool(pool).build_arc().unwrap();
     let url = ObjectStoreUrl::parse(URL).unwrap();
-    runtime.register_object_store(url.as_ref(), store.clone());
-    let config = SessionConfig::new().with_sort_spill_reservation_bytes(1 << 16);
+    let stores = Stores::new(StoreSettings::default(), None);
+    stores.register(url.as_ref(), Store::without_uploads(store.clone()));
+    let config = SessionConfig::new()
+        .with_sort_spill_reservation_bytes(1 << 16)
+        .with_extension(Arc::new(stores));
     let context = TaskContext::default().with_session_config(config).with_runtime(runtime);
     (store, Arc::new(context))
 }
@@ -76,7 +81,8 @@ async fn write(
 }
 
 async fn bytes_of(store: &InMemory, file: &AddedFile) -> Bytes {
-    let path = Path::parse(format!("lake/t/{}", file.staged)).unwrap();
+    let Staged::File(staged) = &file.staged else { panic!("{file:?}") };
+    let path = Path::parse(format!("lake/t/{staged}")).unwrap();
     let bytes = store.get(&path).await.unwrap().bytes().await.unwrap();
     assert_eq!(bytes.len() as u64, file.bytes, "{}", file.path);
     bytes
@@ -152,6 +158,28 @@ async fn files_are_cut_by_rows_and_by_bytes_and_are_in_the_order_of_their_names(
             assert_eq!(values, (0..10_000).collect::<Vec<i64>>(), "{limits:?} {format}");
         }
     }
+}
+
+/// Columns of views share the texts of their batch: a row must not count for all of them.
+#[tokio::test]
+async fn many_values_take_the_memory_of_their_rows() {
+    let (_, context) = place(48 << 20);
+    let batch = |first: i64| {
+        let numbers = first..first + 8192;
+        let key: ArrayRef = Arc::new(StringViewArray::from_iter_values(
+            numbers
+                .clone()
+                .map(|number| format!("a value that is no short text {}", number % 1000)),
+        ));
+        let value: ArrayRef = Arc::new(StringViewArray::from_iter_values(
+            numbers.map(|number| format!("a text that does not fit into its view {number}")),
+        ));
+        RecordBatch::try_from_iter([("g", key), ("v", value)]).unwrap()
+    };
+    let spec = WriteSpec { partition_by: vec![0], ..spec(WriteFormat::Csv) };
+    let files = write((0..12).map(|at| batch(at * 8192)).collect(), spec, &context).await.unwrap();
+    assert_eq!(files.len(), 1000);
+    assert_eq!(files.iter().map(|file| file.rows).sum::<u64>(), 12 * 8192);
 }
 
 #[tokio::test]

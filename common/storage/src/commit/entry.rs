@@ -45,12 +45,29 @@ pub enum Kind {
 pub struct AddedFile {
     /// The path below the folder of the table.
     pub path: String,
-    /// The path of the staged file, below the folder of the table.
-    pub staged: String,
+    /// The bytes, where nobody sees them yet.
+    pub staged: Staged,
     /// The size of the file.
     pub bytes: u64,
     /// Number of rows in it.
     pub rows: u64,
+}
+
+/// The bytes of a file that nobody sees yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Staged {
+    /// A file, by its path below the folder of the table. It is renamed.
+    File(String),
+    /// An upload to the place of the file, all of whose parts are there. It is completed.
+    Upload {
+        /// The id that the store gave it.
+        upload: String,
+        /// The tags of its parts, in order.
+        parts: Vec<String>,
+    },
+    /// None: the file is empty, and a store has no upload of no parts. It is created.
+    Empty,
 }
 
 /// One entry of the log: a write that is committed.

@@ -2,20 +2,23 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use datafusion::object_store::path::Path;
-use datafusion::object_store::{self, ObjectMeta, ObjectStore, ObjectStoreExt as _};
+use datafusion::object_store::{
+    self, ObjectMeta, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, RenameOptions,
+    RenameTargetMode,
+};
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::log::{Log, Mark, Numbers, delete};
 use super::staged;
-use super::view::{below, data_files};
-use super::{AddedFile, CommitError, Entry, Kind, SUCCESS, WriteId};
+use super::view::data_files;
+use super::{AddedFile, CommitError, Entry, Kind, SUCCESS, Staged, WriteId, below};
+use crate::stores::{Store, shown};
 
 /// Files that are renamed or deleted at once.
-const AT_ONCE: usize = 16;
+pub(super) const AT_ONCE: usize = 16;
 
 /// Times that a writer meets others before it gives up.
 const TRIES_MAX: usize = 1000;
@@ -23,7 +26,7 @@ const TRIES_MAX: usize = 1000;
 /// A folder that files are written to.
 #[derive(Clone, Debug)]
 pub struct Folder {
-    store: Arc<dyn ObjectStore>,
+    store: Store,
     path: Path,
     /// The folder on this machine, if the store is its disk.
     local: Option<PathBuf>,
@@ -53,7 +56,7 @@ pub enum Removal {
 
 impl Folder {
     /// The folder at a path of a store, which is `local` if the store is a disk.
-    pub fn new(store: Arc<dyn ObjectStore>, path: Path, local: Option<PathBuf>) -> Self {
+    pub fn new(store: Store, path: Path, local: Option<PathBuf>) -> Self {
         Self { store, path, local }
     }
 
@@ -62,10 +65,13 @@ impl Folder {
     /// # Errors
     /// The store refuses, or the log is damaged.
     pub async fn begin(&self) -> Result<Base, CommitError> {
-        if let Some(local) = &self.local {
-            staged::delete_old(local);
+        // A committed entry needs its staged files, however old they are.
+        let base = self.finish_last().await?;
+        match &self.local {
+            Some(local) => staged::delete_old(local),
+            None => staged::delete_old_in(&self.store, &self.path).await?,
         }
-        self.finish_last().await
+        Ok(base)
     }
 
     /// Returns true if readers see data in the folder.
@@ -95,6 +101,7 @@ impl Folder {
         let id = write.to_string();
         let mut entry = Entry { write: id, kind, overwritten: None, added, removed: Vec::new() };
         self.make_folders(&entry)?;
+        self.check_staged(&entry).await?;
         for _ in 0..TRIES_MAX {
             let now = self.finish_last().await?;
             let is_first = now.last == base.last;
@@ -105,22 +112,93 @@ impl Folder {
             entry.overwritten =
                 if kind == Kind::Overwrite { Some(number) } else { now.overwritten };
             entry.removed = self.removed(removal, &entry).await?;
-            if !self.log().create(number, &entry).await? {
+            if !self.create(number, &entry).await? {
                 continue;
             }
-            // A number that was pruned can be taken a second time: only the last entry counts. Or others have finished
-            // this one, and gone on.
-            if self.numbers().await?.last() != Some(number) {
-                if self.is_finished(&entry).await? {
-                    return Ok(());
-                }
-                self.log().delete(number).await?;
-                continue;
+            // From here on the write is committed, or may be: nobody deletes its staged files.
+            match self.land(number, &entry).await {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                Err(error) => return Err(CommitError::Unpublished(Box::new(error))),
             }
-            let published = self.publish(number, &entry).await;
-            return published.map_err(|error| CommitError::Unpublished(Box::new(error)));
         }
         Err(self.conflict())
+    }
+
+    /// Puts the only file of a write in its place, without the log. False if it is to be new and something is there.
+    ///
+    /// # Errors
+    /// The store refuses.
+    pub async fn place_alone(
+        &self,
+        file: &AddedFile,
+        to: &Path,
+        is_new: bool,
+    ) -> Result<bool, object_store::Error> {
+        let done = match &file.staged {
+            Staged::File(staged) => {
+                let target_mode =
+                    if is_new { RenameTargetMode::Create } else { RenameTargetMode::Overwrite };
+                let options = RenameOptions { target_mode, ..RenameOptions::default() };
+                self.raw().rename_opts(&below(&self.path, staged), to, options).await
+            }
+            Staged::Upload { upload, parts } => {
+                // An upload has no condition: of two that begin at once the later one stays.
+                if is_new && self.raw().head(to).await.is_ok() {
+                    return Ok(false);
+                }
+                self.store.complete(to, upload, parts).await
+            }
+            Staged::Empty => {
+                let mode = if is_new { PutMode::Create } else { PutMode::Overwrite };
+                let options = PutOptions { mode, ..PutOptions::default() };
+                self.raw().put_opts(to, Bytes::new().into(), options).await.map(drop)
+            }
+        };
+        match done {
+            Ok(()) => Ok(true),
+            Err(object_store::Error::AlreadyExists { .. }) if is_new => Ok(false),
+            Err(error @ object_store::Error::NotFound { .. }) => match self.raw().head(to).await {
+                // It was completed before an answer was lost.
+                Ok(there) if there.size == file.bytes => Ok(true),
+                _ => Err(error),
+            },
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Publishes an entry that was created. False if it does not count, and is deleted again: a number that was pruned can
+    /// be taken a second time, and only the last entry counts.
+    async fn land(&self, number: u64, entry: &Entry) -> Result<bool, CommitError> {
+        if self.numbers().await?.last() == Some(number) {
+            self.publish(number, entry).await?;
+            return Ok(true);
+        }
+        // Or others have finished this one, and gone on.
+        if self.is_finished(entry).await? {
+            return Ok(true);
+        }
+        self.log().delete(number).await?;
+        Ok(false)
+    }
+
+    /// Checks that the staged files are there: executors may write to another disk than this one.
+    async fn check_staged(&self, entry: &Entry) -> Result<(), CommitError> {
+        let check = |file: &AddedFile| {
+            let (staged, bytes) = (file.staged.clone(), file.bytes);
+            async move {
+                let Staged::File(staged) = staged else { return Ok(()) };
+                let path = below(&self.path, &staged);
+                match self.raw().head(&path).await {
+                    Ok(there) if there.size == bytes => Ok(()),
+                    Ok(_) | Err(object_store::Error::NotFound { .. }) => {
+                        Err(CommitError::NotStaged { path: shown(self.raw(), &path) })
+                    }
+                    Err(error) => Err(self.failed("can't look at", &path, error)),
+                }
+            }
+        };
+        self.each(entry.added.iter().map(check)).await
     }
 
     /// Deletes the staged files of a write that is given up.
@@ -136,20 +214,49 @@ impl Folder {
     /// # Errors
     /// The store refuses.
     pub(crate) async fn data(&self) -> Result<Vec<ObjectMeta>, CommitError> {
-        data_files(self.store.as_ref(), &self.path).await
+        data_files(self.raw(), &self.path).await
     }
 
     fn log(&self) -> Log<'_> {
-        Log { store: self.store.as_ref(), folder: &self.path }
+        Log { store: self.raw(), folder: &self.path }
+    }
+
+    fn raw(&self) -> &dyn ObjectStore {
+        self.store.raw.as_ref()
+    }
+
+    fn failed(&self, doing: &'static str, path: &Path, error: object_store::Error) -> CommitError {
+        CommitError::store(doing, self.raw(), path, error)
+    }
+
+    /// Creates an entry. False if another write's is there.
+    pub(super) async fn create(&self, number: u64, entry: &Entry) -> Result<bool, CommitError> {
+        let created = self.log().create(number, entry).await;
+        if let Ok(true) = created {
+            return Ok(true);
+        }
+        // A store that is asked a second time, since it did not answer the first, finds this very entry.
+        let is_own = match self.log().entry(number).await {
+            Ok(found) => found.is_some_and(|found| found.write == entry.write),
+            Err(error) => {
+                return Err(CommitError::Unknown(Box::new(created.err().unwrap_or(error))));
+            }
+        };
+        match created {
+            _ if is_own => Ok(true),
+            // It may still be on its way.
+            Err(error) if self.local.is_none() => Err(CommitError::Unknown(Box::new(error))),
+            other => other,
+        }
     }
 
     async fn numbers(&self) -> Result<Numbers, CommitError> {
         let numbers = self.log().numbers().await;
-        numbers.map_err(|error| CommitError::store("can't list", &self.path, error))
+        numbers.map_err(|error| self.failed("can't list", &self.path, error))
     }
 
     fn conflict(&self) -> CommitError {
-        CommitError::Conflict { folder: self.path.clone() }
+        CommitError::Conflict { folder: shown(self.raw(), &self.path) }
     }
 
     /// Publishes the last entry, if its writer has not.
@@ -168,15 +275,19 @@ impl Folder {
     }
 
     /// Returns true if the work of an entry that is not the last is done: later ones can't be created before it is. An
-    /// entry that never was the last has its staged files, or what it removes.
+    /// entry that never was the last has its staged files, or what it removes, and none of the files that it uploads.
     async fn is_finished(&self, entry: &Entry) -> Result<bool, CommitError> {
-        let added = entry.added.iter().map(|file| &file.staged);
-        let Some(evidence) = added.chain(&entry.removed).next() else { return Ok(true) };
-        let path = below(&self.path, evidence);
-        match self.store.head(&path).await {
-            Ok(_) => Ok(false),
-            Err(object_store::Error::NotFound { .. }) => Ok(true),
-            Err(error) => Err(CommitError::store("can't look at", &path, error)),
+        let (path, is_before) = match (entry.added.first(), entry.removed.first()) {
+            (Some(AddedFile { staged: Staged::File(staged), .. }), _) => (staged, true),
+            (_, Some(removed)) => (removed, true),
+            (Some(file), None) => (&file.path, false),
+            (None, None) => return Ok(true),
+        };
+        let path = below(&self.path, path);
+        match self.raw().head(&path).await {
+            Ok(_) => Ok(!is_before),
+            Err(object_store::Error::NotFound { .. }) => Ok(is_before),
+            Err(error) => Err(self.failed("can't look at", &path, error)),
         }
     }
 
@@ -210,7 +321,7 @@ impl Folder {
             std::fs::create_dir_all(local.join(folder)).map_err(|source| {
                 let source =
                     object_store::Error::Generic { store: "local disk", source: source.into() };
-                CommitError::store("can't create", &below(&self.path, folder), source)
+                self.failed("can't create", &below(&self.path, folder), source)
             })?;
         }
         Ok(())
@@ -224,7 +335,7 @@ impl Folder {
 
     /// The redo of an entry: see [`super`]. Others may be at it, and may have gone on.
     async fn publish(&self, number: u64, entry: &Entry) -> Result<(), CommitError> {
-        let store = self.store.as_ref();
+        let store = self.raw();
         let success = self.path.clone().join(SUCCESS);
         let numbers = self.numbers().await?;
         if numbers.is_behind(number) {
@@ -246,24 +357,38 @@ impl Folder {
         let removed = entry.removed.iter().map(|path| below(&self.path, path));
         self.each(removed.map(|path| async move { delete(store, &path).await })).await?;
         let put = store.put(&success, Bytes::new().into()).await;
-        put.map_err(|error| CommitError::store("can't create", &success, error))?;
+        put.map_err(|error| self.failed("can't create", &success, error))?;
+        // What can't be deleted is not visible, and keeps nobody from writing.
+        if let Err(error) = self.delete_staged(&entry.write).await {
+            tracing::warn!(%error, "staged files of a write were not deleted");
+        }
         self.log().mark(number, Mark::Done).await?;
-        self.log().prune(&self.numbers().await?, number).await?;
-        self.delete_staged(&entry.write).await
+        self.log().prune(&self.numbers().await?, number).await
     }
 
     async fn put_in_place(&self, file: &AddedFile) -> Result<(), CommitError> {
-        let (from, to) = (below(&self.path, &file.staged), below(&self.path, &file.path));
-        match self.store.rename(&from, &to).await {
-            Ok(()) => Ok(()),
-            Err(object_store::Error::NotFound { .. }) => match self.store.head(&to).await {
-                Ok(there) if there.size == file.bytes => Ok(()),
-                Ok(_) | Err(object_store::Error::NotFound { .. }) => {
-                    Err(CommitError::Gone { path: to })
-                }
-                Err(error) => Err(CommitError::store("can't look at", &to, error)),
-            },
-            Err(error) => Err(CommitError::store("can't rename to", &to, error)),
+        let to = below(&self.path, &file.path);
+        let (doing, done) = match &file.staged {
+            Staged::File(staged) => {
+                ("can't rename to", self.raw().rename(&below(&self.path, staged), &to).await)
+            }
+            Staged::Upload { upload, parts } => {
+                ("can't complete the upload of", self.store.complete(&to, upload, parts).await)
+            }
+            Staged::Empty => {
+                let put = self.raw().put(&to, Bytes::new().into()).await;
+                return put.map(drop).map_err(|error| self.failed("can't create", &to, error));
+            }
+        };
+        let Err(error) = done else { return Ok(()) };
+        // Somebody else may have done it, or this one before an answer was lost.
+        let is_gone = matches!(error, object_store::Error::NotFound { .. });
+        match self.raw().head(&to).await {
+            Ok(there) if there.size == file.bytes => Ok(()),
+            Ok(_) | Err(object_store::Error::NotFound { .. }) if is_gone => {
+                Err(CommitError::Gone { path: shown(self.raw(), &to) })
+            }
+            _ => Err(self.failed(doing, &to, error)),
         }
     }
 
@@ -277,14 +402,13 @@ impl Folder {
 
     async fn delete_staged(&self, write: &str) -> Result<(), CommitError> {
         if let Some(local) = &self.local {
-            staged::delete(local, write);
+            staged::delete_local(local, write);
             return Ok(());
         }
         let folder = staged::folder(&self.path, write);
-        let store = self.store.as_ref();
-        let files: Result<Vec<_>, _> = store.list(Some(&folder)).try_collect().await;
-        let files = files.map_err(|error| CommitError::store("can't list", &folder, error))?;
-        self.each(files.iter().map(|file| delete(store, &file.location))).await
+        let files: Result<Vec<_>, _> = self.raw().list(Some(&folder)).try_collect().await;
+        let files = files.map_err(|error| self.failed("can't list", &folder, error))?;
+        staged::delete_in(&self.store, files).await
     }
 }
 

@@ -8,6 +8,7 @@ use datafusion::object_store::{self, ObjectStore, ObjectStoreExt as _, PutMode, 
 use futures::TryStreamExt as _;
 
 use super::{CommitError, Entry, GNIST, LOG};
+use crate::stores::shown;
 
 /// Digits of an entry's number in the names of its files: names sort as numbers do.
 const DIGITS: usize = 20;
@@ -102,10 +103,13 @@ impl Log<'_> {
         let text = match read.await {
             Ok(text) => text,
             Err(object_store::Error::NotFound { .. }) => return Ok(None),
-            Err(error) => return Err(CommitError::store("can't read", &path, error)),
+            Err(error) => return Err(CommitError::store("can't read", self.store, &path, error)),
         };
         let entry = serde_json::from_slice(&text);
-        entry.map(Some).map_err(|error| CommitError::BadEntry { path, reason: error.to_string() })
+        entry.map(Some).map_err(|error| CommitError::BadEntry {
+            path: shown(self.store, &path),
+            reason: error.to_string(),
+        })
     }
 
     /// Creates an entry. False if there is one of its number.
@@ -116,7 +120,7 @@ impl Log<'_> {
         match self.store.put_opts(&path, text.into(), options).await {
             Ok(_) => Ok(true),
             Err(object_store::Error::AlreadyExists { .. }) => Ok(false),
-            Err(error) => Err(CommitError::store("can't create", &path, error)),
+            Err(error) => Err(CommitError::store("can't create", self.store, &path, error)),
         }
     }
 
@@ -129,7 +133,7 @@ impl Log<'_> {
     pub(super) async fn mark(&self, number: u64, mark: Mark) -> Result<(), CommitError> {
         let path = self.file(number, mark.end());
         let put = self.store.put(&path, Bytes::new().into()).await;
-        put.map(drop).map_err(|error| CommitError::store("can't create", &path, error))
+        put.map(drop).map_err(|error| CommitError::store("can't create", self.store, &path, error))
     }
 
     /// Deletes the entries before this one, but for one: whoever lists while the next is created sees either.
@@ -152,6 +156,6 @@ impl Log<'_> {
 pub(super) async fn delete(store: &dyn ObjectStore, path: &Path) -> Result<(), CommitError> {
     match store.delete(path).await {
         Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-        Err(error) => Err(CommitError::store("can't delete", path, error)),
+        Err(error) => Err(CommitError::store("can't delete", store, path, error)),
     }
 }

@@ -7,19 +7,26 @@
 //!   _gnist/log/00000000000000000007.json        an entry: the files that a write adds and removes
 //!   _gnist/log/00000000000000000007.published   there once its files are in their places
 //!   _gnist/log/00000000000000000007.done        there once the files that it removes are gone
-//!   _gnist/staged/6f1c…/…​.staged       files of a write that is not committed yet
+//!   _gnist/staged/6f1c…/….staged       files of a write that is not committed yet
+//!   _gnist/staged/6f1c…/….upload       the id of an upload of such a write
 //! ```
+//!
+//! Where a store has uploads of parts that any process can complete (S3, Google Cloud Storage, Azure), a file is uploaded
+//! to its own place, which nobody sees before the upload is completed, and the entry has its id and the tags of its parts.
+//! Elsewhere it is staged under another name and renamed.
 //!
 //! **The commit point** is the creation of the entry, which fails if there is one of its number. Before it, nothing of a
 //! write can be seen, and nothing that was there has changed. After it, publishing is a redo, which the writer, or
 //! whoever writes to the folder next, finishes:
 //!
 //! 1. Remove `_SUCCESS`.
-//! 2. Rename the staged files to their places. One that is gone, and is in its place with the right size, is done.
+//! 2. Rename the staged files to their places, or complete their uploads. One that is gone, and is in its place with the
+//!    right size, is done: S3 knows no upload any more that is completed.
 //! 3. Create `N.published`.
 //! 4. Delete the files that the entry removes.
-//! 5. Create `_SUCCESS`, then `N.done`.
-//! 6. Delete earlier entries, but for the one before, and the folder of the staged files.
+//! 5. Create `_SUCCESS`.
+//! 6. Delete the folder of the staged files; uploads that other attempts left there are aborted.
+//! 7. Create `N.done`, and delete earlier entries, but for the one before.
 //!
 //! **At most one entry is open**, the last: a writer finishes it before it creates its own. The last entry stays, so
 //! numbers only grow. A writer whose listing is old may still create an entry of a number that was pruned; it lists again,
@@ -48,10 +55,11 @@ mod tests;
 
 use datafusion::object_store;
 
-pub use entry::{AddedFile, Entry, Kind, WriteId};
+pub use entry::{AddedFile, Entry, Kind, Staged, WriteId};
 pub use error::CommitError;
 pub use folder::{Base, Folder, Removal};
-pub use staged::staged_path;
+pub use staged::{OpenUpload, open_upload_path, staged_path};
+pub use view::below;
 pub(crate) use view::{LISTINGS_MAX, View, data_files};
 
 /// The folder of everything that is not data.

@@ -8,17 +8,22 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_trait::async_trait;
 use bytes::Bytes;
 use datafusion::object_store::memory::InMemory;
+use datafusion::object_store::multipart::{MultipartStore, PartId};
 use datafusion::object_store::path::Path;
 use datafusion::object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
-    ObjectStore, ObjectStoreExt as _, PutMultipartOptions, PutOptions, PutPayload, PutResult,
-    RenameOptions, Result,
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartId, MultipartUpload,
+    ObjectMeta, ObjectStore, ObjectStoreExt as _, PutMultipartOptions, PutOptions, PutPayload,
+    PutResult, RenameOptions, Result,
 };
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 
 use super::log::Log;
-use super::{AddedFile, CommitError, Entry, Folder, Kind, Removal, WriteId};
+use super::{
+    AddedFile, CommitError, Entry, Folder, Kind, OpenUpload, Removal, Staged, WriteId,
+    open_upload_path, staged_path,
+};
+use crate::stores::Store;
 
 /// A store that refuses everything after so many changes, as for a writer that is killed.
 #[derive(Debug)]
@@ -100,6 +105,50 @@ impl ObjectStore for Mortal {
     }
 }
 
+#[async_trait]
+impl MultipartStore for Mortal {
+    async fn create_multipart(&self, path: &Path) -> Result<MultipartId> {
+        self.store.create_multipart(path).await
+    }
+
+    async fn put_part(
+        &self,
+        path: &Path,
+        id: &MultipartId,
+        part_idx: usize,
+        data: PutPayload,
+    ) -> Result<PartId> {
+        self.store.put_part(path, id, part_idx, data).await
+    }
+
+    async fn complete_multipart(
+        &self,
+        path: &Path,
+        id: &MultipartId,
+        parts: Vec<PartId>,
+    ) -> Result<PutResult> {
+        self.change()?;
+        self.store.complete_multipart(path, id, parts).await.map_err(|error| unknown(path, error))
+    }
+
+    async fn abort_multipart(&self, path: &Path, id: &MultipartId) -> Result<()> {
+        self.change()?;
+        self.store.abort_multipart(path, id).await.map_err(|error| unknown(path, error))
+    }
+}
+
+/// The answer of S3 to an upload that it does not know, or not any more.
+fn unknown(path: &Path, error: Error) -> Error {
+    Error::NotFound { path: path.to_string(), source: error.to_string().into() }
+}
+
+/// The ways in which the bytes of a file wait for their commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Renamed,
+    Uploaded,
+}
+
 const FOLDER: &str = "lake/t";
 
 /// Steps of a commit that is long enough for every run of these tests.
@@ -108,18 +157,24 @@ const STEPS_MAX: usize = 60;
 struct Writer {
     folder: Folder,
     store: Arc<InMemory>,
+    way: Way,
 }
 
 impl Writer {
     fn new(store: &Arc<InMemory>) -> Self {
-        Self::mortal(store, usize::MAX)
+        Self::mortal(store, Way::Renamed, usize::MAX)
     }
 
     /// A writer that dies after so many changes of the store.
-    fn mortal(store: &Arc<InMemory>, changes: usize) -> Self {
+    fn mortal(store: &Arc<InMemory>, way: Way, changes: usize) -> Self {
         let changes_left = AtomicUsize::new(changes);
         let mortal = Arc::new(Mortal { store: Arc::clone(store), changes_left });
-        Self { folder: Folder::new(mortal, Path::from(FOLDER), None), store: Arc::clone(store) }
+        let mortal = match way {
+            Way::Renamed => Store::without_uploads(mortal),
+            Way::Uploaded => Store::with_uploads(mortal),
+        };
+        let folder = Folder::new(mortal, Path::from(FOLDER), None);
+        Self { folder, store: Arc::clone(store), way }
     }
 
     /// Stages files of these names.
@@ -128,12 +183,29 @@ impl Writer {
         for name in names {
             let (folder, file) = name.rsplit_once('/').unwrap_or(("", name));
             let path = format!("{folder}/{file}-{write}").trim_start_matches('/').to_owned();
-            let staged = format!("_gnist/staged/{write}/{file}.staged");
-            let at = Path::parse(format!("{FOLDER}/{staged}")).expect("a path");
-            self.store.put(&at, "rows".into()).await.expect("staged");
+            let staged = match self.way {
+                Way::Renamed => {
+                    let staged = format!("_gnist/staged/{write}/{file}.staged");
+                    self.put(&staged, "rows".into()).await;
+                    Staged::File(staged)
+                }
+                Way::Uploaded => {
+                    let at = Path::parse(format!("{FOLDER}/{path}")).expect("a path");
+                    let upload = self.store.create_multipart(&at).await.expect("begun");
+                    let open = OpenUpload { path: at.to_string(), upload: upload.clone() };
+                    self.put(&open_upload_path(write, "0", file), open.to_json()).await;
+                    let part = self.store.put_part(&at, &upload, 0, "rows".into()).await;
+                    Staged::Upload { upload, parts: vec![part.expect("uploaded").content_id] }
+                }
+            };
             added.push(AddedFile { path, staged, bytes: 4, rows: 1 });
         }
         added
+    }
+
+    async fn put(&self, path: &str, bytes: Vec<u8>) {
+        let at = Path::parse(format!("{FOLDER}/{path}")).expect("a path");
+        self.store.put(&at, bytes.into()).await.expect("staged");
     }
 
     async fn write(&self, names: &[&str], removal: Removal) -> Result<(), CommitError> {
@@ -167,11 +239,13 @@ impl Writer {
 /// writer leaves nothing over.
 #[tokio::test]
 async fn a_writer_may_die_at_every_step() {
-    for removal in [Removal::Nothing, Removal::All, Removal::TouchedFolders] {
+    let removals = [Removal::Nothing, Removal::All, Removal::TouchedFolders];
+    let ways = [Way::Renamed, Way::Uploaded];
+    for (removal, way) in removals.into_iter().flat_map(|it| ways.map(|way| (it.clone(), way))) {
         let mut has_landed = Vec::new();
         for changes in 0..STEPS_MAX {
             let store = Arc::new(InMemory::new());
-            let healthy = Writer::new(&store);
+            let healthy = Writer::mortal(&store, way, usize::MAX);
             healthy.write(&["p=1/a", "p=2/b"], Removal::Nothing).await.expect("written");
             let old = ["p=1/a", "p=2/b"];
             let new: &[&str] = match removal {
@@ -179,7 +253,7 @@ async fn a_writer_may_die_at_every_step() {
                 Removal::TouchedFolders => &["p=1/c", "p=1/d", "p=2/b"],
                 _ => &["p=1/a", "p=1/c", "p=1/d", "p=2/b"],
             };
-            let dying = Writer::mortal(&store, changes);
+            let dying = Writer::mortal(&store, way, changes);
             let outcome = dying.write(&["p=1/c", "p=1/d"], removal.clone()).await;
             let seen = healthy.seen().await;
             let is_new = seen == new;
@@ -206,7 +280,8 @@ async fn a_writer_may_die_at_every_step() {
             assert_eq!(data, seen.len(), "a visible file is left over: {listed:?}");
             let entries = listed.iter().filter(|path| path.ends_with(".json")).count();
             assert!(entries <= 2, "{listed:?}");
-            assert!(!listed.iter().any(|path| path.ends_with(".staged") && is_new), "{listed:?}");
+            let is_left = |path: &String| path.ends_with(".staged") || path.ends_with(".upload");
+            assert!(!is_new || !listed.iter().any(is_left), "{listed:?}");
         }
         assert!(has_landed[STEPS_MAX - 1], "the last run was not long enough");
         assert!(!has_landed[0]);
@@ -254,10 +329,10 @@ async fn a_partition_that_is_read_alone_shows_no_half_of_a_write() {
         let store = Arc::new(InMemory::new());
         let healthy = Writer::new(&store);
         healthy.write(&["p=1/a"], Removal::Nothing).await.expect("written");
-        let dying = Writer::mortal(&store, changes);
+        let dying = Writer::mortal(&store, Way::Renamed, changes);
         let _ = dying.write(&["p=1/c", "p=1/d"], Removal::All).await;
         let path = Path::parse("lake/t/p=1").expect("a path");
-        let partition = Folder::new(store.clone(), path, None);
+        let partition = Folder::new(Store::without_uploads(store.clone()), path, None);
         let files = partition.data().await.expect("listed").len();
         let seen = healthy.seen().await.len();
         assert_eq!(files, seen);
@@ -316,4 +391,106 @@ async fn files_of_others_are_data_whatever_their_names_were() {
     store.delete(&Path::from("lake/t/_SUCCESS")).await.expect("deleted");
     writer.write(&["b"], Removal::Nothing).await.expect("written");
     assert_eq!(writer.seen().await, ["a", "all.csv", "b"]);
+}
+
+/// A write whose entry landed though the store answered with an error, or said that something is there, has landed.
+#[tokio::test]
+async fn an_entry_is_known_by_its_write_whatever_the_store_answers() {
+    let store = Arc::new(InMemory::new());
+    let writer = Writer::mortal(&store, Way::Uploaded, usize::MAX);
+    let write = WriteId::fresh();
+    let added = writer.stage(write, &["a"]).await;
+    // The request that is sent a second time finds what the first one made.
+    let log = Log { store: store.as_ref(), folder: &Path::from(FOLDER) };
+    let entry = Entry {
+        write: write.to_string(),
+        kind: Kind::Overwrite,
+        overwritten: Some(0),
+        added: added.clone(),
+        removed: vec![],
+    };
+    assert!(log.create(0, &entry).await.expect("created"));
+    assert!(writer.folder.create(0, &entry).await.expect("known"));
+    let other = Entry { write: "other".to_owned(), ..entry };
+    assert!(!writer.folder.create(0, &other).await.expect("known"));
+    writer.write(&["b"], Removal::Nothing).await.expect("written");
+    assert_eq!(writer.seen().await, ["a", "b"]);
+}
+
+/// A committed write keeps its staged files until it is published, however old they are; those of a write that nobody
+/// commits go.
+#[tokio::test]
+async fn old_staged_files_go_unless_their_write_is_committed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Store::local();
+    let path = Path::from_absolute_path(folder.path()).expect("a path");
+    let table = Folder::new(store, path, Some(folder.path().to_owned()));
+    let stage = |write: WriteId| {
+        let staged = staged_path(write, "0", "a");
+        let at = folder.path().join(&staged);
+        std::fs::create_dir_all(at.parent().expect("a folder")).expect("created");
+        std::fs::write(&at, "rows").expect("staged");
+        (
+            AddedFile {
+                path: format!("a-{write}"),
+                staged: Staged::File(staged),
+                bytes: 4,
+                rows: 1,
+            },
+            at,
+        )
+    };
+    let (committed, left, running) = (WriteId::fresh(), WriteId::fresh(), WriteId::fresh());
+    let (added, _) = stage(committed);
+    let ((_, left), (_, running)) = (stage(left), stage(running));
+    let log = folder.path().join("_gnist/log");
+    std::fs::create_dir_all(&log).expect("created");
+    let entry = Entry {
+        write: committed.to_string(),
+        kind: Kind::Append,
+        overwritten: None,
+        added: vec![added],
+        removed: vec![],
+    };
+    let text = serde_json::to_vec(&entry).expect("JSON");
+    std::fs::write(log.join("00000000000000000000.json"), text).expect("written");
+    let long_ago = std::time::SystemTime::now() - std::time::Duration::from_hours(72);
+    let mut folders = vec![folder.path().join("_gnist/staged")];
+    while let Some(at) = folders.pop() {
+        for entry in std::fs::read_dir(&at).expect("listed") {
+            let path = entry.expect("listed").path();
+            if path.is_dir() {
+                folders.push(path.clone());
+            }
+            let file = std::fs::File::open(&path).expect("opened");
+            file.set_modified(long_ago).expect("an old file");
+        }
+    }
+    // An attempt that is still at it writes to a file of a folder that was made long ago.
+    std::fs::write(&running, "more").expect("written");
+    table.begin().await.expect("begun");
+    let seen = table.data().await.expect("listed");
+    assert_eq!(seen.len(), 1, "the committed write is published");
+    assert!(!left.exists() && running.exists());
+}
+
+/// A file that its writer put onto another disk is told before anything is committed.
+#[tokio::test]
+async fn a_file_that_is_not_staged_here_is_told_before_the_commit() {
+    let store = Arc::new(InMemory::new());
+    let writer = Writer::new(&store);
+    writer.write(&["a"], Removal::Nothing).await.expect("written");
+    let write = WriteId::fresh();
+    let base = writer.folder.begin().await.expect("begun");
+    for (name, bytes) in [("b", 4), ("c", 5)] {
+        let mut added = writer.stage(write, &[name]).await;
+        added[0].bytes = bytes;
+        if bytes == 4 {
+            added[0].staged = Staged::File("_gnist/staged/elsewhere".to_owned());
+        }
+        let outcome = writer.folder.commit(base, write, added, &Removal::All).await;
+        assert!(matches!(outcome, Err(CommitError::NotStaged { .. })), "{outcome:?}");
+    }
+    writer.write(&["d"], Removal::Nothing).await.expect("the folder can be written to");
+    assert_eq!(writer.seen().await, ["a", "d"]);
 }

@@ -6,14 +6,18 @@ use std::io;
 
 use datafusion::object_store::path::Path;
 use datafusion::object_store::{self, ObjectMeta, ObjectStore};
-use futures::TryStreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::log::{Log, Numbers};
 use super::{CommitError, GNIST, LOG};
 use crate::hidden::is_data;
+use crate::stores::shown;
 
 /// Listings that are tried while writers change the folder.
 pub(crate) const LISTINGS_MAX: usize = 100;
+
+/// Logs that are read at once.
+const LOGS_AT_ONCE: usize = 16;
 
 /// The state of the logs of some folders.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,7 +35,7 @@ pub(crate) async fn data_files(
     store: &dyn ObjectStore,
     folder: &Path,
 ) -> Result<Vec<ObjectMeta>, CommitError> {
-    let failed = |error| CommitError::store("can't list", folder, error);
+    let failed = |error| CommitError::store("can't list", store, folder, error);
     let mut folders = BTreeSet::from([folder.clone()]);
     let mut before = View::of(store, &folders).await?;
     for _ in 0..LISTINGS_MAX {
@@ -47,7 +51,7 @@ pub(crate) async fn data_files(
         }
         before = after;
     }
-    Err(CommitError::Conflict { folder: folder.clone() })
+    Err(CommitError::Conflict { folder: shown(store, folder) })
 }
 
 /// The folder whose log a file is in.
@@ -76,43 +80,16 @@ impl View {
             }
             around.insert(outer);
         }
+        let logs: Vec<_> =
+            around.iter().map(|folder| read_log(store, folder, folders.contains(folder))).collect();
+        let logs = futures::stream::iter(logs).buffered(LOGS_AT_ONCE);
+        let logs: Vec<Option<FolderLog>> = logs.try_collect().await?;
         let mut view = Self::default();
-        for folder in around {
-            view.add(store, &folder, folders.contains(&folder)).await?;
+        for FolderLog { folder, numbers, hidden } in logs.into_iter().flatten() {
+            view.logs.insert(folder, numbers);
+            view.hidden.extend(hidden);
         }
         Ok(view)
-    }
-
-    async fn add(
-        &mut self,
-        store: &dyn ObjectStore,
-        folder: &Path,
-        is_own: bool,
-    ) -> Result<(), CommitError> {
-        let log = Log { store, folder };
-        let numbers = match log.numbers().await {
-            Ok(numbers) => numbers,
-            Err(error) if is_no_folder(&error) || (!is_own && is_closed(&error)) => return Ok(()),
-            Err(error) => return Err(CommitError::store("can't list", folder, error)),
-        };
-        if let Some(last) = numbers.last()
-            && let Some(entry) = log.entry(last).await?
-        {
-            let hidden: Vec<&String> = if numbers.done.contains(&last) {
-                Vec::new()
-            } else if numbers.published.contains(&last) {
-                entry.removed.iter().collect()
-            } else {
-                entry.added.iter().map(|file| &file.path).collect()
-            };
-            for path in hidden {
-                self.hidden.insert(below(folder, path));
-            }
-        }
-        if numbers != Numbers::default() {
-            self.logs.insert(folder.clone(), numbers);
-        }
-        Ok(())
     }
 
     /// Returns true if none of the folders was ever written to.
@@ -124,6 +101,43 @@ impl View {
     pub(crate) fn hides(&self, file: &Path) -> bool {
         self.hidden.contains(file)
     }
+}
+
+/// The log of a folder, and the files that readers leave out for its sake.
+struct FolderLog {
+    folder: Path,
+    numbers: Numbers,
+    hidden: Vec<Path>,
+}
+
+/// Reads the log of a folder; none if nothing was ever written to it.
+async fn read_log(
+    store: &dyn ObjectStore,
+    folder: &Path,
+    is_own: bool,
+) -> Result<Option<FolderLog>, CommitError> {
+    let log = Log { store, folder };
+    let numbers = match log.numbers().await {
+        Ok(numbers) => numbers,
+        Err(error) if is_no_folder(&error) || (!is_own && is_closed(&error)) => return Ok(None),
+        Err(error) => return Err(CommitError::store("can't list", store, folder, error)),
+    };
+    if numbers == Numbers::default() {
+        return Ok(None);
+    }
+    let mut hidden: Vec<Path> = Vec::new();
+    if let Some(last) = numbers.last()
+        && !numbers.done.contains(&last)
+        && let Some(entry) = log.entry(last).await?
+    {
+        let paths: Vec<&String> = if numbers.published.contains(&last) {
+            entry.removed.iter().collect()
+        } else {
+            entry.added.iter().map(|file| &file.path).collect()
+        };
+        hidden.extend(paths.into_iter().map(|path| below(folder, path)));
+    }
+    Ok(Some(FolderLog { folder: folder.clone(), numbers, hidden }))
 }
 
 /// Returns true if the path of a folder is that of a file.
@@ -154,7 +168,7 @@ fn is_closed(error: &object_store::Error) -> bool {
 }
 
 /// A path below a folder, as entries have it: its parts are taken as they are.
-pub(super) fn below(folder: &Path, path: &str) -> Path {
+pub fn below(folder: &Path, path: &str) -> Path {
     let text =
         if folder.as_ref().is_empty() { path.to_owned() } else { format!("{folder}/{path}") };
     Path::parse(&text).unwrap_or_else(|_| Path::from(text))
