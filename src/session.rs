@@ -14,6 +14,7 @@ use gnist_storage::stores::settings_of;
 use crate::child::{self, Children, ReadyChild, Role};
 use crate::local::LocalCluster;
 use crate::machine;
+use crate::threads;
 
 /// One of this session's own processes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -176,6 +177,10 @@ impl SessionBuilder {
     /// # Errors
     /// No such master, a process that can't be started, a work folder that can't be written.
     pub async fn connect(self) -> Result<Session, Failure> {
+        threads::of_sessions(self.start()).await
+    }
+
+    async fn start(self) -> Result<Session, Failure> {
         self.memory.map_or(Ok(()), machine::check_memory)?;
         match self.master.clone() {
             MasterUrl::Local { slots } => {

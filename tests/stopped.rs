@@ -1,8 +1,9 @@
 //! A worker that stands still (SIGSTOP) in the middle of a job: its connections stand, and nobody
-//! answers on them. The job goes on once the worker is declared lost.
+//! answers on them. The job goes on once the worker is declared lost. And a driver whose threads are busy: it is not lost.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use futures::TryStreamExt;
 use gnist::{JobObserver, Session};
@@ -10,6 +11,7 @@ use gnist_common::bytes::ByteSize;
 use gnist_common::protocol::ManagerToDriver;
 use libtest_mimic::{Failed, Trial};
 use rustix::process::{Pid, Signal, kill_process};
+use tokio::runtime::Builder;
 
 use crate::backends::{block_on, builder};
 use crate::loss::workers;
@@ -24,7 +26,27 @@ const SIDES: u32 = 2;
 
 pub fn trials() -> Vec<Trial> {
     let name = "stopped::readers_of_a_worker_that_stands_still_go_on_once_it_is_lost";
-    vec![Trial::test(name, || block_on(stopped_after_both_sides()))]
+    let computes = "stopped::a_program_may_compute_for_longer_than_a_lease";
+    vec![
+        Trial::test(name, || block_on(stopped_after_both_sides())),
+        Trial::test(computes, computes_for_long),
+    ]
+}
+
+/// The only thread of the program's runtime computes between two queries, and nothing else runs there meanwhile.
+fn computes_for_long() -> Result<(), Failed> {
+    let (interval, lease) = (Duration::from_millis(50), Duration::from_millis(500));
+    let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let program = async move {
+        let session = builder("local-cluster[2,1,1GiB]").lease(interval, lease).connect().await?;
+        for _ in 0..2 {
+            session.sql("select value from range(0, 3)").await?.collect().await?;
+            std::thread::sleep(4 * lease);
+        }
+        session.sql("select value from range(0, 3)").await?.collect().await
+    };
+    runtime.block_on(async { tokio::spawn(program).await })??;
+    Ok(())
 }
 
 /// Stops a worker when both sides of the join are there.

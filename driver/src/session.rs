@@ -15,7 +15,6 @@ use datafusion::logical_expr::{DdlStatement, LogicalPlan};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement;
-use datafusion::sql::sqlparser::ast::Value;
 use gnist_common::bytes::ByteSize;
 use gnist_common::error::Failure;
 use gnist_common::ids::ApplicationId;
@@ -28,10 +27,8 @@ use gnist_operators::functions::register_functions;
 use gnist_operators::functions::settings::SqlSettings;
 use gnist_operators::guard::Guard;
 use gnist_proto::link::DriverLink;
-use gnist_storage::stores::{Stores, store_of};
-use gnist_storage::{
-    FileFormat, WriteTarget, is_path, open_as, open_path, serve_external_tables, serve_paths,
-};
+use gnist_storage::stores::Stores;
+use gnist_storage::{FileFormat, is_path, open_as, open_path, serve_external_tables, serve_paths};
 
 use crate::connection::{Connection, JobObserver};
 use crate::created::{TableMemory, refuse_shared_names, table_of};
@@ -212,21 +209,7 @@ impl Session {
     /// # Errors
     /// As [`Session::sql`].
     pub async fn plan(&self, statement: Statement) -> Result<LogicalPlan, SessionError> {
-        let statement = self.with_base(statement).await?;
         caught(self.plan_statement(statement)).await
-    }
-
-    /// Looks at the target of a `COPY` before its query lists what it reads.
-    async fn with_base(&self, mut statement: Statement) -> Result<Statement, SessionError> {
-        if let Statement::CopyTo(copy) = &mut statement
-            && let Ok(target) = WriteTarget::of(&copy.target)
-        {
-            let store = store_of(self.context.state().config(), &target.store)?;
-            let base = write::base_of(store, &target).await?;
-            let (key, value) = write::base_option(base);
-            copy.options.push((key, Value::SingleQuotedString(value)));
-        }
-        Ok(statement)
     }
 
     async fn plan_statement(&self, statement: Statement) -> Result<LogicalPlan, SessionError> {

@@ -9,7 +9,7 @@ use datafusion::logical_expr::{
 use gnist_common::error::Failure;
 
 use crate::error::{SessionError, not_yet};
-use crate::write::Write;
+use crate::write::{Options, Write};
 
 /// A statement, by the way it is executed.
 #[derive(Debug)]
@@ -86,6 +86,12 @@ pub(crate) fn classify(plan: LogicalPlan) -> Result<Statement, SessionError> {
             return Err(failure
                 .with_help("read the column as text, and write `nullif(c, 'NULL')`")
                 .into());
+        }
+        LogicalPlan::Ddl(DdlStatement::CreateExternalTable(table)) => {
+            // Bad values of ours are told here, and not by the first `INSERT`.
+            let options = table.options.iter();
+            Options::of(options.map(|(key, value)| (key.clone(), value.clone())))?;
+            Statement::InDriver(LogicalPlan::Ddl(DdlStatement::CreateExternalTable(table)))
         }
         LogicalPlan::Ddl(DdlStatement::CreateFunction(_)) => {
             return Err(not_yet("CREATE FUNCTION").into());

@@ -8,22 +8,13 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::error::CliError;
 use super::exit::Exit;
-use crate::threads;
+use crate::threads::{self, AbortOnDrop};
 
 /// Time that ended work may take to let go before the process ends anyway.
 const LINGER: Duration = Duration::from_millis(200);
 
 /// Time that work may take to notice a signal.
 const PATIENCE: Duration = Duration::from_secs(2);
-
-/// A task that ends with this.
-struct AbortOnDrop(tokio::task::JoinHandle<()>);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
 
 /// Runs a command to its end on a runtime of its own.
 pub(crate) fn block_on<T>(work: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {

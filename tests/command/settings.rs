@@ -71,7 +71,7 @@ fn a_setting_that_does_nothing_is_refused() -> Result<(), Failed> {
         for (statement, reason) in [
             ("set datafusion.runtime.memory_limit = '1G'", "= help: give `--memory SIZE` at start"),
             ("reset datafusion.runtime.memory_limit", "= help: give `--memory SIZE` at start"),
-            ("set datafusion.execution.parquet.compression = 'snappy'", "writing files"),
+            ("set datafusion.execution.minimum_parallel_output_files = 2", "writes files"),
             ("set datafusion.execution.max_spill_file_size_bytes = 1000", "a spill file per batch"),
             (
                 "set scheduler.lease = '3s'",

@@ -55,7 +55,9 @@ impl TableProviderFactory for ExternalTables {
         state: &dyn Session,
         table: &CreateExternalTable,
     ) -> Result<Arc<dyn TableProvider>> {
-        let files = CreateExternalTable { schema: Arc::new(as_read(table)?), ..table.clone() };
+        let schema = Arc::new(as_read(table)?);
+        let mut files = CreateExternalTable { schema, ..table.clone() };
+        files.options.retain(|key, _| !is_of_writes(key));
         let files = undamaged(self.0.create(state, &files)).await.ok_or_else(|| {
             let (file_type, location) = (&table.file_type, table.locations.join("`, `"));
             plan_datafusion_err!("can't read `{location}` as {file_type}: a file is damaged")
@@ -74,6 +76,15 @@ impl TableProviderFactory for ExternalTables {
             .collect();
         Ok(Arc::new(ExternalTable::new(table, files, &columns)?))
     }
+}
+
+/// Options of a table that say how `INSERT` writes its files; readers don't know them.
+pub const WRITE_OPTIONS: [&str; 4] =
+    ["max_file_size", "max_file_rows", "group_partitions", "sort_by"];
+
+fn is_of_writes(key: &str) -> bool {
+    let name = key.strip_prefix("format.").unwrap_or(key).to_ascii_lowercase();
+    WRITE_OPTIONS.contains(&name.as_str())
 }
 
 /// The declared columns, as the files are read: nullable, and partitions as text.
@@ -187,6 +198,12 @@ impl ExternalTable {
             options.map(|(key, value)| (key.clone(), value.clone())).collect();
         options.sort_unstable();
         options
+    }
+
+    /// The columns that are declared never to be null.
+    pub fn not_null_columns(&self) -> Vec<String> {
+        let declared = self.statement.schema.fields().iter();
+        declared.filter(|field| !field.is_nullable()).map(|field| field.name().clone()).collect()
     }
 
     /// The columns whose values are names of folders, outermost first.

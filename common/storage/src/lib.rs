@@ -8,6 +8,7 @@
 //! remote      paths of stores
 //! shrunk      files that get shorter while they are read
 //! listing     a path -> its files, all of one format
+//! listed      a table over such files, which knows when they were listed
 //! refusal     the reasons why a path is no table
 //! table       a listing -> a table of a DataFusion session
 //! external    CREATE EXTERNAL TABLE as Spark and Hive read files
@@ -22,6 +23,7 @@ pub mod commit;
 mod external;
 mod format;
 mod hidden;
+mod listed;
 mod listing;
 mod partitions;
 mod paths;
@@ -32,8 +34,9 @@ pub mod stores;
 mod table;
 mod target;
 
-pub use external::{ExternalTable, serve_external_tables};
+pub use external::{ExternalTable, WRITE_OPTIONS, serve_external_tables};
 pub use format::FileFormat;
+pub use listed::ListedTable;
 pub use listing::Listing;
 pub use partitions::NULL_PARTITION;
 pub use paths::{is_path, serve_paths};

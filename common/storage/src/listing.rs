@@ -3,6 +3,7 @@
 //! Hidden names are somebody's notes (`_SUCCESS`, checksums, staged output) and never data: see
 //! [`crate::hidden`].
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
@@ -13,7 +14,7 @@ use datafusion::object_store::local::LocalFileSystem;
 use datafusion::object_store::path::Path as StorePath;
 use datafusion::prelude::SessionConfig;
 
-use crate::commit::View;
+use crate::commit::{Base, View};
 use crate::format::{Extension, FileFormat, extension_of};
 use crate::hidden::is_hidden;
 use crate::refusal::ListingError;
@@ -34,6 +35,8 @@ pub struct Listing {
     pub(crate) files: Vec<PathBuf>,
     /// What a store's listing says of each; none for files of this machine.
     pub(crate) objects: Vec<ObjectMeta>,
+    /// The last write that was to be seen in each of the folders with a commit log; none if nobody looked.
+    pub(crate) bases: Option<BTreeMap<StorePath, Base>>,
 }
 
 impl Listing {
@@ -61,6 +64,7 @@ impl Listing {
             // Where there is no log after the files were listed, there was none before: the last entry stays.
             if after.0.has_no_log() || before.as_ref() == Some(&after) {
                 let (view, _) = after;
+                listing.bases = Some(view.bases());
                 let mut is_shown =
                     places.iter().map(|file| !file.as_ref().is_some_and(|file| view.hides(file)));
                 listing.files.retain(|_| is_shown.next().unwrap_or(true));
@@ -75,14 +79,14 @@ impl Listing {
     }
 
     async fn of_store(config: &SessionConfig, place: &Place) -> Result<Self, ListingError> {
-        let objects = place.objects(config).await?;
+        let (objects, bases) = place.objects(config).await?;
         let root = place.shown(&place.path);
         let mut found: Vec<(PathBuf, ObjectMeta)> =
             objects.into_iter().map(|object| (place.shown(&object.location), object)).collect();
         found.sort_by(|(one, _), (other, _)| one.cmp(other));
         let (files, objects): (Vec<PathBuf>, Vec<ObjectMeta>) = found.into_iter().unzip();
         let extension = common_extension(&root, &files)?;
-        Ok(Self { root, extension, files, objects })
+        Ok(Self { root, extension, files, objects, bases })
     }
 
     /// Lists a path without a look at commit logs.
@@ -102,7 +106,7 @@ impl Listing {
         }
         files.sort();
         let extension = common_extension(&root, &files)?;
-        Ok(Self { root, extension, files, objects: Vec::new() })
+        Ok(Self { root, extension, files, objects: Vec::new(), bases: None })
     }
 
     /// The format of every file.

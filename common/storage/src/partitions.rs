@@ -1,7 +1,7 @@
 //! Columns that the names of folders say: `year=2024/month=5/`, as Hive and Spark write them.
 //!
 //! A folder that is read by its path has such columns if all of its files lie below folders of the same names, from the
-//! first level on. Their types follow from their values: whole numbers, dates, numbers, else texts.
+//! first level on. Their types follow from their values: whole numbers, dates, numbers that a float has with all their digits, else texts.
 
 use std::path::{Path, PathBuf};
 
@@ -105,9 +105,14 @@ fn is_date(text: &str) -> bool {
         && digits(8..10)
 }
 
-/// Not `NaN`, `inf` and the like, which are names.
+/// The digits that every number of them has as a float, whichever they are.
+const FLOAT_DIGITS: usize = 15;
+
+/// Not `NaN`, `inf` and the like, which are names, nor a number that a float would round.
 fn is_number(text: &str) -> bool {
-    text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b'+'))
+    let is_of_number = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b'+');
+    let digits = text.trim_start_matches(['-', '+', '0', '.']).bytes();
+    text.bytes().all(is_of_number) && digits.filter(u8::is_ascii_digit).count() <= FLOAT_DIGITS
 }
 
 #[cfg(test)]
@@ -131,6 +136,12 @@ mod tests {
             (vec!["_d=2024-01-31/a.csv", "_d=2024-02-01/a.csv"], vec![("_d", DataType::Date32)]),
             (vec!["k=1/a.csv", "k=1.5/a.csv"], vec![("k", DataType::Float64)]),
             (vec!["k=1/a.csv", "k=NaN/a.csv"], vec![("k", DataType::Utf8)]),
+            (
+                vec!["k=18446744073709551614/a.csv", "k=18446744073709551615/a.csv"],
+                vec![("k", DataType::Utf8)],
+            ),
+            (vec!["k=0.1234567890123456/a.csv"], vec![("k", DataType::Utf8)]),
+            (vec!["k=2024-01-31T00:00:00/a.csv"], vec![("k", DataType::Utf8)]),
             (vec!["k=1/a.csv", "k=__HIVE_DEFAULT_PARTITION__/a.csv"], vec![("k", DataType::Int64)]),
             (vec!["k=%31%32/a.csv"], vec![("k", DataType::Int64)]),
             (vec!["k=12%3A30/x/a.csv"], vec![("k", DataType::Utf8)]),

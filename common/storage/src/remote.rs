@@ -2,6 +2,7 @@
 //!
 //! A URL is taken as it is written: `%20` in it is no space. Its objects are shown as URLs too.
 
+use std::collections::BTreeMap;
 use std::path::{Path as ShownPath, PathBuf};
 
 use datafusion::execution::object_store::ObjectStoreUrl;
@@ -9,7 +10,7 @@ use datafusion::object_store::path::Path;
 use datafusion::object_store::{self, ObjectMeta, ObjectStoreExt as _};
 use datafusion::prelude::SessionConfig;
 
-use crate::commit::{CommitError, data_files};
+use crate::commit::{Base, CommitError, viewed_files};
 use crate::format::extension_of;
 use crate::listing::{MATCH, is_glob};
 use crate::refusal::ListingError;
@@ -55,14 +56,15 @@ impl Place {
     }
 
     /// The objects that a path of a store stands for: one, those of a folder, or those that match a pattern. Hidden ones
-    /// and those that are not published are left out.
+    /// and those that are not published are left out. With them comes the last write that was to be seen in each folder
+    /// with a commit log, if there was a look at logs: a single object is taken as it is.
     ///
     /// # Errors
     /// There are none, or the store refuses.
     pub(crate) async fn objects(
         &self,
         config: &SessionConfig,
-    ) -> Result<Vec<ObjectMeta>, ListingError> {
+    ) -> Result<(Vec<ObjectMeta>, Option<BTreeMap<Path, Base>>), ListingError> {
         let root = self.shown(&self.path);
         let no_store = |failure| ListingError::NoStore(Box::new(failure));
         let store = store_of(config, &self.store).map_err(no_store)?;
@@ -74,7 +76,7 @@ impl Place {
         if !self.rest.ends_with('/') && !self.path.as_ref().is_empty() {
             // What is there under this very name is taken by name, as a local file is.
             match store.raw.head(&self.path).await {
-                Ok(object) => return Ok(vec![object]),
+                Ok(object) => return Ok((vec![object], None)),
                 // Web servers have no listings.
                 Err(object_store::Error::NotFound { .. }) if self.is_of_web() => {
                     return Err(ListingError::Missing { path: root });
@@ -86,8 +88,8 @@ impl Place {
         }
         let folder = if is_pattern { self.folder_of_pattern() } else { self.path.clone() };
         // A folder that is not there is an empty one; a bucket that is not there is an error.
-        let found = data_files(store.raw.as_ref(), &folder).await;
-        let mut found = found.map_err(|error| match error {
+        let found = viewed_files(store.raw.as_ref(), &folder).await;
+        let (mut found, view) = found.map_err(|error| match error {
             CommitError::Store { source, .. } => refused(source),
             other => ListingError::Log { path: root.clone(), source: Box::new(other) },
         })?;
@@ -102,7 +104,7 @@ impl Place {
         }
         found.sort_by(|one, other| one.location.cmp(&other.location));
         match found.is_empty() {
-            false => Ok(found),
+            false => Ok((found, Some(view.bases()))),
             true if is_pattern => {
                 Err(ListingError::NoMatch { pattern: root.display().to_string() })
             }
@@ -172,7 +174,7 @@ mod tests {
         let names = async |path: &str| {
             let place = Place::of(&format!("s3://b/{path}")).expect("a URL").expect("of a store");
             let objects = place.objects(&config).await;
-            objects.map(|found| {
+            objects.map(|(found, _)| {
                 found.into_iter().map(|it| it.location.to_string()).collect::<Vec<_>>()
             })
         };

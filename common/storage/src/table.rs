@@ -26,6 +26,7 @@ use gnist_common::error::{ErrorKind, Failure};
 
 use crate::external::{Partition, partitioned};
 use crate::format::FileFormat;
+use crate::listed::ListedTable;
 use crate::listing::Listing;
 use crate::partitions::partition_columns;
 use crate::refusal::ListingError;
@@ -96,7 +97,7 @@ async fn open_listing(
         Err(error) => return Err(blame_file(state, listing, &error).await),
     };
     let table = if partitions.is_empty() {
-        open(state, listing, schema).map(|table| Arc::new(table) as _)
+        open(state, listing, schema)
     } else {
         let schema = without_partitions(listing, &schema, &partitions)?;
         open_partitioned(state, listing, schema, partitions).map(|table| Arc::new(table) as _)
@@ -159,16 +160,20 @@ fn open(
     state: &SessionState,
     listing: &Listing,
     schema: SchemaRef,
-) -> Result<ListingTable, DataFusionError> {
+) -> Result<Arc<dyn TableProvider>, DataFusionError> {
     let options = options(listing, state.config(), state.default_table_options());
     let config = ListingTableConfig::new_with_multi_paths(urls_of(listing.files())?)
         .with_listing_options(options)
         .with_schema(schema);
     let cache = state.runtime_env().cache_manager.get_file_statistic_cache();
-    Ok(ListingTable::try_new(config)?.with_cache(cache))
+    let files = ListingTable::try_new(config)?.with_cache(cache);
+    Ok(match &listing.bases {
+        Some(bases) => Arc::new(ListedTable::new(files, bases.clone())),
+        None => Arc::new(files),
+    })
 }
 
-/// A table over a folder of partitions. Filters choose the folders that are read.
+/// A table over a folder of partitions, which is listed when it is read. Filters choose the folders that are read.
 fn open_partitioned(
     state: &SessionState,
     listing: &Listing,

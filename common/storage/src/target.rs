@@ -117,6 +117,11 @@ impl WriteTarget {
         StorePath::parse(path.trim_start_matches('/')).ok()
     }
 
+    /// The end of a file's name that says its format, such as `csv.gz`, if it says one.
+    pub fn end_of(name: &str) -> Option<String> {
+        Some(extension_of(Path::new(name))?.text.trim_start_matches('.').to_owned())
+    }
+
     /// The format and compression that a name says.
     pub fn form_of(name: &str) -> Option<(FileFormat, CompressionTypeVariant)> {
         let extension = extension_of(Path::new(name))?;

@@ -198,7 +198,7 @@ mod tests {
             ("datafusion.runtime.memory_limit", false, "`--memory SIZE`"),
             ("datafusion.runtime.temp_directory", true, "executors"),
             ("datafusion.execution.max_spill_file_size_bytes", true, "batch"),
-            ("datafusion.execution.parquet.compression", false, "writing"),
+            ("datafusion.execution.soft_max_rows_per_output_file", false, "writes files"),
             ("datafusion.catalog.location", false, "opened"),
             ("datafusion.sql_parser.recursion_limit", false, "any depth"),
             ("datafusion.execution.enable_file_stream_work_stealing", true, "own files"),

@@ -25,10 +25,9 @@ use datafusion::arrow::array::{RecordBatch, UInt64Array};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 pub use frame::{FrameWriter, WriteFrame};
-pub(crate) use options::base_option;
+pub(crate) use options::Options;
 pub(crate) use run::write;
 pub(crate) use statement::Write;
-pub(crate) use target::base_of;
 
 static COUNT: LazyLock<SchemaRef> =
     LazyLock::new(|| Arc::new(Schema::new(vec![Field::new("count", DataType::UInt64, false)])));

@@ -12,7 +12,7 @@ use gnist_common::config::nearest;
 use gnist_common::error::{ErrorKind, Failure};
 use gnist_operators::failure::failure_of;
 use gnist_operators::write::{FileLimits, WriteFormat};
-use gnist_storage::commit::Base;
+use gnist_storage::WRITE_OPTIONS;
 
 use crate::error::not_yet;
 use crate::sql::normalized;
@@ -51,28 +51,9 @@ impl fmt::Display for SaveMode {
     }
 }
 
-/// The option that carries [`Options::base`] from the statement's text to its plan.
-const BASE: &str = "gnist_base";
-
-/// The option of a base.
-pub(crate) fn base_option(base: Base) -> (String, String) {
-    let number = |number: Option<u64>| number.map_or("-".to_owned(), |number| number.to_string());
-    (BASE.to_owned(), format!("{} {}", number(base.last), number(base.overwritten)))
-}
-
-fn read_base(text: &str) -> Option<Base> {
-    let (last, overwritten) = text.split_once(' ')?;
-    Some(Base { last: last.parse().ok(), overwritten: overwritten.parse().ok() })
-}
-
-/// Keys of options that are ours.
-const OWN: [&str; 5] = ["mode", "max_file_size", "max_file_rows", "group_partitions", "sort_by"];
-
 /// The options of a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Options {
-    /// The state of the target before the query was planned, if somebody looked.
-    pub(crate) base: Option<Base>,
     /// The save mode, if it was given.
     pub(crate) mode: Option<SaveMode>,
     /// Sizes above which another file is begun.
@@ -92,7 +73,6 @@ impl Options {
     /// `User`, for a value that an option of ours can't have.
     pub(crate) fn of(options: impl IntoIterator<Item = (String, String)>) -> Result<Self, Failure> {
         let mut own = Self {
-            base: None,
             mode: None,
             limits: FileLimits::default(),
             groups_partitions: true,
@@ -102,7 +82,6 @@ impl Options {
         for (key, value) in options {
             let name = key.strip_prefix(OF_FORMAT).unwrap_or(&key).to_ascii_lowercase();
             match name.as_str() {
-                BASE => own.base = read_base(&value),
                 "mode" => own.mode = Some(mode_of(&value)?),
                 "max_file_size" => {
                     let size: ByteSize =
@@ -154,7 +133,7 @@ impl Options {
 
 /// The names of all options that a write in this format has.
 fn known(format: WriteFormat) -> Vec<String> {
-    let own = OWN.iter().map(|name| (*name).to_owned());
+    let own = ["mode"].into_iter().chain(WRITE_OPTIONS).map(ToOwned::to_owned);
     let Ok(options) = format.options(&[]) else { return own.collect() };
     let of_format = options.entries().into_iter().map(|entry| entry.key);
     let of_format = of_format.filter_map(|key| Some(key.strip_prefix(OF_FORMAT)?.to_owned()));

@@ -7,7 +7,10 @@ use datafusion::arrow::compute::SortOptions;
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::Session;
 use datafusion::common::Result;
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::memory::MemorySourceConfig;
+use datafusion::datasource::source_as_provider;
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{LexOrdering, PhysicalExpr, PhysicalSortExpr};
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
@@ -21,7 +24,8 @@ use gnist_operators::failure::failure_of;
 use gnist_operators::write::{
     WriteExec, WriteSpec, check_schema, is_folder_name, receipts_of, write_empty_file,
 };
-use gnist_storage::commit::{AddedFile, WriteId};
+use gnist_storage::ListedTable;
+use gnist_storage::commit::{AddedFile, Base, WriteId};
 use gnist_storage::stores::{Store, store_of};
 
 use super::Write;
@@ -41,12 +45,14 @@ pub(crate) async fn write(
     plan: impl Future<Output = Result<Arc<dyn ExecutionPlan>, SessionError>> + Send,
 ) -> Result<u64, SessionError> {
     let store = store_of(session.config(), &write.target.store)?;
-    let base = write.options.base;
+    let base = base_of(write)?;
     let begun = Begun::new(store.clone(), write.target.clone(), write.mode, base).await?;
     let Some(begun) = begun else { return Ok(0) };
     let planned = async {
         let plan = plan.await?;
         let spec = Arc::new(spec_of(write, &plan.schema(), session)?);
+        let of_format = spec.format.options(&spec.options)?;
+        begun.check_end(&spec.format.extension(&of_format))?;
         Ok((plan, spec))
     };
     let (plan, spec) = match planned.await {
@@ -66,6 +72,23 @@ pub(crate) async fn write(
     let rows = files.iter().map(|file| file.rows).sum();
     begun.commit(files).await?;
     Ok(rows)
+}
+
+/// The state of the target in which the query's files were listed, if it reads files of the target that were listed
+/// before. What is listed later is seen as it is after the look at the target.
+fn base_of(write: &Write) -> Result<Option<Base>> {
+    let mut first: Option<Base> = None;
+    write.query.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node
+            && let Ok(table) = source_as_provider(&scan.source)
+            && let Some(table) = table.downcast_ref::<ListedTable>()
+            && let Some(base) = table.base_in(&write.target)
+        {
+            first = Some(first.map_or(base, |first| first.min(base)));
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(first)
 }
 
 /// Runs the plan with its rows written to staged files.
@@ -131,6 +154,7 @@ fn spec_of(write: &Write, schema: &SchemaRef, session: &dyn Session) -> Result<W
             return Err(user(message).with_help("partition by columns of numbers, texts or dates"));
         }
     }
+    let not_null = write.not_null.iter().map(column).collect::<Result<Vec<_>, _>>()?;
     for (name, _) in &write.options.sort_by {
         column(name)?;
     }
@@ -154,6 +178,7 @@ fn spec_of(write: &Write, schema: &SchemaRef, session: &dyn Session) -> Result<W
         options,
         partition_by,
         limits: write.options.limits,
+        not_null,
     })
 }
 

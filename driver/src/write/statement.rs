@@ -39,6 +39,8 @@ pub(crate) struct Write {
     pub(crate) partition_by: Vec<String>,
     /// The options.
     pub(crate) options: Options,
+    /// The columns that are declared never to be null.
+    pub(crate) not_null: Vec<String>,
 }
 
 impl Write {
@@ -51,8 +53,8 @@ impl Write {
         let format = format_of(copy.file_type.as_ref())?;
         let options = Options::of(copy.options)?;
         let mode = options.mode.unwrap_or(SaveMode::Error);
-        Self { query: copy.input, target, format, mode, partition_by: copy.partition_by, options }
-            .checked()
+        let (query, partition_by) = (copy.input, copy.partition_by);
+        Self { query, target, format, mode, partition_by, options, not_null: Vec::new() }.checked()
     }
 
     /// `INSERT INTO` and `INSERT OVERWRITE`.
@@ -74,11 +76,13 @@ impl Write {
         let target = table.target()?;
         let mut options = Options::of(table.options())?;
         let format = format_named(table.file_type())?;
+        check_both_ways(format, &options.of_format)?;
         // Readers have options of their own.
         options.of_format.retain(|(key, _)| !READING.contains(&key.as_str()));
         let partition_by = table.partition_columns().to_vec();
         let query = as_declared(dml.input, &table.schema()).map_err(|error| failure_of(&error))?;
-        Self { query, target, format, mode, partition_by, options }.checked()
+        let not_null = table.not_null_columns();
+        Self { query, target, format, mode, partition_by, options, not_null }.checked()
     }
 
     /// Fails if the parts don't go together.
@@ -125,6 +129,37 @@ impl Write {
 /// Options of tables that only say how files are read.
 const READING: [&str; 3] =
     ["format.schema_infer_max_rec", "format.newlines_in_values", "format.truncated_rows"];
+
+/// Options of CSV that readers follow as writers do.
+const BOTH_WAYS: [&str; 5] = [
+    "format.has_header",
+    "format.delimiter",
+    "format.quote",
+    "format.compression",
+    "format.compression_level",
+];
+
+/// Fails if a table has options by which its files would be written in another way than they are read: readers look at
+/// `escape` and `comment`, which writers don't know of, and writers at forms of dates, which readers don't.
+fn check_both_ways(format: WriteFormat, options: &[(String, String)]) -> Result<(), Failure> {
+    if format != WriteFormat::Csv {
+        return Ok(());
+    }
+    let one_way = options.iter().find(|option| {
+        let key = option.0.as_str();
+        let says_something = || {
+            let (with, plain) =
+                (format.options(std::slice::from_ref(*option)), format.options(&[]));
+            with.is_ok_and(|with| plain.is_ok_and(|plain| with.csv != plain.csv))
+        };
+        !READING.contains(&key) && !BOTH_WAYS.contains(&key) && says_something()
+    });
+    let Some((key, _)) = one_way else { return Ok(()) };
+    let name = key.strip_prefix("format.").unwrap_or(key);
+    let message = format!("`INSERT` into a CSV table with the option `{name}`");
+    let help = "its files would not be read as they are written; write with `COPY`";
+    Err(not_yet(&message).with_help(help))
+}
 
 /// The rows with the types of a table's columns. DataFusion leaves out casts to types that values of the statement have
 /// only until the rules of [`crate::sql`] have seen them.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use datafusion::object_store::path::Path as StorePath;
 use datafusion::object_store::{self, ObjectStoreExt as _};
 use gnist_common::error::{ErrorKind, Failure};
 use gnist_operators::failure::failure_of_store;
@@ -22,11 +23,13 @@ pub(super) struct Begun {
     pub(super) write: WriteId,
     base: Base,
     removal: Removal,
+    /// A data file that was there, in a folder that keeps data.
+    kept: Option<StorePath>,
     is_done: bool,
 }
 
 impl Begun {
-    /// Looks at a target before its write reads anything. None if there is nothing to do. `base` is an earlier look.
+    /// Looks at a target before its write reads anything. None if there is nothing to do. `base` is of an earlier look at its files.
     ///
     /// # Errors
     /// There is data, and the mode does not allow it; or the store refuses.
@@ -38,14 +41,16 @@ impl Begun {
     ) -> Result<Option<Self>, Failure> {
         let folder = folder_of(store.clone(), &target);
         let given = &target.given;
-        let (now, has_data) = match target.file() {
+        let (now, data) = match target.file() {
             Some(path) => {
-                let has_data = match store.objects.head(&path).await {
-                    Ok(_) => true,
-                    Err(object_store::Error::NotFound { .. }) => false,
+                let data = match store.objects.head(&path).await {
+                    Ok(_) => Some(path),
+                    Err(object_store::Error::NotFound { .. }) => None,
                     Err(error) => return Err(failed(&format!("can't look at `{given}`"), &error)),
                 };
-                (Base::default(), has_data)
+                // What others left beside it that were killed.
+                folder.begin().await.map_err(|error| failure(&error))?;
+                (Base::default(), data)
             }
             None => {
                 if target.local.as_ref().is_some_and(|local| local.is_file()) {
@@ -53,10 +58,10 @@ impl Begun {
                     return Err(Failure::new(ErrorKind::User, message));
                 }
                 let now = folder.begin().await.map_err(|error| failure(&error))?;
-                (now, folder.has_data().await.map_err(|error| failure(&error))?)
+                (now, folder.first_data().await.map_err(|error| failure(&error))?)
             }
         };
-        let removal = match (mode, has_data) {
+        let removal = match (mode, data.is_some()) {
             (SaveMode::Ignore, true) => return Ok(None),
             (SaveMode::Error, true) => return Err(exists(given)),
             (SaveMode::Error | SaveMode::Ignore, false) => Removal::NothingThere,
@@ -66,7 +71,26 @@ impl Begun {
         };
         let write = WriteId::fresh();
         let base = base.unwrap_or(now);
-        Ok(Some(Self { folder, target, write, base, removal, is_done: false }))
+        let kept = data.filter(|_| matches!(removal, Removal::Nothing | Removal::TouchedFolders));
+        Ok(Some(Self { folder, target, write, base, removal, kept, is_done: false }))
+    }
+
+    /// Fails if the folder keeps files whose names end otherwise than those that come: it could not be read any more.
+    ///
+    /// # Errors
+    /// `User`, naming a file.
+    pub(super) fn check_end(&self, end: &str) -> Result<(), Failure> {
+        let name = self.kept.as_ref().and_then(StorePath::filename);
+        match name.and_then(WriteTarget::end_of) {
+            Some(there) if !there.eq_ignore_ascii_case(end) => {
+                let (given, name) = (&self.target.given, name.unwrap_or_default());
+                let message =
+                    format!("`{given}` holds files such as `{name}`, and the write adds `.{end}`");
+                Err(Failure::new(ErrorKind::User, message)
+                    .with_help("a folder is of one format and compression"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Makes the files visible.
@@ -147,17 +171,6 @@ impl Drop for Begun {
             runtime.spawn(async move { drop(folder.give_up(write).await) });
         }
     }
-}
-
-/// Looks at the folder that a `COPY` writes to before its query is planned: what the query reads is listed then.
-///
-/// # Errors
-/// The store refuses, or the log is damaged.
-pub(crate) async fn base_of(store: Store, target: &WriteTarget) -> Result<Base, Failure> {
-    if target.single_file.is_some() {
-        return Ok(Base::default());
-    }
-    folder_of(store, target).begin().await.map_err(|error| failure(&error))
 }
 
 fn folder_of(store: Store, target: &WriteTarget) -> Folder {

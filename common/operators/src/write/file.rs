@@ -46,7 +46,7 @@ impl StagedFile {
 
     /// Bytes of memory that it holds.
     pub(super) fn held_bytes(&self) -> usize {
-        self.encoder.held_bytes() + self.waiting.capacity()
+        self.encoder.held_bytes() + self.encoder.own_bytes() + self.waiting.capacity()
     }
 
     /// Bytes of memory of rows that are not encoded yet.

@@ -100,6 +100,12 @@ impl Folders {
                      folder: write `nullif({name}, '')`"
                 );
             }
+            if value == NULL_PARTITION {
+                return exec_err!(
+                    "the text `{NULL_PARTITION}` in `{name}`, by which the write is partitioned, is the name of the \
+                     folder of null: write `nullif({name}, '{NULL_PARTITION}')`"
+                );
+            }
             let of_time = matches!(rows.column(*at).data_type(), DataType::Timestamp(..));
             let value =
                 escaped(&if of_time { value.replacen('T', " ", 1) } else { value.to_owned() });
@@ -132,7 +138,8 @@ fn others(schema: &SchemaRef, partition_by: &[usize]) -> Vec<usize> {
 
 /// Returns true if a column's name can be in the name of a folder, as it is.
 pub fn is_folder_name(column: &str) -> bool {
-    !column.is_empty() && escaped(column) == column
+    // Readers take a folder whose name begins with a point for a hidden one.
+    !column.is_empty() && !column.starts_with('.') && escaped(column) == column
 }
 
 /// A text as a name of a folder, escaped as Spark does.

@@ -81,8 +81,8 @@ impl WriteFormat {
         }
     }
 
-    /// The end of a file's name.
-    pub(crate) fn extension(self, options: &TableOptions) -> String {
+    /// The end of a file's name, such as `csv.gz`.
+    pub fn extension(self, options: &TableOptions) -> String {
         let (end, compression) = match self {
             Self::Parquet => return "parquet".to_owned(),
             Self::Json => ("json", options.json.compression),
@@ -131,6 +131,8 @@ pub struct WriteSpec {
     pub partition_by: Vec<usize>,
     /// The sizes of files.
     pub limits: FileLimits,
+    /// The columns that are never null, by index.
+    pub not_null: Vec<usize>,
 }
 
 /// A [`WriteSpec`] on the wire.
@@ -154,11 +156,14 @@ pub(crate) struct WriteSpecMessage {
     bytes_max: u64,
     #[prost(uint64, tag = "9")]
     rows_max: u64,
+    #[prost(uint32, repeated, tag = "10")]
+    not_null: Vec<u32>,
 }
 
 impl WriteSpec {
     pub(crate) fn encode(&self) -> WriteSpecMessage {
-        let Self { store, folder, single_file, format, options, partition_by, limits } = self;
+        let Self { store, folder, single_file, format, options, partition_by, limits, not_null } =
+            self;
         let column = |at: &usize| u32::try_from(*at).expect("columns are few");
         WriteSpecMessage {
             store: store.as_str().to_owned(),
@@ -170,6 +175,7 @@ impl WriteSpec {
             partition_by: partition_by.iter().map(column).collect(),
             bytes_max: limits.bytes,
             rows_max: limits.rows,
+            not_null: not_null.iter().map(column).collect(),
         }
     }
 
@@ -189,6 +195,7 @@ impl WriteSpec {
             options: options.collect(),
             partition_by: message.partition_by.into_iter().map(|at| at as usize).collect(),
             limits: FileLimits { bytes: message.bytes_max, rows: message.rows_max },
+            not_null: message.not_null.into_iter().map(|at| at as usize).collect(),
         })
     }
 }

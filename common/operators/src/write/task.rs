@@ -11,11 +11,11 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::array::{Array as _, RecordBatch};
 use datafusion::arrow::compute::concat_batches;
 use datafusion::arrow::datatypes::SchemaRef;
-use datafusion::common::Result;
 use datafusion::common::config::TableOptions;
+use datafusion::common::{Result, exec_err};
 use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use gnist_storage::commit::{AddedFile, WriteId, below, open_upload_path, staged_path};
@@ -95,7 +95,11 @@ impl TaskFiles {
     }
 
     /// Writes the rows whose files are open or can be opened, and gives the others back.
+    ///
+    /// # Errors
+    /// `Execution`, for a null in a column that has none.
     pub(super) async fn write(&mut self, rows: RecordBatch) -> Result<Option<RecordBatch>> {
+        self.check_nulls(&rows)?;
         let Some(folders) = &self.folders else {
             self.write_to(Key::default(), &rows).await?;
             return Ok(None);
@@ -121,6 +125,16 @@ impl TaskFiles {
         }
         // Each slice of a column of views has all of the column's texts, which a sort would count each time.
         Ok(Some(compacted(concat_batches(&self.rows_schema, &rest)?)?))
+    }
+
+    fn check_nulls(&self, rows: &RecordBatch) -> Result<()> {
+        for at in &self.spec.not_null {
+            if rows.column(*at).logical_null_count() > 0 {
+                let name = self.rows_schema.field(*at).name();
+                return exec_err!("a NULL for the column `{name}`, which is declared NOT NULL");
+            }
+        }
+        Ok(())
     }
 
     /// Writes rows that come in the order of their partition values: of the file before theirs no more follow.

@@ -40,6 +40,7 @@ fn spec(format: WriteFormat) -> WriteSpec {
         options: Vec::new(),
         partition_by: Vec::new(),
         limits: FileLimits::default(),
+        not_null: Vec::new(),
     }
 }
 

@@ -32,13 +32,17 @@ pub struct Folder {
     local: Option<PathBuf>,
 }
 
-/// The state of a folder when a write began.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Base {
-    /// The number of the last entry of the log.
-    pub last: Option<u64>,
+/// The number of the last write that was to be seen in a folder when it was read, or looked at by a writer; none before
+/// the first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Base(pub(super) Option<u64>);
+
+/// The last entry of the log.
+#[derive(Clone, Copy, Debug, Default)]
+struct Last {
+    number: Option<u64>,
     /// The number of the last one that is an overwrite.
-    pub overwritten: Option<u64>,
+    overwritten: Option<u64>,
 }
 
 /// The files that a write replaces.
@@ -66,7 +70,7 @@ impl Folder {
     /// The store refuses, or the log is damaged.
     pub async fn begin(&self) -> Result<Base, CommitError> {
         // A committed entry needs its staged files, however old they are.
-        let base = self.finish_last().await?;
+        let base = Base(self.finish_last().await?.number);
         match &self.local {
             Some(local) => staged::delete_old(local),
             None => staged::delete_old_in(&self.store, &self.path).await?,
@@ -74,12 +78,12 @@ impl Folder {
         Ok(base)
     }
 
-    /// Returns true if readers see data in the folder.
+    /// The first of the data files that readers see in the folder, if there are any.
     ///
     /// # Errors
     /// As [`Folder::begin`].
-    pub async fn has_data(&self) -> Result<bool, CommitError> {
-        Ok(!self.data().await?.is_empty())
+    pub async fn first_data(&self) -> Result<Option<Path>, CommitError> {
+        Ok(self.data().await?.into_iter().next().map(|file| file.location))
     }
 
     /// Commits a write and publishes its files.
@@ -104,11 +108,11 @@ impl Folder {
         self.check_staged(&entry).await?;
         for _ in 0..TRIES_MAX {
             let now = self.finish_last().await?;
-            let is_first = now.last == base.last;
-            if (kind == Kind::Overwrite && !is_first) || now.overwritten > base.overwritten {
+            let is_first = now.number == base.0;
+            if (kind == Kind::Overwrite && !is_first) || now.overwritten > base.0 {
                 return Err(self.conflict());
             }
-            let number = now.last.map_or(0, |last| last + 1);
+            let number = now.number.map_or(0, |last| last + 1);
             entry.overwritten =
                 if kind == Kind::Overwrite { Some(number) } else { now.overwritten };
             entry.removed = self.removed(removal, &entry).await?;
@@ -260,16 +264,16 @@ impl Folder {
     }
 
     /// Publishes the last entry, if its writer has not.
-    async fn finish_last(&self) -> Result<Base, CommitError> {
+    async fn finish_last(&self) -> Result<Last, CommitError> {
         for _ in 0..TRIES_MAX {
             let numbers = self.numbers().await?;
-            let Some(last) = numbers.last() else { return Ok(Base::default()) };
+            let Some(last) = numbers.last() else { return Ok(Last::default()) };
             // One that is gone was pruned: a later one is there.
             let Some(entry) = self.log().entry(last).await? else { continue };
             if !numbers.done.contains(&last) {
                 self.publish(last, &entry).await?;
             }
-            return Ok(Base { last: Some(last), overwritten: entry.overwritten });
+            return Ok(Last { number: Some(last), overwritten: entry.overwritten });
         }
         Err(self.conflict())
     }
@@ -347,11 +351,11 @@ impl Folder {
             if let Err(error) = placed {
                 let numbers = self.numbers().await?;
                 let is_done = numbers.is_behind(number) || numbers.published.contains(&number);
-                return if is_done { Ok(()) } else { Err(error) };
+                return if is_done { self.settle_success().await } else { Err(error) };
             }
             self.log().mark(number, Mark::Published).await?;
             if self.numbers().await?.is_behind(number) {
-                return Ok(());
+                return self.settle_success().await;
             }
         }
         let removed = entry.removed.iter().map(|path| below(&self.path, path));
@@ -363,7 +367,32 @@ impl Folder {
             tracing::warn!(%error, "staged files of a write were not deleted");
         }
         self.log().mark(number, Mark::Done).await?;
+        self.settle_success().await?;
         self.log().prune(&self.numbers().await?, number).await
+    }
+
+    /// Makes `_SUCCESS` say what the log says: others may have finished this entry and be at the next one, when a change
+    /// of the mark that was begun before that arrives.
+    async fn settle_success(&self) -> Result<(), CommitError> {
+        let success = self.path.clone().join(SUCCESS);
+        for _ in 0..TRIES_MAX {
+            let numbers = self.numbers().await?;
+            let is_open = numbers.last().is_some_and(|last| !numbers.done.contains(&last));
+            let is_there = match self.raw().head(&success).await {
+                Ok(_) => true,
+                Err(object_store::Error::NotFound { .. }) => false,
+                Err(error) => return Err(self.failed("can't look at", &success, error)),
+            };
+            match (is_open, is_there) {
+                (true, true) => delete(self.raw(), &success).await?,
+                (false, false) => {
+                    let put = self.raw().put(&success, Bytes::new().into()).await;
+                    put.map_err(|error| self.failed("can't create", &success, error))?;
+                }
+                _ => return Ok(()),
+            }
+        }
+        Err(self.conflict())
     }
 
     async fn put_in_place(&self, file: &AddedFile) -> Result<(), CommitError> {

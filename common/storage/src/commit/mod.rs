@@ -26,7 +26,8 @@
 //! 4. Delete the files that the entry removes.
 //! 5. Create `_SUCCESS`.
 //! 6. Delete the folder of the staged files; uploads that other attempts left there are aborted.
-//! 7. Create `N.done`, and delete earlier entries, but for the one before.
+//! 7. Create `N.done`. Look whether `_SUCCESS` is still there: somebody who is slow at step 1 may have removed it.
+//!    Delete earlier entries, but for the one before.
 //!
 //! **At most one entry is open**, the last: a writer finishes it before it creates its own. The last entry stays, so
 //! numbers only grow. A writer whose listing is old may still create an entry of a number that was pruned; it lists again,
@@ -60,7 +61,7 @@ pub use error::CommitError;
 pub use folder::{Base, Folder, Removal};
 pub use staged::{OpenUpload, open_upload_path, staged_path};
 pub use view::below;
-pub(crate) use view::{LISTINGS_MAX, View, data_files};
+pub(crate) use view::{LISTINGS_MAX, View, data_files, viewed_files};
 
 /// The folder of everything that is not data.
 const GNIST: &str = "_gnist";

@@ -15,8 +15,10 @@ use datafusion::object_store::{
     ObjectMeta, ObjectStore, ObjectStoreExt as _, PutMultipartOptions, PutOptions, PutPayload,
     PutResult, RenameOptions, Result,
 };
-use futures::StreamExt as _;
 use futures::stream::BoxStream;
+use futures::{StreamExt as _, TryStreamExt as _};
+
+use tokio::sync::Notify;
 
 use super::log::Log;
 use super::{
@@ -25,15 +27,36 @@ use super::{
 };
 use crate::stores::Store;
 
-/// A store that refuses everything after so many changes, as for a writer that is killed.
+/// A store that refuses everything after so many changes, as for a writer that is killed, or waits before one.
 #[derive(Debug)]
 struct Mortal {
     store: Arc<InMemory>,
-    changes_left: AtomicUsize,
+    life: Arc<Life>,
 }
 
-impl Mortal {
-    fn change(&self) -> Result<()> {
+#[derive(Debug)]
+struct Life {
+    changes_left: AtomicUsize,
+    changes: AtomicUsize,
+    /// The change that waits until it may go on.
+    gate: Option<(usize, Gate)>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Gate {
+    reached: Arc<Notify>,
+    open: Arc<Notify>,
+}
+
+impl Life {
+    async fn change(&self) -> Result<()> {
+        let change = self.changes.fetch_add(1, Ordering::SeqCst);
+        if let Some((at, gate)) = &self.gate
+            && *at == change
+        {
+            gate.reached.notify_one();
+            gate.open.notified().await;
+        }
         let live = |left: usize| left.checked_sub(1);
         match self.changes_left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, live) {
             Ok(_) => Ok(()),
@@ -56,7 +79,7 @@ impl ObjectStore for Mortal {
         payload: PutPayload,
         with: PutOptions,
     ) -> Result<PutResult> {
-        self.change()?;
+        self.life.change().await?;
         self.store.put_opts(to, payload, with).await
     }
 
@@ -80,10 +103,9 @@ impl ObjectStore for Mortal {
         &self,
         paths: BoxStream<'static, Result<Path>>,
     ) -> BoxStream<'static, Result<Path>> {
-        match self.change() {
-            Ok(()) => self.store.delete_stream(paths),
-            Err(error) => futures::stream::once(std::future::ready(Err(error))).boxed(),
-        }
+        let (store, life) = (Arc::clone(&self.store), Arc::clone(&self.life));
+        let deleted = async move { life.change().await.map(|()| store.delete_stream(paths)) };
+        futures::stream::once(deleted).try_flatten().boxed()
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
@@ -95,12 +117,12 @@ impl ObjectStore for Mortal {
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, with: CopyOptions) -> Result<()> {
-        self.change()?;
+        self.life.change().await?;
         self.store.copy_opts(from, to, with).await
     }
 
     async fn rename_opts(&self, from: &Path, to: &Path, with: RenameOptions) -> Result<()> {
-        self.change()?;
+        self.life.change().await?;
         self.store.rename_opts(from, to, with).await
     }
 }
@@ -127,12 +149,12 @@ impl MultipartStore for Mortal {
         id: &MultipartId,
         parts: Vec<PartId>,
     ) -> Result<PutResult> {
-        self.change()?;
+        self.life.change().await?;
         self.store.complete_multipart(path, id, parts).await.map_err(|error| unknown(path, error))
     }
 
     async fn abort_multipart(&self, path: &Path, id: &MultipartId) -> Result<()> {
-        self.change()?;
+        self.life.change().await?;
         self.store.abort_multipart(path, id).await.map_err(|error| unknown(path, error))
     }
 }
@@ -167,8 +189,23 @@ impl Writer {
 
     /// A writer that dies after so many changes of the store.
     fn mortal(store: &Arc<InMemory>, way: Way, changes: usize) -> Self {
-        let changes_left = AtomicUsize::new(changes);
-        let mortal = Arc::new(Mortal { store: Arc::clone(store), changes_left });
+        Self::with_life(store, way, changes, None)
+    }
+
+    /// A writer whose change of this number waits at a gate.
+    fn gated(store: &Arc<InMemory>, way: Way, at: usize, gate: &Gate) -> Self {
+        Self::with_life(store, way, usize::MAX, Some((at, gate.clone())))
+    }
+
+    fn with_life(
+        store: &Arc<InMemory>,
+        way: Way,
+        changes: usize,
+        gate: Option<(usize, Gate)>,
+    ) -> Self {
+        let (changes_left, changes) = (AtomicUsize::new(changes), AtomicUsize::new(0));
+        let life = Arc::new(Life { changes_left, changes, gate });
+        let mortal = Arc::new(Mortal { store: Arc::clone(store), life });
         let mortal = match way {
             Way::Renamed => Store::without_uploads(mortal),
             Way::Uploaded => Store::with_uploads(mortal),
@@ -493,4 +530,60 @@ async fn a_file_that_is_not_staged_here_is_told_before_the_commit() {
     }
     writer.write(&["d"], Removal::Nothing).await.expect("the folder can be written to");
     assert_eq!(writer.seen().await, ["a", "d"]);
+}
+
+/// A writer that stands still before any of its changes, while others write, and then goes on: all that landed is there
+/// once, and the mark for other programs says so.
+#[tokio::test]
+async fn a_writer_may_stand_still_before_every_change() {
+    let removals = [Removal::Nothing, Removal::All];
+    let ways = [Way::Renamed, Way::Uploaded];
+    let counts = [1, 3];
+    for (removal, way, others) in removals.iter().flat_map(|removal| {
+        ways.into_iter().flat_map(move |way| counts.map(|count| (removal, way, count)))
+    }) {
+        for at in 0..STEPS_MAX {
+            let place = format!("{removal:?} {way:?}, {others} others, change {at}");
+            let store = Arc::new(InMemory::new());
+            let other = Writer::mortal(&store, way, usize::MAX);
+            other.write(&["a"], Removal::Nothing).await.expect("written");
+            let gate = Gate::default();
+            let slow = Writer::gated(&store, way, at, &gate);
+            let of_slow = removal.clone();
+            let slow = tokio::spawn(async move { slow.write(&["b", "c"], of_slow).await });
+            tokio::select! {
+                () = gate.reached.notified() => {}
+                () = async { while !slow.is_finished() { tokio::task::yield_now().await } } => {}
+            }
+            let is_last = slow.is_finished();
+            let mut landed = 0;
+            for _ in 0..others {
+                other.write(&["d"], Removal::Nothing).await.expect("an append lands");
+                landed += 1;
+            }
+            gate.open.notify_one();
+            let outcome = slow.await.expect("it does not panic");
+            let seen = other.seen().await;
+            let count = |name: &str| seen.iter().filter(|seen| *seen == name).count();
+            match &outcome {
+                Ok(()) => assert_eq!((count("b"), count("c")), (1, 1), "{place}: {seen:?}"),
+                Err(CommitError::Conflict { .. }) => {
+                    assert_eq!((count("b"), count("c")), (0, 0), "{place}: {seen:?}");
+                    assert_eq!(*removal, Removal::All, "{place}: appends land");
+                }
+                Err(error) => panic!("{place}: {error:?}"),
+            }
+            assert_eq!(count("d"), landed, "{place}: {seen:?}");
+            let is_replaced = outcome.is_ok() && *removal == Removal::All;
+            assert_eq!(count("a"), usize::from(!is_replaced), "{place}: {seen:?}");
+            assert!(other.has_success().await, "{place}: {:?}", other.all().await);
+            let data = other.all().await.iter().filter(|path| !path.contains("/_")).count();
+            assert_eq!(data, seen.len(), "{place}: a visible file is left over");
+            if is_last {
+                assert!(at > 6, "{place}");
+                break;
+            }
+            assert!(at < STEPS_MAX - 1, "it makes more changes");
+        }
+    }
 }

@@ -9,7 +9,7 @@ use datafusion::object_store::{self, ObjectMeta, ObjectStore};
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::log::{Log, Numbers};
-use super::{CommitError, GNIST, LOG};
+use super::{Base, CommitError, GNIST, LOG};
 use crate::hidden::is_data;
 use crate::stores::shown;
 
@@ -35,6 +35,17 @@ pub(crate) async fn data_files(
     store: &dyn ObjectStore,
     folder: &Path,
 ) -> Result<Vec<ObjectMeta>, CommitError> {
+    Ok(viewed_files(store, folder).await?.0)
+}
+
+/// As [`data_files`], with the state of the logs that they are seen in.
+///
+/// # Errors
+/// As [`data_files`].
+pub(crate) async fn viewed_files(
+    store: &dyn ObjectStore,
+    folder: &Path,
+) -> Result<(Vec<ObjectMeta>, View), CommitError> {
     let failed = |error| CommitError::store("can't list", store, folder, error);
     let mut folders = BTreeSet::from([folder.clone()]);
     let mut before = View::of(store, &folders).await?;
@@ -47,7 +58,7 @@ pub(crate) async fn data_files(
         if before == after {
             files.retain(|file| is_data(&file.location, folder) && !after.hides(&file.location));
             files.sort_by(|one, other| one.location.cmp(&other.location));
-            return Ok(files);
+            return Ok((files, after));
         }
         before = after;
     }
@@ -95,6 +106,17 @@ impl View {
     /// Returns true if none of the folders was ever written to.
     pub(crate) fn has_no_log(&self) -> bool {
         self.logs.is_empty()
+    }
+
+    /// The last write that is to be seen in each of the folders that were written to.
+    pub(crate) fn bases(&self) -> BTreeMap<Path, Base> {
+        let base = |numbers: &Numbers| {
+            // Entries follow each other, and only the last one may not be published.
+            let last = numbers.last()?;
+            let is_seen = numbers.published.contains(&last) || numbers.done.contains(&last);
+            if is_seen { Some(last) } else { last.checked_sub(1) }
+        };
+        self.logs.iter().map(|(folder, numbers)| (folder.clone(), Base(base(numbers)))).collect()
     }
 
     /// Returns true if a reader leaves this file out.

@@ -23,6 +23,11 @@ pub(super) trait Encoder: Send {
         0
     }
 
+    /// Bytes of memory that the encoder itself takes, whatever it is given.
+    fn own_bytes(&self) -> usize {
+        0
+    }
+
     /// About as many bytes as these rows will be in the file.
     fn coming_bytes(&self) -> usize {
         0
@@ -64,8 +69,10 @@ pub fn check_schema(format: WriteFormat, options: &TableOptions, schema: &Schema
     for field in schema.fields() {
         let (name, of) = (field.name(), field.data_type());
         let refused = match format {
-            WriteFormat::Csv => of.is_nested() || is_binary(of),
-            WriteFormat::Json => has(of, &is_binary) || has(of, &is_interval),
+            WriteFormat::Csv => of.is_nested() || is_binary(of) || is_interval(of),
+            WriteFormat::Json => {
+                has(of, &is_binary) || has(of, &is_interval) || has(of, &is_map_of_no_texts)
+            }
             WriteFormat::Parquet => has(of, &is_interval),
         };
         if refused {
@@ -87,6 +94,13 @@ fn is_binary(of: &DataType) -> bool {
 /// Intervals of months, days and nanoseconds have no form in files that others read.
 fn is_interval(of: &DataType) -> bool {
     matches!(of, DataType::Interval(_))
+}
+
+/// Keys of a JSON object are texts.
+fn is_map_of_no_texts(of: &DataType) -> bool {
+    let DataType::Map(entries, _) = of else { return false };
+    let DataType::Struct(fields) = entries.data_type() else { return false };
+    fields.first().is_some_and(|key| !key.data_type().is_string())
 }
 
 /// True for a type, or one inside of it, that `is` says true of.

@@ -17,7 +17,13 @@ use super::Encoder;
 use crate::json_text;
 
 /// Text that may be compressed.
-enum Compressed {
+struct Compressed {
+    to: Compressor,
+    /// Bytes of memory that the compressor takes.
+    own_bytes: usize,
+}
+
+enum Compressor {
     Plain(Vec<u8>),
     Gzip(GzEncoder<Vec<u8>>),
     Bzip2(BzEncoder<Vec<u8>>),
@@ -37,55 +43,80 @@ impl Compressed {
             ),
             level => Ok(level.unwrap_or(default)),
         };
-        Ok(match variant {
-            CompressionTypeVariant::UNCOMPRESSED => Self::Plain(Vec::new()),
+        let (to, own_bytes) = match variant {
+            CompressionTypeVariant::UNCOMPRESSED => (Compressor::Plain(Vec::new()), 0),
             CompressionTypeVariant::GZIP => {
                 let level = flate2::Compression::new(bounded(0..=9, 6)?);
-                Self::Gzip(GzEncoder::new(Vec::new(), level))
+                (Compressor::Gzip(GzEncoder::new(Vec::new(), level)), 300 << 10)
             }
             CompressionTypeVariant::BZIP2 => {
-                let level = bzip2::Compression::new(bounded(1..=9, 6)?);
-                Self::Bzip2(BzEncoder::new(Vec::new(), level))
+                let level = bounded(1..=9, 6)?;
+                let encoder = BzEncoder::new(Vec::new(), bzip2::Compression::new(level));
+                (Compressor::Bzip2(encoder), (400 + 800 * level as usize) << 10)
             }
-            CompressionTypeVariant::XZ => Self::Xz(XzEncoder::new(Vec::new(), bounded(0..=9, 6)?)),
+            CompressionTypeVariant::XZ => {
+                let level = bounded(0..=9, 6)?;
+                let encoder = XzEncoder::new(Vec::new(), level);
+                (Compressor::Xz(encoder), XZ_MIB[level as usize] << 20)
+            }
             CompressionTypeVariant::ZSTD => {
-                let level = bounded(1..=22, 3)?.try_into().unwrap_or(3);
-                Self::Zstd(zstd::Encoder::new(Vec::new(), level)?)
+                let level = bounded(1..=22, 3)?;
+                let encoder = zstd::Encoder::new(Vec::new(), level.try_into().unwrap_or(3))?;
+                (Compressor::Zstd(encoder), zstd_mib(level) << 20)
             }
-        })
+        };
+        Ok(Self { to, own_bytes })
     }
 
     fn take(&mut self) -> Vec<u8> {
-        std::mem::take(match self {
-            Self::Plain(bytes) | Self::Ended(bytes) => bytes,
-            Self::Gzip(encoder) => encoder.get_mut(),
-            Self::Bzip2(encoder) => encoder.get_mut(),
-            Self::Xz(encoder) => encoder.get_mut(),
-            Self::Zstd(encoder) => encoder.get_mut(),
+        std::mem::take(match &mut self.to {
+            Compressor::Plain(bytes) | Compressor::Ended(bytes) => bytes,
+            Compressor::Gzip(encoder) => encoder.get_mut(),
+            Compressor::Bzip2(encoder) => encoder.get_mut(),
+            Compressor::Xz(encoder) => encoder.get_mut(),
+            Compressor::Zstd(encoder) => encoder.get_mut(),
         })
     }
 
     fn finish(&mut self) -> Result<()> {
-        let ended = match std::mem::replace(self, Self::Ended(Vec::new())) {
-            Self::Plain(bytes) | Self::Ended(bytes) => bytes,
-            Self::Gzip(encoder) => encoder.finish()?,
-            Self::Bzip2(encoder) => encoder.finish()?,
-            Self::Xz(encoder) => encoder.finish()?,
-            Self::Zstd(encoder) => encoder.finish()?,
+        let ended = match std::mem::replace(&mut self.to, Compressor::Ended(Vec::new())) {
+            Compressor::Plain(bytes) | Compressor::Ended(bytes) => bytes,
+            Compressor::Gzip(encoder) => encoder.finish()?,
+            Compressor::Bzip2(encoder) => encoder.finish()?,
+            Compressor::Xz(encoder) => encoder.finish()?,
+            Compressor::Zstd(encoder) => encoder.finish()?,
         };
-        *self = Self::Ended(ended);
+        *self = Self { to: Compressor::Ended(ended), own_bytes: 0 };
         Ok(())
+    }
+}
+
+/// MiB that an encoder of xz takes, by level, as its manual says.
+const XZ_MIB: [usize; 10] = [3, 9, 17, 32, 48, 94, 94, 186, 370, 674];
+
+/// MiB that an encoder of zstd takes for a text of unknown length, as the library estimates them.
+fn zstd_mib(level: u32) -> usize {
+    match level {
+        ..=6 => 6,
+        7..=8 => 8,
+        9 => 15,
+        10..=15 => 69,
+        16..=18 => 58,
+        19 => 90,
+        20 => 194,
+        21 => 386,
+        22.. => 770,
     }
 }
 
 impl Write for Compressed {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        match self {
-            Self::Plain(out) | Self::Ended(out) => out.write(bytes),
-            Self::Gzip(out) => out.write(bytes),
-            Self::Bzip2(out) => out.write(bytes),
-            Self::Xz(out) => out.write(bytes),
-            Self::Zstd(out) => out.write(bytes),
+        match &mut self.to {
+            Compressor::Plain(out) | Compressor::Ended(out) => out.write(bytes),
+            Compressor::Gzip(out) => out.write(bytes),
+            Compressor::Bzip2(out) => out.write(bytes),
+            Compressor::Xz(out) => out.write(bytes),
+            Compressor::Zstd(out) => out.write(bytes),
         }
     }
 
@@ -130,6 +161,10 @@ impl Encoder for JsonEncoder {
         Ok(())
     }
 
+    fn own_bytes(&self) -> usize {
+        self.out.own_bytes
+    }
+
     fn take(&mut self) -> Vec<u8> {
         self.out.take()
     }
@@ -168,6 +203,10 @@ impl CsvEncoder {
 impl Encoder for CsvEncoder {
     fn write(&mut self, rows: &RecordBatch) -> Result<()> {
         self.write_with_header(rows)
+    }
+
+    fn own_bytes(&self) -> usize {
+        self.out.own_bytes
     }
 
     fn take(&mut self) -> Vec<u8> {
