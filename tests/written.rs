@@ -15,7 +15,7 @@ const MASTERS: [&str; 2] = ["local[2]", "local-cluster[2,1,256MiB]"];
 
 pub fn trials() -> Vec<Trial> {
     type Test = fn() -> Result<(), Failed>;
-    let tests: [(&str, Test); 13] = [
+    let tests: [(&str, Test); 15] = [
         ("each_format_is_read_back_as_it_was", each_format_is_read_back_as_it_was),
         ("modes_answer_to_data_that_is_there", modes_answer_to_data_that_is_there),
         ("partitions_are_folders", partitions_are_folders),
@@ -27,6 +27,8 @@ pub fn trials() -> Vec<Trial> {
         ("what_can_not_be_written_says_why", what_can_not_be_written_says_why),
         ("a_write_that_fails_leaves_what_was_there", a_write_that_fails_leaves_what_was_there),
         ("a_table_is_replaced_by_a_query_over_itself", replaced_by_a_query_over_itself),
+        ("an_old_listing_replaces_nothing_that_came_later", an_old_listing_replaces_nothing),
+        ("tables_are_written_as_they_are_declared", tables_are_written_as_they_are_declared),
         ("a_killed_driver_leaves_old_or_new", a_killed_driver_leaves_old_or_new),
         ("a_killed_worker_changes_no_file", a_killed_worker_changes_no_file),
     ];
@@ -381,6 +383,52 @@ fn what_can_not_be_written_says_why() -> Result<(), Failed> {
             vec!["needs columns to partition by"],
         ),
         (format!("copy (select 1 as a) to '{}/x' stored as csv", "/proc"), vec!["can't write"]),
+        (
+            format!("copy (select interval '1 day' as a) {to} stored as csv"),
+            vec!["CSV has no column of type Interval"],
+        ),
+        (
+            format!("copy (select map([1], ['x']) as a) {to} stored as json"),
+            vec!["JSON has no column of type Map"],
+        ),
+        (
+            format!("copy (select 1 as a) {to} stored as csv options (header 'true')"),
+            vec!["CSV has no option `header`", "it is called `has_header` here"],
+        ),
+        (
+            format!(
+                "copy (select 1 as a, 'x' as \".k\") {to} stored as csv partitioned by (\".k\")"
+            ),
+            vec!["the column `.k` can't be in the name of a folder"],
+        ),
+        (
+            format!(
+                "copy (select 1 as a, '__HIVE_DEFAULT_PARTITION__' as k) {to} stored as csv \
+                 partitioned by (k)"
+            ),
+            vec!["__HIVE_DEFAULT_PARTITION__"],
+        ),
+        (
+            format!(
+                "create external table t (a int) stored as csv location '{}/' options (sep ';')",
+                out.display()
+            ),
+            vec!["CSV has no option `sep`", "it is called `delimiter` here"],
+        ),
+        (
+            format!(
+                "create external table t (a int) stored as csv location '{}/' options (mode 'append')",
+                out.display()
+            ),
+            vec!["`mode` is an option of `COPY`"],
+        ),
+        (
+            format!(
+                "create external table t (a int) stored as csv location '{}/' options (max_file_rows 'x')",
+                out.display()
+            ),
+            vec!["`x` is no value of the option `max_file_rows`"],
+        ),
     ] {
         refused(&copy, &messages)?;
         assert!(data(&out).is_empty() && !out.join("_gnist").exists(), "{copy}: {:?}", files(&out));
@@ -431,6 +479,101 @@ fn replaced_by_a_query_over_itself() -> Result<(), Failed> {
         )?;
     }
     Ok(())
+}
+
+/// A table and a view whose files were listed before another write landed: what they replace would be lost.
+fn an_old_listing_replaces_nothing() -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    for (at, (is_view, write)) in
+        [(false, "copy"), (true, "copy"), (false, "insert"), (true, "insert")]
+            .into_iter()
+            .enumerate()
+    {
+        let out = folder.path().join(at.to_string());
+        let shown = out.display();
+        let copy = |rows: &str, mode: &str| {
+            format!("copy ({rows}) to '{shown}/' stored as parquet options (mode '{mode}')")
+        };
+        expect("local[2]", &copy("select 1 as a", "error"), "")?;
+        let table = format!("seen={shown}/");
+        let (flags, view) = match is_view {
+            false => (vec!["--table", &table], String::new()),
+            true => (Vec::new(), format!("create view seen as select * from '{shown}/';")),
+        };
+        let overwrite = match write {
+            "copy" => copy("select a + 10 as a from seen", "overwrite"),
+            _ => format!(
+                "create external table t (a bigint) stored as parquet location '{shown}/'; \
+                 insert overwrite t select a + 10 from seen"
+            ),
+        };
+        let run = |query: &str| {
+            let mut arguments = vec!["sql", "--quiet", "--master", "local[2]", "--format", "csv"];
+            arguments.extend(&flags);
+            arguments.extend(["-e", query]);
+            Running::start(&arguments).end()
+        };
+        let append = copy("select 2 as a", "append");
+        run(&format!("{view} {append}; {overwrite}"))?.expect(1, "", &["another write"])?;
+        let read = format!("select * from '{shown}/' order by a");
+        expect("local[2]", &read, "a\n1\n2\n")?;
+        run(&format!("{view} {overwrite}"))?.expect(0, "", &[])?;
+        expect("local[2]", &read, "a\n11\n12\n")?;
+    }
+    Ok(())
+}
+
+fn tables_are_written_as_they_are_declared() -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    let place = |name: &str| folder.path().join(name);
+    let table = |name: &str, columns: &str, options: &str| {
+        let location = place(name);
+        format!(
+            "create external table t ({columns}) stored as csv location '{}/' options ({options});",
+            location.display()
+        )
+    };
+    // Options of writes: two rows a file, each file sorted.
+    let sized = table("sized", "a int", "max_file_rows '2', sort_by 'a desc', has_header 'true'");
+    let rows = "insert into t select i from generate_series(1, 5) s(i)";
+    let query = format!("set datafusion.execution.target_partitions = 1; {sized} {rows}");
+    expect("local[2]", &query, "")?;
+    let texts: Vec<String> =
+        data(&place("sized")).iter().map(fs::read_to_string).collect::<Result<_, _>>()?;
+    assert_eq!(texts, ["a\n5\n4\n", "a\n3\n2\n", "a\n1\n"]);
+
+    // No nulls where there are none, and nothing of a write that has one.
+    for (at, master) in MASTERS.into_iter().enumerate() {
+        let name = format!("strict-{at}");
+        let strict = table(&name, "a int not null, b int", "has_header 'true'");
+        let insert = "insert into t select nullif(i, 900), i from generate_series(1, 1000) s(i)";
+        let ended = run(master, &format!("{strict} {insert}"))?;
+        ended.expect(1, "", &["a NULL for the column `a`, which is declared NOT NULL"])?;
+        assert!(data(&place(&name)).is_empty(), "{:?}", files(&place(&name)));
+        let insert = "insert into t (a) select i from generate_series(1, 10) s(i)";
+        expect(master, &format!("{strict} {insert}; select count(*) as n from t"), "n\n10\n")?;
+    }
+
+    // Options that only readers, or only writers, follow.
+    for option in ["escape '\\'", "comment '#'", "null_value 'NA'", "date_format '%d.%m.%Y'"] {
+        let query = format!("{} insert into t values (1)", table("one-way", "a int", option));
+        let name = option.split_whitespace().next().unwrap_or_default();
+        refused(&query, &[&format!("`INSERT` into a CSV table with the option `{name}`")])?;
+    }
+
+    // A folder of one format stays one.
+    let copy = |format: &str, mode: &str| {
+        format!(
+            "copy (select 1 as a) to '{}/' stored as {format} options (mode '{mode}')",
+            place("mixed").display()
+        )
+    };
+    expect("local[2]", &copy("parquet", "error"), "")?;
+    refused(&copy("csv", "append"), &["holds files such as", "and the write adds `.csv`"])?;
+    expect("local[2]", &copy("csv", "overwrite"), "")?;
+    expect("local[2]", &copy("csv", "append"), "")?;
+    let read = format!("select * from '{}/'", place("mixed").display());
+    expect("local[2]", &read, "a\n1\n1\n")
 }
 
 /// Writes that take some time, with a driver that dies at a random moment of them.

@@ -88,9 +88,10 @@ pub(crate) fn classify(plan: LogicalPlan) -> Result<Statement, SessionError> {
                 .into());
         }
         LogicalPlan::Ddl(DdlStatement::CreateExternalTable(table)) => {
-            // Bad values of ours are told here, and not by the first `INSERT`.
+            // What is not known is told here, with the name that is nearest.
             let options = table.options.iter();
-            Options::of(options.map(|(key, value)| (key.clone(), value.clone())))?;
+            let options = Options::of(options.map(|(key, value)| (key.clone(), value.clone())))?;
+            options.check_of_table(&table.file_type)?;
             Statement::InDriver(LogicalPlan::Ddl(DdlStatement::CreateExternalTable(table)))
         }
         LogicalPlan::Ddl(DdlStatement::CreateFunction(_)) => {

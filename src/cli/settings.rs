@@ -112,8 +112,25 @@ impl Settings {
             None => master_elsewhere(&file)?.unwrap_or(default),
         };
         let config = config_of(&args.conf, file)?;
+        refuse_keys_of_manager(&args.conf, &master)?;
         Ok(Self { master, memory: args.memory, config })
     }
+}
+
+/// Keys that only the cluster manager reads, when it starts.
+const OF_MANAGER: &str = "scheduler.";
+
+/// Fails if a flag sets what a standing cluster has decided at its start: it would change nothing.
+fn refuse_keys_of_manager(args: &ConfArgs, master: &MasterUrl) -> Result<(), CliError> {
+    if !matches!(master, MasterUrl::Cluster { .. }) {
+        return Ok(());
+    }
+    let Some(pair) = args.conf.iter().find(|pair| pair.name.starts_with(OF_MANAGER)) else {
+        return Ok(());
+    };
+    let message = format!("`--conf {}` would change nothing on a cluster that stands", pair.name);
+    Err(CliError::usage(message)
+        .with_help("give it to `gnist cluster-manager` when that is started"))
 }
 
 /// The config alone, for commands that have no master to choose.

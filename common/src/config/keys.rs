@@ -138,14 +138,15 @@ keys! {
     "s3.session_token": ValueKind::Text, None
         => s3_session_token -> Option<String>;
     /// How often workers and drivers tell the cluster manager that they live, with what they run.
+    /// Read by the cluster manager at its start.
     "scheduler.heartbeat_interval": ValueKind::Duration, Some("1s")
         => scheduler_heartbeat_interval -> Duration;
     /// Silence after which a worker is lost, a driver's jobs are cancelled, and a lost cluster
-    /// manager fails the jobs of its drivers.
+    /// manager fails the jobs of its drivers. Read by the cluster manager at its start.
     "scheduler.lease": ValueKind::Duration, Some("10s")
         => scheduler_lease -> Duration;
     /// How long a job waits while no worker is registered before it fails. On `local-cluster` it
-    /// fails at once, for lost workers don't come back.
+    /// fails at once, for lost workers don't come back. Read by the cluster manager at its start.
     "scheduler.no_worker_timeout": ValueKind::Duration, Some("60s")
         => scheduler_no_worker_timeout -> Duration;
     /// Partitions of a shuffle. Derived from the slots and the bytes of the input when not set,

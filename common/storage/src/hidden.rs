@@ -55,7 +55,7 @@ async fn listed(store: Arc<dyn ObjectStore>, folder: Path) -> Result<Vec<ObjectM
     let files = data_files(store.as_ref(), &folder).await.map_err(listing_error)?;
     // DataFusion lists a file that it does not find, and takes no files for no rows.
     if files.is_empty() && extension_of(std::path::Path::new(folder.as_ref())).is_some() {
-        let source = "it was there when the statement was planned".into();
+        let source = "there is no such file, or none any more".into();
         return Err(object_store::Error::NotFound { path: shown(store.as_ref(), &folder), source });
     }
     Ok(files)

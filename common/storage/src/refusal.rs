@@ -197,7 +197,14 @@ impl ListingError {
             Self::Changing { .. } => "read the folder while fewer writes land in it".to_owned(),
             Self::BadUrl { .. } => "a path of a store is `s3://BUCKET/PATH`".to_owned(),
             Self::NoStore(failure) => failure.help.clone().unwrap_or_default(),
-            Self::Store { .. } => "see the settings of the store, such as `s3.endpoint`".to_owned(),
+            Self::Store { path, .. } => {
+                let url = path.to_string_lossy();
+                match url.split_once(':').map(|(scheme, _)| scheme) {
+                    Some("s3" | "s3a") => "see the settings of the store, such as `s3.endpoint`".to_owned(),
+                    Some("http" | "https") => "files of web servers are read by their whole URLs".to_owned(),
+                    _ => "see the settings of the store".to_owned(),
+                }
+            }
         }
     }
 }
@@ -226,7 +233,11 @@ fn near_or_where(path: &Path) -> String {
 
 impl From<ListingError> for Failure {
     fn from(error: ListingError) -> Self {
-        Self::new(error.kind(), error.to_string()).with_help(error.help())
+        let failure = Self::new(error.kind(), error.to_string());
+        match error.help() {
+            help if help.is_empty() => failure,
+            help => failure.with_help(help),
+        }
     }
 }
 

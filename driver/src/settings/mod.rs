@@ -16,6 +16,7 @@ use gnist_common::error::{ErrorKind, Failure};
 use gnist_operators::failure::external;
 
 pub(crate) use own::OwnSettings;
+use own::{BATCH_ROWS, BATCH_SIZE};
 
 use crate::jobs::Jobs;
 use refused::refusal;
@@ -51,6 +52,8 @@ async fn set_one(
     let state = context.state();
     let options = state.config_options();
     let on_cluster = jobs.in_process.is_none();
+    // One setting under two names.
+    let key = if key == BATCH_SIZE { BATCH_ROWS } else { key };
     if let Some(own) = OwnSettings::of(options)
         && own.has(key)
     {

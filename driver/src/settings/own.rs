@@ -12,7 +12,8 @@ use gnist_common::error::{ErrorKind, Failure};
 use gnist_operators::failure::external;
 
 const BROADCAST: &str = "broadcast.threshold";
-const BATCH_ROWS: &str = "execution.batch_rows";
+pub(super) const BATCH_ROWS: &str = "execution.batch_rows";
+pub(super) const BATCH_SIZE: &str = "datafusion.execution.batch_size";
 const PARTITIONS: &str = "shuffle.partitions";
 const SORT: &str = "sort.sample_threshold";
 
@@ -107,7 +108,7 @@ fn implied(key: &Key, value: Option<Value>, on_cluster: bool) -> Implied {
         BROADCAST if on_cluster => {
             Some(("datafusion.optimizer.hash_join_single_partition_threshold", number))
         }
-        BATCH_ROWS => Some(("datafusion.execution.batch_size", number)),
+        BATCH_ROWS => Some((BATCH_SIZE, number)),
         // One process has a partition for each slot.
         PARTITIONS if on_cluster => Some(("datafusion.execution.target_partitions", number)),
         _ => None,

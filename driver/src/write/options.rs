@@ -104,6 +104,19 @@ impl Options {
         Ok(own)
     }
 
+    /// As [`Options::check`], for a table of files in this format. One that Gnist does not write is left to its reader.
+    ///
+    /// # Errors
+    /// As [`Options::check`].
+    pub(crate) fn check_of_table(&self, file_type: &str) -> Result<(), Failure> {
+        if self.mode.is_some() {
+            let message = "`mode` is an option of `COPY`, and not of a table".to_owned();
+            return Err(Failure::new(ErrorKind::User, message)
+                .with_help("`INSERT INTO` appends, `INSERT OVERWRITE` replaces"));
+        }
+        WriteFormat::named(file_type).map_or(Ok(()), |format| self.check(format))
+    }
+
     /// Fails if an option of the format is not known, or has no such value.
     ///
     /// # Errors
@@ -117,6 +130,13 @@ impl Options {
             }
             let Err(error) = format.options(std::slice::from_ref(option)) else { continue };
             let known = known(format);
+            if let Some((_, ours)) =
+                SPARKS.iter().find(|(spark, _)| spark.eq_ignore_ascii_case(name))
+            {
+                let failure =
+                    Failure::new(ErrorKind::User, format!("{format} has no option `{name}`"));
+                return Err(failure.with_help(format!("it is called `{ours}` here")));
+            }
             if known.iter().any(|known| known == name) {
                 return Err(bad(name, value, &failure_of(&error).message));
             }
@@ -130,6 +150,18 @@ impl Options {
         Ok(())
     }
 }
+
+/// Options of Spark's readers and writers that have another name here.
+const SPARKS: [(&str, &str); 8] = [
+    ("codec", "compression"),
+    ("dateFormat", "date_format"),
+    ("header", "has_header"),
+    ("inferSchema", "schema_infer_max_rec"),
+    ("multiLine", "newlines_in_values"),
+    ("nullValue", "null_value"),
+    ("sep", "delimiter"),
+    ("timestampFormat", "timestamp_format"),
+];
 
 /// The names of all options that a write in this format has.
 fn known(format: WriteFormat) -> Vec<String> {

@@ -194,11 +194,8 @@ fn format_of(of: &dyn FileType) -> Result<WriteFormat, Failure> {
 }
 
 fn format_named(name: &str) -> Result<WriteFormat, Failure> {
-    match name.to_ascii_lowercase().as_str() {
-        "parquet" => Ok(WriteFormat::Parquet),
-        "json" | "ndjson" | "jsonl" => Ok(WriteFormat::Json),
-        "csv" => Ok(WriteFormat::Csv),
-        other => Err(not_yet(&format!("writing `{other}`"))
-            .with_help("formats that are written are Parquet, JSON and CSV")),
-    }
+    WriteFormat::named(name).ok_or_else(|| {
+        not_yet(&format!("writing `{name}`"))
+            .with_help("formats that are written are Parquet, JSON and CSV")
+    })
 }

@@ -43,6 +43,16 @@ impl fmt::Display for WriteFormat {
 }
 
 impl WriteFormat {
+    /// The format that is called so in a statement.
+    pub fn named(name: &str) -> Option<Self> {
+        match name.to_ascii_lowercase().as_str() {
+            "parquet" => Some(Self::Parquet),
+            "json" | "ndjson" | "jsonl" => Some(Self::Json),
+            "csv" => Some(Self::Csv),
+            _ => None,
+        }
+    }
+
     /// The options of a format, changed by options as DataFusion names them, such as `format.compression`.
     ///
     /// # Errors

@@ -92,9 +92,16 @@ pub(super) fn amazon_s3(
     if let Some(io) = io {
         builder = builder.with_http_connector(SpawnedReqwestConnector::new(io.clone()));
     }
-    let store = builder.build().map_err(|error| refused(url, &error))?;
+    let store = builder.build().map_err(|error| refused(url, S3, &error))?;
     Ok(Store::with_uploads(Arc::new(Told { url: url.into(), store })))
 }
+
+const S3: &str = "see the keys `s3.*`, the variables `AWS_*` and the profile in `~/.aws`";
+const GOOGLE: &str =
+    "set `gs.service_account`, or `GOOGLE_SERVICE_ACCOUNT`, to the file of a service account";
+const AZURE: &str = "set `az.account` and `az.access_key` or `az.sas_token`, or `AZURE_STORAGE_ACCOUNT_NAME` and \
+     `AZURE_STORAGE_ACCOUNT_KEY`";
+const HTTP: &str = "a file of a web server is `https://HOST/PATH`";
 
 /// The failure to read what the user named.
 fn failed(url: &str, reason: Option<&str>) -> Result<(), Failure> {
@@ -124,7 +131,7 @@ pub(super) fn google(
     if let Some(io) = io {
         builder = builder.with_http_connector(SpawnedReqwestConnector::new(io.clone()));
     }
-    let store = builder.build().map_err(|error| refused(url, &error))?;
+    let store = builder.build().map_err(|error| refused(url, GOOGLE, &error))?;
     Ok(Store::with_uploads(Arc::new(Told { url: url.into(), store })))
 }
 
@@ -146,7 +153,7 @@ pub(super) fn azure(
     if let Some(io) = io {
         builder = builder.with_http_connector(SpawnedReqwestConnector::new(io.clone()));
     }
-    let store = builder.build().map_err(|error| refused(url, &error))?;
+    let store = builder.build().map_err(|error| refused(url, AZURE, &error))?;
     Ok(Store::with_uploads(Arc::new(Told { url: url.into(), store })))
 }
 
@@ -162,11 +169,11 @@ pub(super) fn http(
     if let Some(io) = io {
         builder = builder.with_http_connector(SpawnedReqwestConnector::new(io.clone()));
     }
-    let store = builder.build().map_err(|error| refused(url, &error))?;
+    let store = builder.build().map_err(|error| refused(url, HTTP, &error))?;
     Ok(Store::without_uploads(Arc::new(Told { url: url.into(), store })))
 }
 
-fn refused(url: &str, error: &datafusion::object_store::Error) -> Failure {
+fn refused(url: &str, help: &'static str, error: &datafusion::object_store::Error) -> Failure {
     let message = format!("can't open `{url}`: {}", reason_of(url, error));
-    Failure::new(ErrorKind::NotFound, message).with_help("see the settings of the store")
+    Failure::new(ErrorKind::NotFound, message).with_help(help)
 }
