@@ -15,14 +15,14 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use datafusion::arrow::datatypes::{DataType, Field, SchemaRef};
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::view::ViewTable;
 use datafusion::catalog::{ScanArgs, ScanResult, Session, TableProvider, TableProviderFactory};
 use datafusion::common::{
     Column, Constraints, DFSchema, Result, ScalarValue, Statistics, TableReference,
-    plan_datafusion_err,
+    plan_datafusion_err, plan_err,
 };
-use datafusion::datasource::listing::ListingTable;
+use datafusion::datasource::listing::{ListingTable, ListingTableConfig};
 use datafusion::datasource::{TableType, provider_as_source};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::{
@@ -30,11 +30,12 @@ use datafusion::logical_expr::{
     lit, when,
 };
 use datafusion::physical_plan::ExecutionPlan;
+use futures::TryStreamExt as _;
 
 use gnist_common::error::{ErrorKind, Failure};
 
 use crate::partitions::NULL_PARTITION;
-use crate::table::undamaged;
+use crate::table::{csv_of, undamaged};
 use crate::target::WriteTarget;
 
 /// Makes `CREATE EXTERNAL TABLE` follow the rules of this module.
@@ -58,7 +59,22 @@ impl TableProviderFactory for ExternalTables {
         let schema = Arc::new(as_read(table)?);
         let mut files = CreateExternalTable { schema, ..table.clone() };
         files.options.retain(|key, _| !is_of_writes(key));
-        let files = undamaged(self.0.create(state, &files)).await.ok_or_else(|| {
+        let is_csv = files.file_type.eq_ignore_ascii_case("csv");
+        let names_no_columns = table.schema.fields().is_empty() && table.order_exprs.is_empty();
+        if is_csv && names_no_columns {
+            // Any column: DataFusion does not infer those of its own then.
+            let any = Schema::new(vec![Field::new("any", DataType::Utf8, true)]);
+            files.schema = Arc::new(DFSchema::try_from(any)?);
+        }
+        let created = async {
+            let files = self.0.create(state, &files).await?;
+            if is_csv && names_no_columns {
+                with_csv_columns(state, files).await
+            } else {
+                Ok(files)
+            }
+        };
+        let files = undamaged(created).await.ok_or_else(|| {
             let (file_type, location) = (&table.file_type, table.locations.join("`, `"));
             plan_datafusion_err!("can't read `{location}` as {file_type}: a file is damaged")
         })??;
@@ -76,6 +92,36 @@ impl TableProviderFactory for ExternalTables {
             .collect();
         Ok(Arc::new(ExternalTable::new(table, files, &columns)?))
     }
+}
+
+/// A table of CSV files with the columns that their headers and first rows say.
+async fn with_csv_columns(
+    state: &dyn Session,
+    files: Arc<dyn TableProvider>,
+) -> Result<Arc<dyn TableProvider>> {
+    let Some(listing) = files.downcast_ref::<ListingTable>() else { return Ok(files) };
+    let (options, urls) = (listing.options(), listing.table_paths());
+    let Some((csv, rows)) = csv_of(options.format.as_ref()) else { return Ok(files) };
+    let store = state.runtime_env().object_store(&urls[0])?;
+    let mut objects = Vec::new();
+    for url in urls {
+        let found = url.list_all_files(state, store.as_ref(), &options.file_extension).await?;
+        objects.extend(found.try_collect::<Vec<_>>().await?);
+    }
+    objects.retain(|object| object.size > 0);
+    objects.sort_by(|one, other| one.location.cmp(&other.location));
+    let schema = csv.columns(store.as_ref(), &objects, rows).await?;
+    let is_partition =
+        |name: &String| options.table_partition_cols.iter().any(|(of, _)| of == name);
+    if let Some(twice) = schema.fields().iter().find(|field| is_partition(field.name())) {
+        let name = twice.name();
+        return plan_err!("the column `{name}` is in the files and in the names of their folders");
+    }
+    let config = ListingTableConfig::new_with_multi_paths(urls.clone())
+        .with_listing_options(options.clone())
+        .with_schema(schema);
+    let cache = state.runtime_env().cache_manager.get_file_statistic_cache();
+    Ok(Arc::new(ListingTable::try_new(config)?.with_cache(cache)))
 }
 
 /// Options of a table that say how `INSERT` writes its files; readers don't know them.

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! format      the format and compression that a file's name says
+//! csv         the columns of CSV files, as their headers and first rows say
 //! hidden      names that are never data
 //! commit      the log that makes a write be seen whole or not at all
 //! stores      the stores of an application, and their settings
@@ -20,6 +21,7 @@
 //! Invariant: a path is listed and its schema read once, in the driver; tasks are told what was
 //! found and never look for themselves.
 pub mod commit;
+mod csv;
 mod external;
 mod format;
 mod hidden;
@@ -34,6 +36,7 @@ pub mod stores;
 mod table;
 mod target;
 
+pub use csv::CsvDialect;
 pub use external::{ExternalTable, WRITE_OPTIONS, serve_external_tables};
 pub use format::FileFormat;
 pub use listed::ListedTable;

@@ -1,5 +1,6 @@
 //! A path as a table of a DataFusion session.
 
+use std::any::Any;
 use std::fmt::Write as _;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
@@ -11,7 +12,11 @@ use datafusion::catalog::TableProvider;
 use datafusion::catalog::view::ViewTable;
 use datafusion::common::config::TableOptions;
 use datafusion::common::{DataFusionError, TableReference};
+use datafusion::datasource::file_format::csv::CsvFormat;
 use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
+use datafusion::datasource::file_format::{
+    DEFAULT_SCHEMA_INFER_MAX_RECORD, FileFormat as DataFusionFormat,
+};
 use datafusion::datasource::listing::{
     ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl,
 };
@@ -24,6 +29,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::FutureExt as _;
 use gnist_common::error::{ErrorKind, Failure};
 
+use crate::csv::CsvDialect;
 use crate::external::{Partition, partitioned};
 use crate::format::FileFormat;
 use crate::listed::ListedTable;
@@ -147,8 +153,18 @@ async fn schema_of(
     if objects.is_empty() {
         return Err(DataFusionError::Plan("the file is empty".to_owned()));
     }
-    let schema = undamaged(options.format.infer_schema(state, &store, &objects)).await;
+    let schema = match csv_of(options.format.as_ref()) {
+        Some((csv, rows)) => undamaged(csv.columns(store.as_ref(), &objects, rows)).await,
+        None => undamaged(options.format.infer_schema(state, &store, &objects)).await,
+    };
     schema.ok_or_else(|| DataFusionError::Plan("the file is damaged".to_owned()))?
+}
+
+/// The dialect of a format of CSV, and the number of rows that types are inferred from; none of another format.
+pub(crate) fn csv_of(format: &dyn DataFusionFormat) -> Option<(CsvDialect, usize)> {
+    let options = (format as &dyn Any).downcast_ref::<CsvFormat>()?.options();
+    let rows = options.schema_infer_max_rec.unwrap_or(DEFAULT_SCHEMA_INFER_MAX_RECORD);
+    Some((CsvDialect::new(options.clone(), options.compression.into()), rows))
 }
 
 fn urls_of(files: &[PathBuf]) -> Result<Vec<ListingTableUrl>, DataFusionError> {

@@ -38,7 +38,11 @@ impl FileOpener for ExactOpener {
         let opening = self.wide.as_ref().unwrap_or(&self.plain).open(file.clone())?;
         let this = self.clone();
         let rows = async move {
-            let batches = opening.await?.then(move |batch| {
+            let batches = match opening.await {
+                Ok(batches) => batches,
+                Err(error) => return Err(this.named(error, &file)),
+            };
+            let batches = batches.then(move |batch| {
                 let (this, file) = (this.clone(), file.clone());
                 async move { this.narrowed(batch, file).await }
             });
@@ -66,6 +70,14 @@ impl ExactOpener {
                 }
                 None => Err(error),
             },
+        }
+    }
+
+    /// The error of a file that can't be opened, with its name.
+    fn named(&self, error: DataFusionError, file: &PartitionedFile) -> DataFusionError {
+        match text_of(&error) {
+            Some(text) => self.unreadable(&text, &self.path(file)),
+            None => error,
         }
     }
 

@@ -16,6 +16,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::projection::ProjectionExprs;
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 
+use super::header::HeaderOpener;
 use super::opener::ExactOpener;
 use super::{Format, wide_schema};
 
@@ -48,6 +49,17 @@ impl ExactFiles {
             Format::Csv => {
                 let csv = self.inner.downcast_ref::<CsvSource>();
                 let csv = csv.ok_or_else(|| internal_datafusion_err!("no source of CSV files"))?;
+                if csv.has_header() {
+                    return Ok(Arc::new(HeaderOpener {
+                        csv: csv.clone(),
+                        store,
+                        compression,
+                        store_url: scan.object_store_url.as_str().to_owned(),
+                        schema: Arc::clone(schema),
+                        columns: columns.to_vec(),
+                        batch_rows: rows,
+                    }));
+                }
                 let csv = csv_of(csv, schema, columns, rows)?;
                 Arc::new(CsvOpener::new(Arc::new(csv), compression, store))
             }
@@ -55,14 +67,9 @@ impl ExactFiles {
     }
 }
 
-/// The source with another schema.
-fn csv_of(
-    csv: &CsvSource,
-    schema: &SchemaRef,
-    columns: &[usize],
-    rows: usize,
-) -> Result<CsvSource> {
-    let options = CsvOptions {
+/// The options of a source, as far as readers look at them.
+pub(super) fn options_of(csv: &CsvSource) -> CsvOptions {
+    CsvOptions {
         has_header: Some(csv.has_header()),
         delimiter: csv.delimiter(),
         quote: csv.quote(),
@@ -72,8 +79,17 @@ fn csv_of(
         newlines_in_values: Some(csv.newlines_in_values()),
         truncated_rows: Some(csv.truncate_rows()),
         ..CsvOptions::default()
-    };
-    let wide = CsvSource::new(Arc::clone(schema)).with_csv_options(options);
+    }
+}
+
+/// The source with another schema.
+pub(super) fn csv_of(
+    csv: &CsvSource,
+    schema: &SchemaRef,
+    columns: &[usize],
+    rows: usize,
+) -> Result<CsvSource> {
+    let wide = CsvSource::new(Arc::clone(schema)).with_csv_options(options_of(csv));
     let projection = ProjectionExprs::from_indices(columns, schema);
     let projected = wide.try_pushdown_projection(&projection)?;
     let projected = projected.map(|source| source.with_batch_size(rows));
