@@ -115,7 +115,7 @@ fn a_bad_value_is_refused() -> Result<(), Failed> {
     for (key, value) in [
         ("shuffle.partitions", "0"),
         ("sort.sample_threshold", "'much'"),
-        ("datafusion.execution.batch_size", "'many'"),
+        ("execution.batch_rows", "'many'"),
         ("sql.ansi", "'perhaps'"),
         ("datafusion.execution.time_zone", "'Mars/Olympus'"),
         ("datafusion.optimizer.prefer_hash_join", "'perhaps'"),

@@ -6,7 +6,7 @@
 use std::fmt::{self, Debug, Write};
 
 /// Bytes after which a text is cut.
-pub(crate) const TEXT_BYTES_MAX: usize = 4 << 20;
+pub(crate) const TEXT_BYTES_MAX: usize = 16 << 20;
 
 /// The `Debug` text of a value, or its first [`TEXT_BYTES_MAX`]; then true: it is cut.
 pub(crate) fn debug_text(value: &(impl Debug + ?Sized)) -> (String, bool) {

@@ -4,15 +4,17 @@
 //! so a second attempt puts the same rows into the same partitions. Round robin goes by row
 //! position for that reason: DataFusion's goes by batch, and batch boundaries may move.
 
+use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::compute::SortOptions;
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::utils::bisect;
 use datafusion::common::{Result, ScalarValue, internal_datafusion_err};
 use datafusion::physical_expr::expressions::Literal;
+use datafusion::physical_expr::scalar_subquery::ScalarSubqueryExpr;
 use datafusion::physical_expr::{LexOrdering, PhysicalExpr};
 use datafusion::physical_expr_common::utils::evaluate_expressions_to_arrays;
 use datafusion::physical_plan::Partitioning;
@@ -38,13 +40,34 @@ pub enum Placement {
 }
 
 /// Ranges of sort keys, from one split point (inclusive) to the next (exclusive).
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Ranges {
     /// The keys.
     pub ordering: LexOrdering,
     /// Split points, ascending in that order; equal ones leave a range empty. Each has a value per
     /// key, which is a literal once it is bound.
     pub split_points: Vec<Vec<Arc<dyn PhysicalExpr>>>,
+}
+
+/// A split point that is not bound yet is a hole, whose text shows the holes of all others.
+impl fmt::Debug for Ranges {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { ordering, split_points } = self;
+        let nothing = Schema::empty();
+        let shown = |value: &Arc<dyn PhysicalExpr>| {
+            let hole = value.downcast_ref::<ScalarSubqueryExpr>();
+            match hole.and_then(|hole| hole.return_field(&nothing).ok()) {
+                Some(field) => format!("Hole({}, {})", field.data_type(), field.is_nullable()),
+                None => format!("{value:?}"),
+            }
+        };
+        let split_points: Vec<Vec<String>> =
+            split_points.iter().map(|values| values.iter().map(shown).collect()).collect();
+        f.debug_struct("Ranges")
+            .field("ordering", ordering)
+            .field("split_points", &split_points)
+            .finish()
+    }
 }
 
 impl Placement {

@@ -62,9 +62,11 @@ impl TableProviderFactory for ExternalTables {
         let is_csv = files.file_type.eq_ignore_ascii_case("csv");
         let names_no_columns = table.schema.fields().is_empty() && table.order_exprs.is_empty();
         if is_csv && names_no_columns {
-            // Any column: DataFusion does not infer those of its own then.
-            let any = Schema::new(vec![Field::new("any", DataType::Utf8, true)]);
-            files.schema = Arc::new(DFSchema::try_from(any)?);
+            // Any column beside those of the folders: DataFusion does not infer columns of its own then.
+            let names =
+                ["any"].into_iter().chain(table.table_partition_cols.iter().map(String::as_str));
+            let fields = names.map(|name| Field::new(name, DataType::Utf8, true));
+            files.schema = Arc::new(DFSchema::try_from(Schema::new(fields.collect::<Vec<_>>()))?);
         }
         let created = async {
             let files = self.0.create(state, &files).await?;

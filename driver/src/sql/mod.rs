@@ -47,6 +47,7 @@ mod marked_names;
 mod names;
 mod nested_queries;
 mod null_flags;
+mod null_frames;
 mod null_keys;
 mod parse;
 mod patterns;
@@ -161,6 +162,7 @@ pub(crate) fn install(builder: SessionStateBuilder) -> SessionStateBuilder {
     analyzer.rules.insert(0, Arc::new(nested_queries::NestedQueries));
     analyzer.rules.insert(1, Arc::new(implicit_keys::WrittenKeys));
     analyzer.rules.insert(2, Arc::new(input_columns::InputColumns));
+    analyzer.rules.insert(3, Arc::new(null_frames::NullFrames));
     types::install(&mut analyzer, function_rewrites(), late_rewrites());
     analyzer.rules.extend(rules());
     let mut builder = builder

@@ -16,6 +16,9 @@ use std::fmt::{self, Debug, Write};
 use super::shape;
 use crate::debug_text::{TEXT_BYTES_MAX, debug_text};
 
+/// Bytes of a value's text that are compared at most, gaps among them: more than are kept.
+const COMPARED_BYTES_MAX: usize = 4 * TEXT_BYTES_MAX;
+
 /// The text of a value.
 pub(super) struct Text {
     /// The text without the contents of its gaps.
@@ -60,12 +63,17 @@ impl Text {
         self.text.len() + size_of_val(self.gaps.as_slice())
     }
 
+    /// True if the value writes the kept text. What is cut is the same if it is so far: gaps of other lengths let two texts
+    /// of one value end in different places.
     fn is_written_by(&self, value: &dyn Debug) -> bool {
-        let mut comparing =
-            Comparing { kept: self, at: 0, gaps: 0, gap: None, room: TEXT_BYTES_MAX };
+        let (room, is_different) = (COMPARED_BYTES_MAX, false);
+        let mut comparing = Comparing { kept: self, at: 0, gaps: 0, gap: None, room, is_different };
         let is_written = write!(comparing, "{value:?}").is_ok();
         let is_whole = comparing.at == self.text.len() && comparing.gaps == self.gaps.len();
-        is_whole && (self.is_cut || is_written && comparing.gap.is_none())
+        match is_written {
+            true => is_whole && (self.is_cut || comparing.gap.is_none()),
+            false => self.is_cut && !comparing.is_different,
+        }
     }
 }
 
@@ -79,6 +87,8 @@ struct Comparing<'t> {
     gap: Option<Gap>,
     /// Bytes that may still be written.
     room: usize,
+    /// True once something else was written than the kept text.
+    is_different: bool,
 }
 
 impl Write for Comparing<'_> {
@@ -109,7 +119,9 @@ impl Comparing<'_> {
         let until = gap.unwrap_or(text.len());
         let (these, rest) = more.split_at(more.len().min(until - self.at));
         let end = self.at + these.len();
-        if text[self.at..end] != *these || (gap.is_none() && !rest.is_empty()) {
+        let is_longer = gap.is_none() && !rest.is_empty();
+        self.is_different = text[self.at..end] != *these || is_longer && !self.kept.is_cut;
+        if self.is_different || is_longer {
             return Err(fmt::Error);
         }
         self.at = end;
