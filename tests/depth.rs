@@ -98,6 +98,15 @@ async fn is_answered(master: &str) -> Result<(), Failed> {
     Ok(())
 }
 
+/// CTEs, each of which reads the one before it twice.
+fn doubled(n: usize) -> String {
+    let ctes = chain(n, ", ", |at| match at {
+        0 => "c0 as (select 1 as x)".to_owned(),
+        _ => format!("c{at} as (select a.x from c{} a, c{} b)", at - 1, at - 1),
+    });
+    format!("with {ctes} select count(*) from c{}", n - 1)
+}
+
 async fn is_refused() -> Result<(), Failed> {
     let mut session = session("local[2]").await?;
     let condition = |terms: String| format!("select count(*) from t where {terms}");
@@ -114,6 +123,14 @@ async fn is_refused() -> Result<(), Failed> {
         nested(60, "select 1 where 1 in (", "select 1", ")"),
         nested(60, "select 1 where exists (", "select 1", ")"),
         nested(200, "select (", "select 1", ")"),
+        doubled(25),
+        nested(18, "with c as (", "select 1", ") select * from c"),
+        format!("select a{}", ".a".repeat(5_000)),
+        format!("{}select 1", "explain ".repeat(5_000)),
+        format!("{}select 1", "prepare p as ".repeat(5_000)),
+        format!("{}select 1", "describe ".repeat(5_000)),
+        format!("select {}1", "interval ".repeat(5_000)),
+        "while ".repeat(4_000),
     ] {
         let shown: String = text.chars().take(60).collect();
         let (back, rows) = answer(session, text).await;
@@ -122,6 +139,22 @@ async fn is_refused() -> Result<(), Failed> {
             Err(failure) if failure.to_string().contains("the statement is too deep") => {}
             other => return Err(format!("{shown}: {other:?}").into()),
         }
+    }
+    let mut refused = None;
+    for at in 0..25 {
+        let text = match at {
+            0 => "create view v0 as select 1 as x".to_owned(),
+            _ => format!("create view v{at} as select a.x from v{} a, v{} b", at - 1, at - 1),
+        };
+        let (back, rows) = answer(session, text).await;
+        session = back;
+        if let Err(failure) = rows {
+            refused = Some(failure.to_string());
+            break;
+        }
+    }
+    if !refused.as_ref().is_some_and(|text| text.contains("the statement is too deep")) {
+        return Err(format!("doubled views: {refused:?}").into());
     }
     session.close().await;
     Ok(())

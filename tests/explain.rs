@@ -13,6 +13,16 @@ const TABLES: [&str; 2] = [
 
 pub fn trials() -> Vec<Trial> {
     vec![
+        trial("what_the_driver_answers_has_no_stages_on_a_cluster", || {
+            for query in
+                ["explain show all", "explain verbose show all", "explain analyze show all"]
+            {
+                let text = rows(CLUSTER, query)?;
+                check(text.contains("in the driver -> result"), format!("{query}:\n{text}"))?;
+                check(rows("local[2]", query)?.contains("stage 0: "), query.to_owned())?;
+            }
+            Ok(())
+        }),
         trial("one_process_is_one_stage", || {
             insta::assert_snapshot!(
                 explain("local[2]", "select g, count(*) from t group by g")?, @r"

@@ -91,6 +91,13 @@ pub(crate) fn one_stage(
     text
 }
 
+/// The plan of a query that the driver answers itself, without a job.
+pub(crate) fn in_driver(plan: &dyn ExecutionPlan, shown: &Shown) -> String {
+    let mut text = "in the driver -> result\n".to_owned();
+    write_plan(&mut text, plan, shown, 1);
+    text
+}
+
 /// The graph of a query on a cluster as a tree: below each stage its plan, and then the stages it
 /// reads. One that several stages read is shown at the first of them.
 pub(crate) fn stage_graph(

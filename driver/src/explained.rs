@@ -9,6 +9,7 @@ use futures::TryStreamExt as _;
 
 use crate::error::SessionError;
 use crate::explain::{Shown, answer};
+use crate::jobs::reads_the_session;
 use crate::result::ResultStream;
 use crate::session::Session;
 use crate::sql;
@@ -69,9 +70,15 @@ impl Session {
     ) -> Result<ResultStream, SessionError> {
         let physical = self.physical(&analyze.input).await?;
         let state = self.context().state();
+        let shown = Shown::of_analyze(&analyze, &state.config_options().explain);
+        if self.jobs.in_process.is_none() && reads_the_session(&physical) {
+            // No task measures what the driver runs.
+            self.collect_here(Arc::clone(&physical)).await?;
+            let stages = self.jobs.explain(physical, state.config(), &shown, None)?;
+            return Ok(answer(&[("stages", stages)]));
+        }
         let mut rows = self.jobs.start_measured(Arc::clone(&physical), state.config())?;
         while rows.try_next().await?.is_some() {}
-        let shown = Shown::of_analyze(&analyze, &state.config_options().explain);
         let stages = self.jobs.explain(physical, state.config(), &shown, rows.report())?;
         Ok(answer(&[("stages", stages)]))
     }

@@ -165,6 +165,7 @@ impl Jobs {
     ) -> Result<String> {
         Ok(match self.in_process {
             Some(_) => explain::one_stage(plan.as_ref(), self.connection.slots(), shown, report),
+            None if reads_the_session(&plan) => explain::in_driver(plan.as_ref(), shown),
             None => {
                 let settings = self.changed_settings(config);
                 let job = plan_job(plan, &self.contexts.of(&settings)?, &self.guard)?;

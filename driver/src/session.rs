@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use datafusion::common::{DataFusionError, TableReference};
 use datafusion::dataframe::DataFrame;
-use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::cache::cache_manager::CacheManagerConfig;
 use datafusion::execution::object_store::ObjectStoreRegistry;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::{DdlStatement, LogicalPlan};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::{SessionConfig, SessionContext};
@@ -217,6 +217,14 @@ impl Session {
         let planned = sql::on_deep_stack(async {
             // A statement that can't be read has no tables either.
             let tables = state.resolve_table_references(&statement).unwrap_or_default();
+            let checked = match view_sizes(&state, &tables).await {
+                Ok(views) if views.is_empty() => Ok(()),
+                Ok(views) => sql::refuse_repeats(&statement, &views),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = checked {
+                return Err((error, Vec::new()));
+            }
             let planned = match prepared::untyped(&statement) {
                 Some((name, inner)) => {
                     let planned = state.statement_to_plan(inner).await;
@@ -454,6 +462,23 @@ fn plan_for_tasks(config: &mut SessionConfig, broadcast_threshold: ByteSize) {
     // An exchange of both sides costs more here than inside one process.
     options.optimizer.hash_join_single_partition_threshold =
         usize::try_from(broadcast_threshold.0).unwrap_or(usize::MAX);
+}
+
+/// The operators of the views among the tables of a statement. A path is no view, and would be opened twice.
+async fn view_sizes(
+    state: &SessionState,
+    tables: &[TableReference],
+) -> Result<sql::ViewSizes, DataFusionError> {
+    let mut sizes = sql::ViewSizes::new();
+    for table in tables.iter().filter(|table| !is_path(table.table())) {
+        // What is not there, or can't be read, is the planner's to tell.
+        let Ok(schema) = state.schema_for_ref(table.clone()) else { continue };
+        let Ok(Some(provider)) = schema.table(table.table()).await else { continue };
+        if let Some(plan) = provider.get_logical_plan() {
+            sizes.insert(table.to_string(), sql::operators_of(&plan)?);
+        }
+    }
+    Ok(sizes)
 }
 
 fn no_rows() -> ResultStream {

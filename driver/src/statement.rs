@@ -123,11 +123,23 @@ fn no_keys() -> Failure {
 
 /// Refuses to explain what is no query.
 fn refuse_definition(explained: &LogicalPlan) -> Result<(), SessionError> {
-    if matches!(explained, LogicalPlan::Ddl(_)) {
-        let failure = not_yet("`EXPLAIN` of a definition");
-        return Err(failure.with_help("explain the query in it").into());
-    }
-    Ok(())
+    let (what, help) = match explained {
+        LogicalPlan::Ddl(_) => ("a definition", "explain the query in it"),
+        LogicalPlan::Statement(statement) => match statement {
+            PlanStatement::Prepare(_) => ("`PREPARE`", "explain the query in it"),
+            PlanStatement::Execute(_) => {
+                ("`EXECUTE`", "explain the query that was prepared, with values in it")
+            }
+            PlanStatement::Deallocate(_) => ("`DEALLOCATE`", "explain a query"),
+            PlanStatement::SetVariable(_) => ("`SET`", "explain a query"),
+            PlanStatement::ResetVariable(_) => ("`RESET`", "explain a query"),
+            PlanStatement::TransactionStart(_) | PlanStatement::TransactionEnd(_) => {
+                ("a transaction", "explain a query")
+            }
+        },
+        _ => return Ok(()),
+    };
+    Err(not_yet(&format!("`EXPLAIN` of {what}")).with_help(help).into())
 }
 
 /// Refuses options of `EXPLAIN ANALYZE` that would be ignored.

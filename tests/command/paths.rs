@@ -233,6 +233,7 @@ fn what_cant_be_read_says_why() -> Result<(), Failed> {
         ("none.csv", "as CSV: the file is empty", "none.csv"),
     ] {
         let ended = sql(&format!("select * from '{root}/{path}'"), &[])?;
+        assert!(!ended.stderr.contains("panicked"), "{path}: {}", ended.stderr);
         let parts = ["error: ", reason, help, "^^^"];
         ended.expect(1, "", &parts).map_err(|error| format!("{path}: {error}"))?;
         let by_flag = format!("t={root}/{path}");

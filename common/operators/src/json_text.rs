@@ -12,11 +12,15 @@ use datafusion::arrow::json::writer::{
     Encoder, EncoderFactory, EncoderOptions, LineDelimited, NullableEncoder, make_encoder,
 };
 
+use crate::shown;
+
 /// Writes rows, an object a line.
 ///
 /// # Errors
-/// A column is of a type that JSON has no form for, or `out` refuses.
+/// A column is of a type that JSON has no form for, a value has no text, or `out` refuses.
 pub fn write_lines(rows: &RecordBatch, out: impl Write) -> Result<(), ArrowError> {
+    // Arrow's encoders write an error as if it were the value.
+    shown::check(rows).map_err(|error| ArrowError::ExternalError(Box::new(error)))?;
     let floats = Arc::new(FloatEncoders);
     let builder = WriterBuilder::new().with_explicit_nulls(true).with_encoder_factory(floats);
     let mut writer = builder.build::<_, LineDelimited>(out);

@@ -23,6 +23,7 @@
 //! measured    what every operator of a plan does, for EXPLAIN ANALYZE
 //! once        inputs that are read once
 //! sample      SampleExec, the rows that split points are chosen from
+//! shown       values that no text shows
 //! stand_in    leaves that take the place of an operator's inputs
 //! unclaimed   UnclaimedExec, rows of which less is known
 //! collected   CollectedExec, rows for an operator that collects them
@@ -72,6 +73,7 @@ pub mod random;
 pub mod reader;
 mod recursive;
 pub mod sample;
+pub mod shown;
 pub mod size;
 pub mod soft_limit;
 pub mod source;

@@ -45,7 +45,8 @@ pub fn fixed_bytes(data_type: &DataType) -> usize {
     }
 }
 
-fn column_bytes(column: &ArrayRef) -> usize {
+/// The bytes that the rows of a column need.
+pub(crate) fn column_bytes(column: &ArrayRef) -> usize {
     let (rows, nulls) = (column.len(), column.nulls().map_or(0, |_| column.len().div_ceil(8)));
     nulls
         + match column.data_type() {

@@ -22,6 +22,7 @@ use futures::stream::{self, BoxStream};
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use crate::commit::{CommitError, LISTINGS_MAX, View, data_files, listing_error};
+use crate::footers::refuse_long_footers;
 use crate::format::extension_of;
 use crate::shrunk::{checked, end_of, explained};
 use crate::stores::shown;
@@ -94,7 +95,10 @@ impl ObjectStore for DataFiles {
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
         match self.0.get_ranges(location, ranges).await {
-            Ok(read) => Ok(read),
+            Ok(read) => {
+                refuse_long_footers(self.0.as_ref(), location, ranges, &read).await?;
+                Ok(read)
+            }
             Err(error) => {
                 let end = ranges.iter().map(|range| range.end).max().unwrap_or(0);
                 Err(explained(self.0.as_ref(), location, end, error).await)

@@ -8,6 +8,7 @@
 //! stores      the stores of an application, and their settings
 //! remote      paths of stores
 //! shrunk      files that get shorter while they are read
+//! footers     Parquet files whose footer is longer than they are
 //! listing     a path -> its files, all of one format
 //! listed      a table over such files, which knows when they were listed
 //! refusal     the reasons why a path is no table
@@ -23,6 +24,7 @@
 pub mod commit;
 mod csv;
 mod external;
+mod footers;
 mod format;
 mod hidden;
 mod listed;

@@ -31,6 +31,7 @@ use gnist_common::error::{ErrorKind, Failure};
 
 use crate::csv::CsvDialect;
 use crate::external::{Partition, partitioned};
+use crate::footers::is_damaged;
 use crate::format::FileFormat;
 use crate::listed::ListedTable;
 use crate::listing::Listing;
@@ -209,10 +210,14 @@ fn open_partitioned(
     partitioned((TableReference::bare("files"), None), &files, &partitions)
 }
 
-/// Awaits the reading of a file's schema; none if it panicked, as for a Parquet file whose footer claims
-/// more bytes than the file has.
-pub(crate) async fn undamaged<T>(read: impl Future<Output = T>) -> Option<T> {
-    AssertUnwindSafe(read).catch_unwind().await.ok()
+/// Awaits the reading of a file's schema; none if the file is damaged: a Parquet file is shorter than its
+/// footer, or the reader panicked.
+pub(crate) async fn undamaged<T>(
+    read: impl Future<Output = Result<T, DataFusionError>>,
+) -> Option<Result<T, DataFusionError>> {
+    let read = AssertUnwindSafe(read).catch_unwind().await.ok()?;
+    let is_whole = !read.as_ref().is_err_and(is_damaged);
+    is_whole.then_some(read)
 }
 
 fn options(listing: &Listing, config: &SessionConfig, defaults: TableOptions) -> ListingOptions {

@@ -268,7 +268,8 @@ fn is_regex(operator: Operator) -> bool {
 }
 
 /// DataFusion's functions that refuse a text which is no moment, or a number that is none.
-const READING_FUNCTIONS: [&str; 8] = [
+const READING_FUNCTIONS: [&str; 9] = [
+    "from_unixtime",
     "to_date",
     "to_time",
     "to_timestamp",
@@ -283,15 +284,21 @@ const READING_FUNCTIONS: [&str; 8] = [
 const GROWING_FUNCTIONS: [&str; 5] = ["abs", "factorial", "gcd", "lcm", "power"];
 
 /// Those that refuse some values of an argument, by its place.
-const CHOOSY_FUNCTIONS: [(&str, usize); 18] = [
+const CHOOSY_FUNCTIONS: [(&str, usize); 24] = [
+    ("array_repeat", 1),
+    ("array_resize", 1),
     ("chr", 0),
     ("decode", 0),
+    ("generate_series", 0),
+    ("generate_series", 1),
     ("generate_series", 2),
     ("lpad", 1),
     ("make_date", 0),
     ("make_date", 1),
     ("make_date", 2),
     ("make_time", 0),
+    ("range", 0),
+    ("range", 1),
     ("range", 2),
     ("regexp_count", 1),
     ("regexp_instr", 1),

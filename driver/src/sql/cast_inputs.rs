@@ -6,6 +6,7 @@
 //! '5' as interval            5 months               5 seconds
 //! '5' as time                5 nanoseconds          an error
 //! '23:59:60' as time         no time of a day       an error
+//! '1.5e3' as decimal         no number              1500
 //! ```
 //!
 //! The right side is what PostgreSQL does, and Spark where it has the types.
@@ -20,6 +21,7 @@ use datafusion::functions::string::btrim;
 use datafusion::logical_expr::expr_rewriter::FunctionRewrite;
 use datafusion::logical_expr::{Cast, Expr, ExprSchemable, Operator, binary_expr, lit, when};
 use gnist_operators::functions::instants::floor_between;
+use gnist_operators::functions::plain_number;
 
 /// A number without a unit.
 const NUMBER: &str = r"^\s*[+-]?(\d+\.?\d*|\.\d+)\s*$";
@@ -85,6 +87,16 @@ fn meant(
             let number = btrim().call(vec![input.clone()]);
             let seconds = binary_expr(number, Operator::StringConcat, lit(" seconds"));
             matching_as(input, NUMBER, seconds).map(Some)
+        }
+        (
+            text,
+            DataType::Decimal32(_, scale)
+            | DataType::Decimal64(_, scale)
+            | DataType::Decimal128(_, scale)
+            | DataType::Decimal256(_, scale),
+        ) if text.is_string() => {
+            let scale = u8::try_from(*scale).ok();
+            Ok(scale.and_then(|scale| plain_number::to_cast(input, scale)))
         }
         // A blank in front of it: no time, and no number either.
         (text, DataType::Time32(_) | DataType::Time64(_)) if text.is_string() => {

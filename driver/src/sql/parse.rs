@@ -9,7 +9,8 @@
 //! 2. It is parsed and rewritten on a stack made for that depth.
 //! 3. Chains of `AND`, `OR` and `UNION` become balanced trees ([`super::chains`]): 20,000 terms are 15
 //!    levels deep.
-//! 4. What is still deeper than [`DEPTH_MAX`] is refused.
+//! 4. What is still deeper than [`DEPTH_MAX`] is refused, and so are CTEs that are written out to too much
+//!    ([`super::repeated`]).
 //!
 //! Rejected: larger stacks for any depth. Expressions are copied, compared, evaluated and dropped by
 //! many threads, each of which would need one.
@@ -25,12 +26,13 @@ use datafusion::sql::sqlparser::parser::ParserError;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
 use super::dialect::GnistDialect;
+use super::repeated::{ViewSizes, refuse_repeats};
 use super::rewrites::rewrite;
 
 /// Operators on top of each other.
-const OPERATORS_MAX: usize = 100_000;
+pub(super) const OPERATORS_MAX: usize = 100_000;
 
-/// Brackets, `CASE`s and prefix operators inside each other.
+/// Brackets, `CASE`s, prefix operators and statements inside each other.
 const NESTING_MAX: usize = 250;
 
 /// Levels of an expression, a join or a set operation after chains are balanced.
@@ -71,10 +73,21 @@ pub(crate) fn parse_as(text: &str, dialect: DialectName) -> Result<VecDeque<Stat
             .with_dialect(dialect)
             .with_recursion_limit(16 * NESTING_MAX)
             .build()?;
-        let mut statements = parser.parse_statements()?;
+        let mut statements = parser.parse_statements().or_else(named_depth)?;
         statements.iter_mut().try_for_each(rewrite)?;
+        let no_views = ViewSizes::new();
+        statements.iter().try_for_each(|statement| refuse_repeats(statement, &no_views))?;
         Ok(statements)
     })
+}
+
+/// The parser's error, or that of a statement that is too deep where the parser came to its own limit.
+fn named_depth<T>(error: DataFusionError) -> Result<T> {
+    let is_depth = matches!(
+        error.find_root(),
+        DataFusionError::SQL(cause, _) if matches!(**cause, ParserError::RecursionLimitExceeded)
+    );
+    if is_depth { too_deep(format!("it has more than {DEPTH_MAX} levels")) } else { Err(error) }
 }
 
 /// Runs on the thread's own stack where that has room.
@@ -122,6 +135,8 @@ struct Scan {
     operators: usize,
     /// Prefix operators just read.
     prefixes: usize,
+    /// Words since the last comma that may begin a statement inside of another, outside of brackets.
+    starts: usize,
 }
 
 impl Scan {
@@ -132,10 +147,18 @@ impl Scan {
             Token::RParen | Token::RBracket | Token::RBrace => self.close(),
             Token::Word(word) if word.keyword == Keyword::CASE => self.open(),
             Token::Word(word) if word.keyword == Keyword::END => self.close(),
-            Token::Comma => self.forget(),
+            Token::Word(word) if self.around.is_empty() && STARTS.contains(&word.keyword) => {
+                self.starts += 1;
+            }
+            Token::Comma => {
+                self.forget();
+                if self.around.is_empty() {
+                    self.starts = 0;
+                }
+            }
             Token::SemiColon => {
                 self.around.clear();
-                (self.here, self.operators) = (0, 0);
+                (self.here, self.operators, self.starts) = (0, 0, 0);
             }
             token if is_operator(token) => {
                 self.here += 1;
@@ -144,7 +167,8 @@ impl Scan {
             _ => {}
         }
         self.prefixes = if is_prefix(token) { self.prefixes + 1 } else { 0 };
-        self.deepest.nesting = self.deepest.nesting.max(self.around.len() + self.prefixes);
+        let nesting = self.around.len() + self.prefixes + self.starts;
+        self.deepest.nesting = self.deepest.nesting.max(nesting);
         self.deepest.operators = self.deepest.operators.max(self.operators);
     }
 
@@ -166,7 +190,9 @@ impl Scan {
 
 fn is_prefix(token: &Token) -> bool {
     match token {
-        Token::Word(word) => matches!(word.keyword, Keyword::NOT | Keyword::PRIOR),
+        Token::Word(word) => {
+            matches!(word.keyword, Keyword::NOT | Keyword::PRIOR | Keyword::INTERVAL)
+        }
         Token::Minus | Token::Plus | Token::Tilde | Token::ExclamationMark | Token::AtSign => true,
         _ => false,
     }
@@ -184,6 +210,10 @@ fn is_operator(token: &Token) -> bool {
         _ => true,
     }
 }
+
+/// Words before a statement that may be another one of these.
+const STARTS: [Keyword; 5] =
+    [Keyword::EXPLAIN, Keyword::DESCRIBE, Keyword::DESC, Keyword::PREPARE, Keyword::WHILE];
 
 const OPERATORS: [Keyword; 24] = [
     Keyword::AND,

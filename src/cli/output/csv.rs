@@ -1,13 +1,13 @@
 //! Results as RFC 4180 with a header, lines ended by a line feed. Null is an empty field and empty
 //! text is `""`, so that the two can be told apart.
 
-use std::fmt::Write as _;
 use std::io::Write;
 
 use datafusion::arrow::array::{Array, RecordBatch};
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::util::display::ArrayFormatter;
 use datafusion::config::FormatOptions;
+use gnist_operators::shown;
 
 use super::{ResultWriter, WriteError, arrow_options};
 
@@ -40,6 +40,7 @@ impl<W: Write> ResultWriter for CsvWriter<W> {
     }
 
     fn batch(&mut self, batch: &RecordBatch) -> Result<(), WriteError> {
+        shown::check(batch).map_err(WriteError::Value)?;
         // Of a null field nothing is written; one inside a list or a struct is told from empty text.
         let options = arrow_options(&self.options)?.with_display_error(false).with_null("NULL");
         let columns: Vec<_> = batch
@@ -59,8 +60,7 @@ impl<W: Write> ResultWriter for CsvWriter<W> {
                     continue;
                 }
                 self.field.clear();
-                write!(self.field, "{}", formatter.value(row))
-                    .map_err(|_| std::io::Error::other("a value can't be shown"))?;
+                formatter.value(row).write(&mut self.field)?;
                 push_field(&mut self.line, &self.field);
             }
             self.line.push('\n');

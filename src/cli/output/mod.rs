@@ -46,6 +46,9 @@ pub(crate) enum WriteError {
     /// A value has no form in this format.
     #[error(transparent)]
     Arrow(ArrowError),
+    /// A value has no text.
+    #[error(transparent)]
+    Value(DataFusionError),
     /// A `datafusion.format.*` setting is not understood.
     #[error(transparent)]
     Options(DataFusionError),
@@ -55,6 +58,10 @@ impl From<ArrowError> for WriteError {
     fn from(error: ArrowError) -> Self {
         match error {
             ArrowError::IoError(_, source) => Self::Io(source),
+            ArrowError::ExternalError(source) => match source.downcast::<DataFusionError>() {
+                Ok(error) => Self::Value(*error),
+                Err(source) => Self::Arrow(ArrowError::ExternalError(source)),
+            },
             other => Self::Arrow(other),
         }
     }
@@ -67,7 +74,7 @@ impl From<WriteError> for CliError {
             WriteError::Arrow(error) => {
                 Self::failed(ErrorKind::User, format!("can't write the result: {error}"))
             }
-            WriteError::Options(error) => failure_of(&error).into(),
+            WriteError::Options(error) | WriteError::Value(error) => failure_of(&error).into(),
         }
     }
 }

@@ -12,6 +12,7 @@ use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::util::display::ArrayFormatter;
 use datafusion::config::FormatOptions;
+use gnist_operators::shown;
 
 use super::cell::{push_cell, width};
 use super::{ResultWriter, WriteError, arrow_options};
@@ -137,8 +138,9 @@ impl<W: Write> ResultWriter for TableWriter<W> {
     }
 
     fn batch(&mut self, batch: &RecordBatch) -> Result<(), WriteError> {
+        shown::check(batch).map_err(WriteError::Value)?;
         let options = self.options.clone();
-        let options = arrow_options(&options)?;
+        let options = arrow_options(&options)?.with_display_error(false);
         let columns = batch.columns().iter().map(|array| ArrayFormatter::try_new(array, &options));
         let columns: Vec<_> = columns.collect::<Result<_, _>>()?;
         let mut cells = vec![String::new(); columns.len()];

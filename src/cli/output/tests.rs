@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{
     ArrayRef, Decimal128Array, Float64Array, Int64Array, StringArray, TimestampMicrosecondArray,
+    TimestampSecondArray,
 };
 use datafusion::arrow::ipc::reader::StreamReader;
 
@@ -135,4 +136,17 @@ fn table_prints_rows_as_they_come_once_its_columns_are_measured() {
     let text = String::from_utf8(out.borrow().clone()).expect("UTF-8");
     let end = "| x    |\n| wider than its column |\n| y    |\n+------+\n";
     assert!(text.ends_with(end), "{}", &text[text.len() - 200..]);
+}
+
+#[test]
+fn a_moment_beyond_the_calendar_is_an_error_that_names_it() {
+    let far: ArrayRef = Arc::new(TimestampSecondArray::from(vec![0, 99_999_999_999_999]));
+    let batch = RecordBatch::try_from_iter([("t", far)]).expect("a batch");
+    for format in [Format::Table, Format::Csv, Format::Json] {
+        let mut out = Vec::new();
+        let mut writer = writer(format, FormatOptions::default(), &mut out);
+        writer.begin(&batch.schema()).expect("begins");
+        let error = CliError::from(writer.batch(&batch).expect_err("refused")).render();
+        assert!(error.contains("`99999999999999` can't be shown"), "{error}");
+    }
 }

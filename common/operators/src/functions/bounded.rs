@@ -1,7 +1,7 @@
 //! `repeat`, `lpad` and `rpad` whose texts have a length that fits in memory.
 //!
 //! A slip of a digit asks DataFusion's for gigabytes, which it makes before anybody counts them. Here
-//! the lengths that are asked for are added up first: a text is refused above [`TEXT_BYTES_MAX`], a
+//! the lengths that are asked for are added up first: a text is refused above [`VALUE_BYTES_MAX`], a
 //! batch of texts above [`BATCH_BYTES_MAX`].
 
 use std::sync::Arc;
@@ -19,10 +19,10 @@ use gnist_common::error::{ErrorKind, Failure};
 use super::wrapped::wrapped;
 use crate::failure::external;
 
-/// Limit of the bytes of one text.
-const TEXT_BYTES_MAX: u64 = 256 << 20;
+/// Limit of the bytes of one text or array.
+const VALUE_BYTES_MAX: u64 = 256 << 20;
 
-/// Limit of the bytes of the texts of one batch.
+/// Limit of the bytes of the texts or arrays of one batch.
 const BATCH_BYTES_MAX: u64 = 1 << 30;
 
 /// The functions, over DataFusion's of the same name.
@@ -32,18 +32,8 @@ pub(super) fn all() -> [Arc<ScalarUDF>; 3] {
 
 fn bounded(inner: &ScalarUDF, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
     let name = inner.name();
-    let asked = Asked::of(name, &args)?;
-    let (what, bytes, most) = if asked.longest > TEXT_BYTES_MAX {
-        ("a text", asked.longest, TEXT_BYTES_MAX)
-    } else if asked.all > BATCH_BYTES_MAX {
-        ("the texts of a batch", asked.all, BATCH_BYTES_MAX)
-    } else {
-        return inner.invoke_with_args(not_negative(name, args));
-    };
-    let (bytes, most) = (ByteSize(bytes), ByteSize(most));
-    let message = format!("`{name}` would make {what} of {bytes}, and {most} is the most");
-    let help = "give a smaller number, or smaller batches with `set execution.batch_rows`";
-    Err(external(Failure::new(ErrorKind::User, message).with_help(help)))
+    Asked::of(name, &args)?.check(name, "a text", "the texts of a batch")?;
+    inner.invoke_with_args(not_negative(name, args))
 }
 
 /// The arguments with 0 for a negative length, which DataFusion's `lpad` and `rpad` panic on.
@@ -63,11 +53,11 @@ fn not_negative(name: &str, mut args: ScalarFunctionArgs) -> ScalarFunctionArgs 
     args
 }
 
-/// The bytes of texts that are asked for, at least.
+/// The bytes of texts or arrays that are asked for, at least.
 #[derive(Default)]
-struct Asked {
-    longest: u64,
-    all: u64,
+pub(super) struct Asked {
+    pub(super) longest: u64,
+    pub(super) all: u64,
 }
 
 impl Asked {
@@ -98,10 +88,34 @@ impl Asked {
     }
 
     fn add(&mut self, times: i64, bytes: u64) {
-        let bytes = u64::try_from(times).unwrap_or(0).saturating_mul(bytes);
+        self.add_bytes(product(times, bytes));
+    }
+
+    /// One text or array more.
+    pub(super) fn add_bytes(&mut self, bytes: u64) {
         self.longest = self.longest.max(bytes);
         self.all = self.all.saturating_add(bytes);
     }
+
+    /// An error if one of them, or all of a batch, need more bytes than there may be.
+    pub(super) fn check(&self, name: &str, one: &str, batch: &str) -> Result<()> {
+        let (what, bytes, most) = if self.longest > VALUE_BYTES_MAX {
+            (one, self.longest, VALUE_BYTES_MAX)
+        } else if self.all > BATCH_BYTES_MAX {
+            (batch, self.all, BATCH_BYTES_MAX)
+        } else {
+            return Ok(());
+        };
+        let (bytes, most) = (ByteSize(bytes), ByteSize(most));
+        let message = format!("`{name}` would make {what} of {bytes}, and {most} is the most");
+        let help = "give a smaller number, or smaller batches with `set execution.batch_rows`";
+        Err(external(Failure::new(ErrorKind::User, message).with_help(help)))
+    }
+}
+
+/// So many times these bytes; none for a negative number.
+pub(super) fn product(times: i64, bytes: u64) -> u64 {
+    u64::try_from(times).unwrap_or(0).saturating_mul(bytes)
 }
 
 /// The bytes of a text that is repeated.

@@ -3,7 +3,7 @@
 //! A function travels by name, so both sides register the same ones ([`register_functions`]).
 //! Some are called by users (`try_add`); others only by plans that the driver rewrites
 //! (`checked_add`, `normal_float`, `normal_interval`, `normal_nested`, `held_value`, `row_key`,
-//! `set_key`, `signed_count`).
+//! `set_key`, `signed_count`, `plain_number`).
 //!
 //! ```text
 //! arithmetic   + - * / % and unary minus: an overflow is an error, or null (`try_*`)
@@ -18,6 +18,7 @@
 //! held         a value of which no rule knows anything
 //! same_type    what the last three have in common
 //! bounded      repeat, lpad and rpad of texts that fit in memory
+//! bounded_lists array_repeat, array_resize and series of arrays that fit in memory
 //! extremes     min and max of floats, with infinity and NaN
 //! calendar     days, months and years
 //! counts       ranks and lengths as BIGINT
@@ -30,6 +31,7 @@
 //! overflow     the error
 //! percentile   the values of percentile_cont
 //! plain        percentile_cont and bit_xor without what makes them faster
+//! plain_number texts of numbers as a cast to a decimal reads them
 //! quotients    quotients and averages of decimals, rounded
 //! regexes      regexp_replace that drops no text of the replacement
 //! rounded      round and trunc of floats to digits that they don't reach
@@ -48,6 +50,7 @@
 pub mod arithmetic;
 mod average;
 mod bounded;
+mod bounded_lists;
 mod calendar;
 pub mod counts;
 mod date_bin;
@@ -66,6 +69,7 @@ pub mod normal_nested;
 mod overflow;
 mod percentile;
 mod plain;
+pub mod plain_number;
 mod quotients;
 pub(crate) mod recomputed;
 mod regexes;
@@ -116,6 +120,7 @@ pub fn register_functions(registry: &mut dyn FunctionRegistry) -> Result<()> {
     registry.register_udf(normal_interval::function())?;
     registry.register_udf(normal_nested::function())?;
     registry.register_udf(held::function())?;
+    registry.register_udf(plain_number::function())?;
     registry.register_udf(counts::function())?;
     for side in microseconds::Side::ALL {
         registry.register_udf(microseconds::function(side))?;
@@ -150,6 +155,7 @@ fn replacements() -> Vec<Arc<ScalarUDF>> {
         .into_iter()
         .chain(texts)
         .chain(bounded::all())
+        .chain(bounded_lists::all())
         .chain(rounded::all())
         .chain(lists::all())
         .collect()

@@ -4,6 +4,7 @@
 //!   out of what it returns for a column. The instants are right, so the zone is put back.
 //! - Integers are seconds since 1970 in UTC. DataFusion takes them for a time in the session's zone.
 //! - A float beyond what nanoseconds of 64 bits hold becomes the last timestamp there is. Here it is an error.
+//! - A number of seconds, milli- or microseconds that is in no year of the calendar is an error, in `from_unixtime` too.
 //! - A constant text is read by a column of formats, by `to_date` too.
 //! - A timestamp becomes one of a coarser unit as everywhere ([`super::instants`]), also in `to_unixtime`.
 
@@ -23,8 +24,10 @@ use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF};
 
 use super::instants::floored;
 use super::wrapped::{is_wrapped, over_array, over_columns, wrapped};
+use crate::shown::check_column;
 
-const NAMES: [&str; 6] = [
+const NAMES: [&str; 7] = [
+    "from_unixtime",
     "to_timestamp",
     "to_timestamp_seconds",
     "to_timestamp_millis",
@@ -68,10 +71,12 @@ fn zoned(inner: &ScalarUDF, mut args: ScalarFunctionArgs) -> Result<ColumnarValu
             _ => {}
         }
     }
-    Ok(match by_formats(inner, args)? {
+    let value = match by_formats(inner, args)? {
         ColumnarValue::Array(values) => ColumnarValue::Array(in_zone(values, &promised)),
         value => value,
-    })
+    };
+    check_column(&value.to_array(1)?)?;
+    Ok(value)
 }
 
 /// The value of a call of DataFusion's, which refuses a constant text with a column of formats.

@@ -14,7 +14,7 @@ use flate2::write::GzEncoder;
 use liblzma::write::XzEncoder;
 
 use super::Encoder;
-use crate::json_text;
+use crate::{json_text, shown};
 
 /// Text that may be compressed.
 struct Compressed {
@@ -194,6 +194,7 @@ impl CsvEncoder {
     }
 
     fn write_with_header(&mut self, rows: &RecordBatch) -> Result<()> {
+        shown::check(rows)?;
         let writer = self.writer.clone().with_header(std::mem::take(&mut self.has_header));
         writer.build(&mut self.out).write(rows)?;
         Ok(())
