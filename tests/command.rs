@@ -4,6 +4,7 @@ mod ends;
 mod exact;
 mod external;
 mod forms;
+mod headers;
 mod input;
 mod paths;
 mod settings;
@@ -22,6 +23,7 @@ pub fn trials() -> Vec<Trial> {
         ("ends", ends::TESTS),
         ("exact", exact::TESTS),
         ("external", external::TESTS),
+        ("headers", headers::TESTS),
         ("paths", paths::TESTS),
         ("settings", settings::TESTS),
         ("terminal", terminal::TESTS),

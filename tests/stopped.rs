@@ -1,5 +1,6 @@
 //! A worker that stands still (SIGSTOP) in the middle of a job: its connections stand, and nobody
-//! answers on them. The job goes on once the worker is declared lost. And a driver whose threads are busy: it is not lost.
+//! answers on them. The job goes on once the worker is declared lost. And a driver whose threads are busy: it is not
+//! lost.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

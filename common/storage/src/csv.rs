@@ -1,8 +1,8 @@
 //! The beginning of CSV files: the names in their headers, and the types of their first rows.
 //!
-//! Columns are told by their names, in every file of a table: two files may have them in another order, and one may lack
-//! some. Rejected: DataFusion's inference, which takes all files to be as the first one, makes one column of two of a
-//! name, and fails where a piece that it reads ends inside of quotes.
+//! Columns are told by their names, in every file of a table: two files may have them in another order, and one may
+//! lack some. Rejected: DataFusion's inference, which takes all files to be as the first one, makes one column of two
+//! of a name, and fails where a piece that it reads ends inside of quotes.
 
 use std::borrow::Cow;
 use std::collections::HashSet;

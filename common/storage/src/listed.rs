@@ -32,7 +32,8 @@ impl ListedTable {
         Self { files, bases }
     }
 
-    /// The last write that was to be seen in the target when its files were listed; none if the table has no file of it.
+    /// The last write that was to be seen in the target when its files were listed; none if the table has no file of
+    /// it.
     pub fn base_in(&self, target: &WriteTarget) -> Option<Base> {
         let is_of_target = self.files.table_paths().iter().any(|file| {
             file.object_store() == target.store && file.prefix().prefix_matches(&target.folder)

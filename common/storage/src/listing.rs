@@ -40,8 +40,8 @@ pub struct Listing {
 }
 
 impl Listing {
-    /// Lists a path: `PATH`, `file://PATH` or the URL of a store, of a file, a folder, or a pattern of them. What is there
-    /// under this very name is taken by name, whatever `*` it holds; `~/` is the home folder. Files of
+    /// Lists a path: `PATH`, `file://PATH` or the URL of a store, of a file, a folder, or a pattern of them. What is
+    /// there under this very name is taken by name, whatever `*` it holds; `~/` is the home folder. Files of
     /// writes that are not published are left out: see [`crate::commit`].
     ///
     /// # Errors

@@ -1,7 +1,8 @@
 //! Columns that the names of folders say: `year=2024/month=5/`, as Hive and Spark write them.
 //!
 //! A folder that is read by its path has such columns if all of its files lie below folders of the same names, from the
-//! first level on. Their types follow from their values: whole numbers, dates, numbers that a float has with all their digits, else texts.
+//! first level on. Their types follow from their values: whole numbers, dates, numbers that a float has with all their
+//! digits, else texts.
 
 use std::path::{Path, PathBuf};
 

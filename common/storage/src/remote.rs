@@ -55,9 +55,9 @@ impl Place {
         PathBuf::from(format!("{}{path}", self.store))
     }
 
-    /// The objects that a path of a store stands for: one, those of a folder, or those that match a pattern. Hidden ones
-    /// and those that are not published are left out. With them comes the last write that was to be seen in each folder
-    /// with a commit log, if there was a look at logs: a single object is taken as it is.
+    /// The objects that a path of a store stands for: one, those of a folder, or those that match a pattern. Hidden
+    /// ones and those that are not published are left out. With them comes the last write that was to be seen in each
+    /// folder with a commit log, if there was a look at logs: a single object is taken as it is.
     ///
     /// # Errors
     /// There are none, or the store refuses.

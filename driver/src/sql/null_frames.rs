@@ -1,15 +1,15 @@
 //! `RANGE` frames with distances that stay clear of nulls, and distances in rows that no sum overflows.
 //!
-//! Where `x + distance` does not fit its type, DataFusion ends the frame at the edge of the partition, and so takes in the
-//! rows whose key is null, though a null is at no distance from anything. Here
+//! Where `x + distance` does not fit its type, DataFusion ends the frame at the edge of the partition, and so takes in
+//! the rows whose key is null, though a null is at no distance from anything. Here
 //!
 //! - a frame between two distances, or a distance and the row itself, is one of a partition of its own for the rows
 //!   whose key is null: `PARTITION BY …, x IS NULL`;
 //! - a frame that is open at the end where the nulls are is over a key that is wide enough, if it is an integer. Over
 //!   dates and timestamps a distance that reaches beyond all of them is refused.
 //!
-//! Rows and groups are counted in 64 bits, to which DataFusion adds the place of the row: distances above 2^63 are 2^63 - 1,
-//! which no partition has.
+//! Rows and groups are counted in 64 bits, to which DataFusion adds the place of the row: distances above 2^63 are 2^63
+//! - 1, which no partition has.
 
 use std::sync::Arc;
 
@@ -50,8 +50,8 @@ impl AnalyzerRule for NullFrames {
     }
 }
 
-/// The window with frames that are clear of nulls. Functions of one operator have the same partitions and order, so those
-/// that are changed get operators of their own.
+/// The window with frames that are clear of nulls. Functions of one operator have the same partitions and order, so
+/// those that are changed get operators of their own.
 fn clear(window: Window) -> Result<Transformed<LogicalPlan>> {
     let mut groups: Vec<(Partitions, Vec<Expr>)> = Vec::new();
     let mut is_new = false;

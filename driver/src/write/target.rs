@@ -29,7 +29,8 @@ pub(super) struct Begun {
 }
 
 impl Begun {
-    /// Looks at a target before its write reads anything. None if there is nothing to do. `base` is of an earlier look at its files.
+    /// Looks at a target before its write reads anything. None if there is nothing to do. `base` is of an earlier look
+    /// at its files.
     ///
     /// # Errors
     /// There is data, and the mode does not allow it; or the store refuses.

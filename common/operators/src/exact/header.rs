@@ -6,7 +6,7 @@
 //! header                                     read
 //! all its names are columns of the table     by name; columns that it lacks are null
 //! it has all columns of the table            by name; the others are left out
-//! as many names as the table has columns     by place: the table gives the columns other names
+//! none of them, and as many                  by place: the table gives the columns other names
 //! anything else                              an error that names both
 //! ```
 
@@ -50,12 +50,10 @@ impl FileOpener for HeaderOpener {
         Ok(async move {
             let dialect = CsvDialect::new(options_of(&this.csv), this.compression);
             let header = dialect.header(this.store.as_ref(), &file.object_meta).await?;
-            match places_of(&header, &this.schema) {
-                Some(places) => this.by_name(&places)?.open(file)?.await,
-                None if header.is_empty() || header.len() == this.schema.fields().len() => {
-                    this.by_place()?.open(file)?.await
-                }
-                None => Err(this.other_columns(&header, &file)),
+            match Places::of(&header, &this.schema) {
+                Places::ByName(places) => this.by_name(&places)?.open(file)?.await,
+                Places::Same => this.opener(&this.schema, &this.columns)?.open(file)?.await,
+                Places::Unknown => Err(this.other_columns(&header, &file)),
             }
         }
         .boxed())
@@ -63,10 +61,6 @@ impl FileOpener for HeaderOpener {
 }
 
 impl HeaderOpener {
-    fn by_place(&self) -> Result<Arc<dyn FileOpener>> {
-        self.opener(&self.schema, &self.columns)
-    }
-
     fn opener(&self, schema: &SchemaRef, columns: &[usize]) -> Result<Arc<dyn FileOpener>> {
         let csv = csv_of(&self.csv, schema, columns, self.batch_rows)?;
         Ok(Arc::new(CsvOpener::new(Arc::new(csv), self.compression, Arc::clone(&self.store))))
@@ -109,27 +103,42 @@ impl HeaderOpener {
     }
 }
 
-/// The place in the table of each column of a header. None if the header has names of its own, and if the places are
-/// the same.
-fn places_of(header: &[String], table: &Schema) -> Option<Vec<Option<usize>>> {
-    let mut places: Vec<Option<usize>> = Vec::with_capacity(header.len());
-    for name in header {
-        let is_free = |place: &usize| !places.contains(&Some(*place));
-        let exact = table.index_of(name).ok().filter(is_free);
-        let is_like = |other: &String| other.eq_ignore_ascii_case(name);
-        let alike = || {
-            let fields = table.fields().iter().enumerate();
-            let mut alike = fields.filter(|(_, field)| is_like(field.name()));
-            let (place, field) = alike.next()?;
-            let is_only = alike.next().is_none() && !header.contains(field.name());
-            is_only.then_some(place).filter(is_free)
-        };
-        places.push(exact.or_else(alike));
+/// The places in a table of the columns of a file.
+#[derive(Debug, PartialEq, Eq)]
+enum Places {
+    /// Those that they have in the file.
+    Same,
+    /// The place of each column; none for one that the table does not have.
+    ByName(Vec<Option<usize>>),
+    /// The names say of some columns where they are, and not of others.
+    Unknown,
+}
+
+impl Places {
+    fn of(header: &[String], table: &Schema) -> Self {
+        let mut places: Vec<Option<usize>> = Vec::with_capacity(header.len());
+        for name in header {
+            let is_free = |place: &usize| !places.contains(&Some(*place));
+            let exact = table.index_of(name).ok().filter(is_free);
+            let is_like = |other: &String| other.eq_ignore_ascii_case(name);
+            let alike = || {
+                let fields = table.fields().iter().enumerate();
+                let mut alike = fields.filter(|(_, field)| is_like(field.name()));
+                let (place, field) = alike.next()?;
+                let is_only = alike.next().is_none() && !header.contains(field.name());
+                is_only.then_some(place).filter(is_free)
+            };
+            places.push(exact.or_else(alike));
+        }
+        let (known, columns) = (places.iter().flatten().count(), table.fields().len());
+        let is_same = places.iter().enumerate().all(|(at, place)| *place == Some(at));
+        match known {
+            _ if header.is_empty() || is_same && known == columns => Self::Same,
+            known if known == header.len() || known == columns => Self::ByName(places),
+            0 if header.len() == columns => Self::Same,
+            _ => Self::Unknown,
+        }
     }
-    let known = places.iter().flatten().count();
-    let is_by_name = known == header.len() || known == table.fields().len();
-    let is_same = places.iter().enumerate().all(|(at, place)| *place == Some(at));
-    (is_by_name && !(is_same && known == table.fields().len())).then_some(places)
 }
 
 fn listed<'a>(names: impl ExactSizeIterator<Item = &'a String>) -> String {
@@ -182,26 +191,26 @@ mod tests {
     #[test]
     fn names_have_their_places() {
         let field = |name: &&str| Field::new(*name, DataType::Utf8, true);
+        let by_name = |places: &[Option<usize>]| Places::ByName(places.to_vec());
         for (header, table, want) in [
-            (vec!["a", "b"], vec!["a", "b"], None),
-            (vec!["b", "a"], vec!["a", "b"], Some(vec![Some(1), Some(0)])),
-            (vec!["b"], vec!["a", "b"], Some(vec![Some(1)])),
-            (vec!["a"], vec!["a", "b"], Some(vec![Some(0)])),
-            (vec!["a", "x", "b"], vec!["a", "b"], Some(vec![Some(0), None, Some(1)])),
-            (vec!["a", "b", "x"], vec!["a", "b"], Some(vec![Some(0), Some(1), None])),
-            (vec!["B", "A"], vec!["a", "b"], Some(vec![Some(1), Some(0)])),
-            (vec!["A", "a"], vec!["a", "A"], Some(vec![Some(1), Some(0)])),
-            (vec!["a", "A"], vec!["a"], Some(vec![Some(0), None])),
-            // By place: the table has names of its own.
-            (vec!["x", "y"], vec!["a", "b"], None),
-            (vec!["b", "x"], vec!["a", "b"], None),
-            (vec!["x"], vec!["a", "b"], None),
-            (vec![], vec!["a"], None),
+            (vec!["a", "b"], vec!["a", "b"], Places::Same),
+            (vec!["b", "a"], vec!["a", "b"], by_name(&[Some(1), Some(0)])),
+            (vec!["b"], vec!["a", "b"], by_name(&[Some(1)])),
+            (vec!["a"], vec!["a", "b"], by_name(&[Some(0)])),
+            (vec!["a", "x", "b"], vec!["a", "b"], by_name(&[Some(0), None, Some(1)])),
+            (vec!["a", "b", "x"], vec!["a", "b"], by_name(&[Some(0), Some(1), None])),
+            (vec!["B", "A"], vec!["a", "b"], by_name(&[Some(1), Some(0)])),
+            (vec!["A", "a"], vec!["a", "A"], by_name(&[Some(1), Some(0)])),
+            (vec!["a", "A"], vec!["a"], by_name(&[Some(0), None])),
+            (vec!["x", "y"], vec!["a", "b"], Places::Same),
+            (vec!["a", "x"], vec!["a", "b"], Places::Unknown),
+            (vec!["b", "x"], vec!["a", "b"], Places::Unknown),
+            (vec!["x"], vec!["a", "b"], Places::Unknown),
+            (vec![], vec!["a"], Places::Same),
         ] {
             let header: Vec<String> = header.into_iter().map(ToOwned::to_owned).collect();
             let table = Schema::new(table.iter().map(field).collect::<Vec<_>>());
-            let places = places_of(&header, &table).filter(|_| !header.is_empty());
-            assert_eq!(places, want, "{header:?} {table:?}");
+            assert_eq!(Places::of(&header, &table), want, "{header:?} {table:?}");
         }
     }
 }

@@ -13,9 +13,10 @@
 //! DATE              text                   an error if there is a time of day
 //! ```
 //!
-//! Columns inside structs, lists and maps too. Columns of CSV are told by the header of each file (`header`). Columns of Parquet files have types of their own, which
-//! must fit into the declared ones (`declared`). Rejected: to read integers as texts. Arrow does so only
-//! if it is told to take every number for a text, and DataFusion's reader of JSON doesn't tell it.
+//! Columns inside structs, lists and maps too. Columns of CSV are told by the header of each file (`header`). Columns
+//! of Parquet files have types of their own, which must fit into the declared ones (`declared`). Rejected: to read
+//! integers as texts. Arrow does so only if it is told to take every number for a text, and DataFusion's reader of JSON
+//! doesn't tell it.
 
 mod declared;
 mod header;

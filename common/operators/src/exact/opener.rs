@@ -8,6 +8,7 @@ use datafusion::arrow::error::ArrowError;
 use datafusion::common::{DataFusionError, Result};
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::{FileOpenFuture, FileOpener};
+use datafusion::object_store;
 use futures::{FutureExt as _, StreamExt as _};
 use gnist_common::error::{ErrorKind, Failure};
 
@@ -18,6 +19,10 @@ use crate::failure::external;
 /// The next step when a file does not hold what its columns say.
 pub(super) const HELP: &str = "declare the columns with CREATE EXTERNAL TABLE, or have their types \
      inferred from more rows: OPTIONS ('format.schema_infer_max_rec' '1000000')";
+
+/// The next step when a compressed file can't be read.
+const PACKED_HELP: &str = "the file is cut, or compressed in another way than its name or the option \
+     `compression` says";
 
 /// Opens files of one scan.
 #[derive(Clone)]
@@ -61,12 +66,12 @@ impl ExactOpener {
         match batch {
             Ok(batch) if self.wide.is_none() => Ok(batch),
             Ok(batch) => narrowed(&batch, &self.schema, &self.path(&file)),
-            Err(error) => match text_of(&error) {
-                Some(text) => {
+            Err(error) => match fault_of(&error) {
+                Some(fault) => {
                     let path = self.path(&file);
                     let again =
                         if self.wide.is_some() { self.first_error(file).await } else { None };
-                    Err(self.unreadable(&again.unwrap_or(text), &path))
+                    Err(self.unreadable(&again.unwrap_or(fault), &path))
                 }
                 None => Err(error),
             },
@@ -75,8 +80,8 @@ impl ExactOpener {
 
     /// The error of a file that can't be opened, with its name.
     fn named(&self, error: DataFusionError, file: &PartitionedFile) -> DataFusionError {
-        match text_of(&error) {
-            Some(text) => self.unreadable(&text, &self.path(file)),
+        match fault_of(&error) {
+            Some(fault) => self.unreadable(&fault, &self.path(file)),
             None => error,
         }
     }
@@ -88,29 +93,50 @@ impl ExactOpener {
     }
 
     /// The first fault of what a file holds, as it is read without widening.
-    async fn first_error(&self, file: PartitionedFile) -> Option<String> {
+    async fn first_error(&self, file: PartitionedFile) -> Option<Fault> {
         let mut batches = self.plain.open(file).ok()?.await.ok()?;
         loop {
             if let Err(error) = batches.next().await? {
-                return text_of(&error);
+                return fault_of(&error);
             }
         }
     }
 
-    fn unreadable(&self, text: &str, path: &str) -> DataFusionError {
+    fn unreadable(&self, fault: &Fault, path: &str) -> DataFusionError {
+        let Fault { text, help } = fault;
         let message = format!("can't read `{path}` as {}: {text}", self.format.name());
-        external(Failure::new(ErrorKind::User, message).with_help(HELP))
+        external(Failure::new(ErrorKind::User, message).with_help(*help))
     }
 }
 
-/// The text of an error that is about what a file holds, not about getting at it.
-fn text_of(error: &DataFusionError) -> Option<String> {
-    let DataFusionError::ArrowError(error, _) = error.find_root() else { return None };
-    match &**error {
-        ArrowError::JsonError(text)
-        | ArrowError::CsvError(text)
-        | ArrowError::ParseError(text)
-        | ArrowError::InvalidArgumentError(text) => Some(text.clone()),
+/// A fault of what a file holds.
+struct Fault {
+    text: String,
+    help: &'static str,
+}
+
+/// The fault that an error tells; none for an error of getting at the file.
+fn fault_of(error: &DataFusionError) -> Option<Fault> {
+    let of_text = |text: &String| Fault { text: text.clone(), help: HELP };
+    match error.find_root() {
+        DataFusionError::IoError(error) => packed(error),
+        DataFusionError::ArrowError(error, _) => match &**error {
+            ArrowError::JsonError(text)
+            | ArrowError::CsvError(text)
+            | ArrowError::ParseError(text)
+            | ArrowError::InvalidArgumentError(text) => Some(of_text(text)),
+            ArrowError::IoError(_, error) => packed(error),
+            _ => None,
+        },
         _ => None,
     }
+}
+
+/// The fault of a compressed file that can't be read; none if it is the store that failed on the way.
+fn packed(error: &std::io::Error) -> Option<Fault> {
+    let of_store = error
+        .get_ref()
+        .is_some_and(|inner| inner.is::<DataFusionError>() || inner.is::<object_store::Error>());
+    let text = error.to_string();
+    (!of_store).then_some(Fault { text, help: PACKED_HELP })
 }

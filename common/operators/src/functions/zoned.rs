@@ -4,7 +4,8 @@
 //!   out of what it returns for a column. The instants are right, so the zone is put back.
 //! - Integers are seconds since 1970 in UTC. DataFusion takes them for a time in the session's zone.
 //! - A float beyond what nanoseconds of 64 bits hold becomes the last timestamp there is. Here it is an error.
-//! - A number of seconds, milli- or microseconds that is in no year of the calendar is an error, in `from_unixtime` too.
+//! - A number of seconds, milli- or microseconds that is in no year of the calendar is an error, in `from_unixtime`
+//!   too.
 //! - A constant text is read by a column of formats, by `to_date` too.
 //! - A timestamp becomes one of a coarser unit as everywhere ([`super::instants`]), also in `to_unixtime`.
 

@@ -4,8 +4,8 @@
 //! values are sorted by value, on disk if they have to be, and written one value after the other when all rows are
 //! here. So a task holds a bounded number of encoders, and few values, the common case, cost no sort.
 //!
-//! Encoders keep rows back for larger groups, as far as memory goes: when there is none, those that hold most give theirs
-//! up as smaller groups.
+//! Encoders keep rows back for larger groups, as far as memory goes: when there is none, those that hold most give
+//! theirs up as smaller groups.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

@@ -89,8 +89,8 @@ impl Folder {
     /// Commits a write and publishes its files.
     ///
     /// # Errors
-    /// As [`Folder::begin`], or another write that it can't live with has landed since `base`: nothing has changed then.
-    /// [`CommitError::Unpublished`] if the store fails after the commit.
+    /// As [`Folder::begin`], or another write that it can't live with has landed since `base`: nothing has changed
+    /// then. [`CommitError::Unpublished`] if the store fails after the commit.
     pub async fn commit(
         &self,
         base: Base,
@@ -171,8 +171,8 @@ impl Folder {
         }
     }
 
-    /// Publishes an entry that was created. False if it does not count, and is deleted again: a number that was pruned can
-    /// be taken a second time, and only the last entry counts.
+    /// Publishes an entry that was created. False if it does not count, and is deleted again: a number that was pruned
+    /// can be taken a second time, and only the last entry counts.
     async fn land(&self, number: u64, entry: &Entry) -> Result<bool, CommitError> {
         if self.numbers().await?.last() == Some(number) {
             self.publish(number, entry).await?;
@@ -371,8 +371,8 @@ impl Folder {
         self.log().prune(&self.numbers().await?, number).await
     }
 
-    /// Makes `_SUCCESS` say what the log says: others may have finished this entry and be at the next one, when a change
-    /// of the mark that was begun before that arrives.
+    /// Makes `_SUCCESS` say what the log says: others may have finished this entry and be at the next one, when a
+    /// change of the mark that was begun before that arrives.
     async fn settle_success(&self) -> Result<(), CommitError> {
         let success = self.path.clone().join(SUCCESS);
         for _ in 0..TRIES_MAX {

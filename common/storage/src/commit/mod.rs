@@ -11,17 +11,17 @@
 //!   _gnist/staged/6f1c…/….upload       the id of an upload of such a write
 //! ```
 //!
-//! Where a store has uploads of parts that any process can complete (S3, Google Cloud Storage, Azure), a file is uploaded
-//! to its own place, which nobody sees before the upload is completed, and the entry has its id and the tags of its parts.
-//! Elsewhere it is staged under another name and renamed.
+//! Where a store has uploads of parts that any process can complete (S3, Google Cloud Storage, Azure), a file is
+//! uploaded to its own place, which nobody sees before the upload is completed, and the entry has its id and the tags
+//! of its parts. Elsewhere it is staged under another name and renamed.
 //!
-//! **The commit point** is the creation of the entry, which fails if there is one of its number. Before it, nothing of a
-//! write can be seen, and nothing that was there has changed. After it, publishing is a redo, which the writer, or
+//! **The commit point** is the creation of the entry, which fails if there is one of its number. Before it, nothing of
+//! a write can be seen, and nothing that was there has changed. After it, publishing is a redo, which the writer, or
 //! whoever writes to the folder next, finishes:
 //!
 //! 1. Remove `_SUCCESS`.
-//! 2. Rename the staged files to their places, or complete their uploads. One that is gone, and is in its place with the
-//!    right size, is done: S3 knows no upload any more that is completed.
+//! 2. Rename the staged files to their places, or complete their uploads. One that is gone, and is in its place with
+//!    the right size, is done: S3 knows no upload any more that is completed.
 //! 3. Create `N.published`.
 //! 4. Delete the files that the entry removes.
 //! 5. Create `_SUCCESS`.
@@ -30,19 +30,20 @@
 //!    Delete earlier entries, but for the one before.
 //!
 //! **At most one entry is open**, the last: a writer finishes it before it creates its own. The last entry stays, so
-//! numbers only grow. A writer whose listing is old may still create an entry of a number that was pruned; it lists again,
-//! sees that its entry is not the last and that none of its work is done, and deletes it. Entries below the last one say nothing. Names of files are never
-//! reused, since each write has an id of its own, so a redo that comes late finds its work done and does no harm.
+//! numbers only grow. A writer whose listing is old may still create an entry of a number that was pruned; it lists
+//! again, sees that its entry is not the last and that none of its work is done, and deletes it. Entries below the last
+//! one say nothing. Names of files are never reused, since each write has an id of its own, so a redo that comes late
+//! finds its work done and does no harm.
 //!
 //! **Readers** ([`View`]) leave out the files that an unpublished entry adds, and those that one removes which is
-//! published and not done. So they see the folder before or after a write. They look at the log before and after they list, and list again if it
-//! has changed meanwhile. Programs that only list the folder wait for `_SUCCESS`.
+//! published and not done. So they see the folder before or after a write. They look at the log before and after they
+//! list, and list again if it has changed meanwhile. Programs that only list the folder wait for `_SUCCESS`.
 //!
 //! Two writes at once: of two that append, both land, one after the other. One that began before files were replaced
 //! ([`Kind::Overwrite`]), or that replaces files and is not the first to commit, is told so and changes nothing.
 //!
-//! The idea is Delta Lake's transaction log (Armbrust et al., VLDB 2020, section 3.2), with a log that holds only what is
-//! open: the folder is read by listing, so files that others put there are seen.
+//! The idea is Delta Lake's transaction log (Armbrust et al., VLDB 2020, section 3.2), with a log that holds only what
+//! is open: the folder is read by listing, so files that others put there are seen.
 
 mod entry;
 mod error;
