@@ -195,7 +195,9 @@ impl Session {
         let state = self.context.state();
         let mut statements = sql::parse_as(text, state.config().options().sql_parser.dialect)?;
         match (statements.pop_front(), statements.is_empty()) {
-            (Some(statement), true) => self.execute_plan(self.plan(statement).await?).await,
+            (Some(statement), true) => {
+                self.execute_plan(self.plan(statement).await?).await
+            }
             (Some(_), false) => Err(not_yet("several statements in one text").into()),
             (None, _) => {
                 let message = "there is no statement in the text".to_owned();
@@ -209,7 +211,7 @@ impl Session {
     /// # Errors
     /// As [`Session::sql`].
     pub async fn plan(&self, statement: Statement) -> Result<LogicalPlan, SessionError> {
-        caught(self.plan_statement(statement)).await
+        Box::pin(caught(self.plan_statement(statement))).await
     }
 
     async fn plan_statement(&self, statement: Statement) -> Result<LogicalPlan, SessionError> {
@@ -217,7 +219,7 @@ impl Session {
         let planned = sql::on_deep_stack(async {
             // A statement that can't be read has no tables either.
             let tables = state.resolve_table_references(&statement).unwrap_or_default();
-            let checked = match view_sizes(&state, &tables).await {
+            let checked = match Box::pin(view_sizes(&state, &tables)).await {
                 Ok(views) if views.is_empty() => Ok(()),
                 Ok(views) => sql::refuse_repeats(&statement, &views),
                 Err(error) => Err(error),
