@@ -195,9 +195,7 @@ impl Session {
         let state = self.context.state();
         let mut statements = sql::parse_as(text, state.config().options().sql_parser.dialect)?;
         match (statements.pop_front(), statements.is_empty()) {
-            (Some(statement), true) => {
-                self.execute_plan(self.plan(statement).await?).await
-            }
+            (Some(statement), true) => self.execute_plan(self.plan(statement).await?).await,
             (Some(_), false) => Err(not_yet("several statements in one text").into()),
             (None, _) => {
                 let message = "there is no statement in the text".to_owned();

@@ -26,7 +26,7 @@ pub fn check(rows: &RecordBatch) -> Result<()> {
     rows.columns().iter().try_for_each(check_column)
 }
 
-/// The same for one column.
+/// Looks for one in a column.
 pub(crate) fn check_column(values: &ArrayRef) -> Result<()> {
     let of = values.data_type();
     if !has_moments(of) {

@@ -35,7 +35,7 @@ pub struct CsvDialect {
     compression: FileCompressionType,
 }
 
-/// What the first rows of a file say.
+/// The first rows of a file, as types.
 struct Sample {
     /// None for a column without a value.
     types: Vec<Option<DataType>>,
@@ -97,6 +97,19 @@ impl CsvDialect {
             let same = files.iter().zip(&headers).filter(|(_, other)| *other == header);
             for (file, _) in same {
                 let sample = self.sample(store, file, left).await?;
+                let is_cut = self.options.truncated_rows.unwrap_or(false);
+                if !has_header
+                    && !is_cut
+                    && !columns.is_empty()
+                    && columns.len() != sample.types.len()
+                {
+                    let (path, found) = (&file.location, sample.types.len());
+                    let message = format!(
+                        "`{path}` has {found} columns, and a file before it {}",
+                        columns.len()
+                    );
+                    return Err(ArrowError::CsvError(message).into());
+                }
                 for (at, found) in sample.types.into_iter().enumerate() {
                     let number = at + 1;
                     let name =
@@ -146,6 +159,10 @@ impl CsvDialect {
             if rows > rows_max {
                 break (head, end);
             }
+            // A few long rows are a sample too.
+            if bytes >= HEAD_BYTES_MAX && rows > usize::from(has_header) {
+                break (head, end);
+            }
             bytes = longer(bytes, "a row")?;
         };
         let mut format = Format::default()
@@ -171,7 +188,7 @@ impl CsvDialect {
         Ok(Sample { types: schema.fields().iter().map(|field| of(field)).collect(), rows })
     }
 
-    /// At least so many bytes of the text of a file, or all of it, which is told.
+    /// The first bytes of the text of a file, at least as many as asked for, or all of it: then true.
     async fn head(
         &self,
         store: &dyn ObjectStore,

@@ -22,6 +22,7 @@ use datafusion::common::{
     Column, Constraints, DFSchema, Result, ScalarValue, Statistics, TableReference,
     plan_datafusion_err, plan_err,
 };
+use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
 use datafusion::datasource::listing::{ListingTable, ListingTableConfig};
 use datafusion::datasource::{TableType, provider_as_source};
 use datafusion::execution::SessionState;
@@ -102,8 +103,19 @@ async fn with_csv_columns(
     files: Arc<dyn TableProvider>,
 ) -> Result<Arc<dyn TableProvider>> {
     let Some(listing) = files.downcast_ref::<ListingTable>() else { return Ok(files) };
-    let (options, urls) = (listing.options(), listing.table_paths());
-    let Some((csv, rows)) = csv_of(options.format.as_ref()) else { return Ok(files) };
+    let (mut options, urls) = (listing.options().clone(), listing.table_paths());
+    let has_header = state.config_options().catalog.has_header;
+    let Some((csv, rows)) = csv_of(options.format.as_ref(), has_header) else { return Ok(files) };
+    if let [folder] = urls.as_slice()
+        && folder.is_collection()
+        && folder.get_glob().is_none()
+    {
+        // Other files of the folder are none of the table, as where DataFusion infers columns.
+        let compression = options.format.compression_type();
+        let compression = compression.unwrap_or(FileCompressionType::UNCOMPRESSED);
+        let end = options.format.get_ext_with_compression(&compression)?;
+        options.file_extension = format!(".{}", end.trim_start_matches('.'));
+    }
     let store = state.runtime_env().object_store(&urls[0])?;
     let mut objects = Vec::new();
     for url in urls {
@@ -120,10 +132,12 @@ async fn with_csv_columns(
         return plan_err!("the column `{name}` is in the files and in the names of their folders");
     }
     let config = ListingTableConfig::new_with_multi_paths(urls.clone())
-        .with_listing_options(options.clone())
+        .with_listing_options(options)
         .with_schema(schema);
     let cache = state.runtime_env().cache_manager.get_file_statistic_cache();
-    Ok(Arc::new(ListingTable::try_new(config)?.with_cache(cache)))
+    let definition = listing.get_table_definition().map(ToOwned::to_owned);
+    let files = ListingTable::try_new(config)?.with_cache(cache).with_definition(definition);
+    Ok(Arc::new(files))
 }
 
 /// Options of a table that say how `INSERT` writes its files; readers don't know them.

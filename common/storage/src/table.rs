@@ -154,7 +154,8 @@ async fn schema_of(
     if objects.is_empty() {
         return Err(DataFusionError::Plan("the file is empty".to_owned()));
     }
-    let schema = match csv_of(options.format.as_ref()) {
+    let has_header = state.config_options().catalog.has_header;
+    let schema = match csv_of(options.format.as_ref(), has_header) {
         Some((csv, rows)) => undamaged(csv.columns(store.as_ref(), &objects, rows)).await,
         None => undamaged(options.format.infer_schema(state, &store, &objects)).await,
     };
@@ -162,10 +163,16 @@ async fn schema_of(
 }
 
 /// The dialect of a format of CSV, and the number of rows that types are inferred from; none of another format.
-pub(crate) fn csv_of(format: &dyn DataFusionFormat) -> Option<(CsvDialect, usize)> {
-    let options = (format as &dyn Any).downcast_ref::<CsvFormat>()?.options();
+/// `has_header` holds where the options don't say it.
+pub(crate) fn csv_of(
+    format: &dyn DataFusionFormat,
+    has_header: bool,
+) -> Option<(CsvDialect, usize)> {
+    let mut options = (format as &dyn Any).downcast_ref::<CsvFormat>()?.options().clone();
+    options.has_header.get_or_insert(has_header);
     let rows = options.schema_infer_max_rec.unwrap_or(DEFAULT_SCHEMA_INFER_MAX_RECORD);
-    Some((CsvDialect::new(options.clone(), options.compression.into()), rows))
+    let compression = options.compression.into();
+    Some((CsvDialect::new(options, compression), rows))
 }
 
 fn urls_of(files: &[PathBuf]) -> Result<Vec<ListingTableUrl>, DataFusionError> {

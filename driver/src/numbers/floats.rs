@@ -259,7 +259,7 @@ fn make_normal(expr: &mut Expr, input: &Input) -> bool {
 }
 
 /// The function that makes values of a type normal, if it has several for one.
-fn normal_form(data_type: &DataType) -> Option<Arc<ScalarUDF>> {
+pub(crate) fn normal_form(data_type: &DataType) -> Option<Arc<ScalarUDF>> {
     if normal_float::is_float(data_type) {
         Some(normal_float::function())
     } else if normal_interval::is_interval(data_type) {

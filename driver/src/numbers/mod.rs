@@ -22,7 +22,7 @@ mod lazy;
 mod nested_keys;
 mod rounded;
 
-pub(crate) use floats::compares;
+pub(crate) use floats::{compares, normal_form};
 pub(crate) use lazy::fails;
 pub(crate) use rounded::WholeDecimals;
 

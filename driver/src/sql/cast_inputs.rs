@@ -19,7 +19,7 @@ use datafusion::functions::datetime::to_local_time;
 use datafusion::functions::regex::regexp_like;
 use datafusion::functions::string::btrim;
 use datafusion::logical_expr::expr_rewriter::FunctionRewrite;
-use datafusion::logical_expr::{Cast, Expr, ExprSchemable, Operator, binary_expr, lit, when};
+use datafusion::logical_expr::{Cast, Expr, ExprSchemable, Operator, binary_expr, cast, lit, when};
 use gnist_operators::functions::instants::floor_between;
 use gnist_operators::functions::plain_number;
 
@@ -97,6 +97,17 @@ fn meant(
         ) if text.is_string() => {
             let scale = u8::try_from(*scale).ok();
             Ok(scale.and_then(|scale| plain_number::to_cast(input, scale)))
+        }
+        (
+            DataType::Dictionary(_, text),
+            DataType::Decimal32(_, scale)
+            | DataType::Decimal64(_, scale)
+            | DataType::Decimal128(_, scale)
+            | DataType::Decimal256(_, scale),
+        ) if text.is_string() => {
+            let text = cast(input.clone(), DataType::Utf8);
+            let scale = u8::try_from(*scale).ok();
+            Ok(scale.and_then(|scale| plain_number::to_cast(&text, scale)))
         }
         // A blank in front of it: no time, and no number either.
         (text, DataType::Time32(_) | DataType::Time64(_)) if text.is_string() => {

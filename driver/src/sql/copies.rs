@@ -36,6 +36,7 @@ use gnist_operators::functions::normal_nested;
 use gnist_operators::functions::row_key::row_key;
 
 use super::reserved::reserved;
+use crate::numbers::normal_form;
 
 /// Columns from which rows are compared by a key.
 const WIDE_MIN: usize = 64;
@@ -89,8 +90,17 @@ fn counted(join: Join) -> Result<LogicalPlan> {
         join.null_equality,
         false,
     )?;
-    let columns = original.columns().into_iter().map(Expr::Column).collect();
-    let plan = Projection::try_new(columns, Arc::new(LogicalPlan::Join(joined)))?;
+    // Of copies that differ in form alone, as 0.0 and -0.0 do, which ones are left depends on the order of rows.
+    let columns = original.iter().map(|(relation, field)| {
+        let column = Expr::Column(Column::new(relation.cloned(), field.name()));
+        match normal_form(field.data_type()) {
+            Some(normal) => {
+                normal.call(vec![column]).alias_qualified(relation.cloned(), field.name())
+            }
+            None => column,
+        }
+    });
+    let plan = Projection::try_new(columns.collect(), Arc::new(LogicalPlan::Join(joined)))?;
     Ok(LogicalPlan::Projection(plan))
 }
 

@@ -5,32 +5,31 @@
 //!
 //! - a frame between two distances, or a distance and the row itself, is one of a partition of its own for the rows
 //!   whose key is null: `PARTITION BY …, x IS NULL`;
-//! - a frame that is open at the end where the nulls are is over a key that is wide enough, if it is an integer. Over
-//!   dates and timestamps a distance that reaches beyond all of them is refused.
+//! - a frame that is open at the end where the nulls are is one of all rows for them, and of such a partition for
+//!   the others.
+//!
+//! ```text
+//! sum(v) over (order by x range between unbounded preceding and 1 following)
+//! case when x is null then sum(v) over (order by x rows between unbounded preceding and unbounded following)
+//!      else sum(v) over (partition by x is null order by x range between unbounded preceding and 1 following) end
+//! ```
 //!
 //! Rows and groups are counted in 64 bits, to which DataFusion adds the place of the row: distances above 2^63 are 2^63
 //! - 1, which no partition has.
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{DataType, IntervalUnit};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult};
-use datafusion::common::{DFSchema, Result, ScalarValue, plan_err};
+use datafusion::common::{Column, DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::{Sort, WindowFunction};
 use datafusion::logical_expr::{
     Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Window, WindowFrame, WindowFrameBound,
-    WindowFrameUnits, WindowFunctionDefinition, cast,
+    WindowFrameUnits, WindowFunctionDefinition, when,
 };
 use datafusion::optimizer::AnalyzerRule;
 
-/// Months of a distance that leaves the range of timestamps in nanoseconds, 1677 to 2262, from most of them.
-const MONTHS_OF_INSTANTS: i64 = 100 * 12;
-
-/// Months of a distance that leaves the range of all dates from most of them.
-const MONTHS_OF_DATES: i64 = 100_000 * 12;
-
-const DAYS_OF_MONTH: i64 = 30;
+use super::reserved::reserved;
 
 /// The rule. See the module.
 #[derive(Debug)]
@@ -54,26 +53,47 @@ impl AnalyzerRule for NullFrames {
 /// those that are changed get operators of their own.
 fn clear(window: Window) -> Result<Transformed<LogicalPlan>> {
     let mut groups: Vec<(Partitions, Vec<Expr>)> = Vec::new();
+    let mut add = |call: WindowFunction, name: String| {
+        let key = (call.params.partition_by.clone(), call.params.order_by.clone());
+        let expr = Expr::WindowFunction(Box::new(call)).alias(name);
+        match groups.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, members)) => members.push(expr),
+            None => groups.push((key, vec![expr])),
+        }
+    };
+    let columns = window.input.schema().columns();
+    let mut shown: Vec<Expr> = columns.into_iter().map(Expr::Column).collect();
     let mut is_new = false;
-    for expr in &window.window_expr {
-        let (name, mut call) = match expr {
-            Expr::WindowFunction(call) => (expr.schema_name().to_string(), call.clone()),
+    for (at, expr) in window.window_expr.iter().enumerate() {
+        let (name, call) = match expr {
+            Expr::WindowFunction(call) => (expr.schema_name().to_string(), call),
             Expr::Alias(alias) => match alias.expr.as_ref() {
-                Expr::WindowFunction(call) => (alias.name.clone(), call.clone()),
+                Expr::WindowFunction(call) => (alias.name.clone(), call),
                 _ => return Ok(Transformed::no(LogicalPlan::Window(window))),
             },
             _ => return Ok(Transformed::no(LogicalPlan::Window(window))),
         };
-        let is_changed = changed(&mut call, window.input.schema())?;
-        is_new |= is_changed;
-        let key = (call.params.partition_by.clone(), call.params.order_by.clone());
-        let expr = match is_changed {
-            true => Expr::WindowFunction(call).alias(name),
-            false => expr.clone(),
-        };
-        match groups.iter_mut().find(|(known, _)| *known == key) {
-            Some((_, members)) => members.push(expr),
-            None => groups.push((key, vec![expr])),
+        let column = |name: &str| Expr::Column(Column::new_unqualified(name));
+        match changed(call, window.input.schema())? {
+            Change::None => {
+                shown.push(column(&name));
+                add(call.as_ref().clone(), name);
+            }
+            Change::One(call) => {
+                is_new = true;
+                shown.push(column(&name));
+                add(*call, name);
+            }
+            Change::Two { key, of_nulls, of_others } => {
+                is_new = true;
+                let null_name = reserved(format!("nulls_{at}"));
+                let other_name = reserved(format!("others_{at}"));
+                let value =
+                    when(key.is_null(), column(&null_name)).otherwise(column(&other_name))?;
+                shown.push(value.alias(name));
+                add(*of_nulls, null_name);
+                add(*of_others, other_name);
+            }
         }
     }
     if !is_new {
@@ -83,24 +103,32 @@ fn clear(window: Window) -> Result<Transformed<LogicalPlan>> {
     for (_, members) in groups {
         plan = Arc::new(LogicalPlan::Window(Window::try_new(members, plan)?));
     }
-    let columns = window.schema.columns().into_iter().map(Expr::Column);
-    let plan = LogicalPlanBuilder::from(plan).project(columns)?.build()?;
-    Ok(Transformed::yes(plan))
+    Ok(Transformed::yes(LogicalPlanBuilder::from(plan).project(shown)?.build()?))
 }
 
-/// What the functions of one operator have in common: partitions and order.
+/// The partitions and the order that the functions of one operator have in common.
 type Partitions = (Vec<Expr>, Vec<Sort>);
 
-/// Changes the frame, the partitions or the order of a function, where the frame is not right.
-fn changed(call: &mut WindowFunction, schema: &DFSchema) -> Result<bool> {
-    let frame = &mut call.params.window_frame;
-    match frame.units {
-        WindowFrameUnits::Rows | WindowFrameUnits::Groups => {
-            let is_new = shorten(&mut frame.start_bound);
-            Ok(shorten(&mut frame.end_bound) || is_new)
-        }
-        WindowFrameUnits::Range => clear_of_nulls(call, schema),
+/// The functions in place of one.
+enum Change {
+    /// The same.
+    None,
+    /// Another.
+    One(Box<WindowFunction>),
+    /// One for the rows whose key is null, and one for the others.
+    Two { key: Box<Expr>, of_nulls: Box<WindowFunction>, of_others: Box<WindowFunction> },
+}
+
+/// Changes the frame and the partitions of a function, where the frame is not right.
+fn changed(call: &WindowFunction, schema: &DFSchema) -> Result<Change> {
+    if call.params.window_frame.units == WindowFrameUnits::Range {
+        return clear_of_nulls(call, schema);
     }
+    let mut call = call.clone();
+    let frame = &mut call.params.window_frame;
+    let is_new = shorten(&mut frame.start_bound);
+    let is_new = shorten(&mut frame.end_bound) || is_new;
+    Ok(if is_new { Change::One(Box::new(call)) } else { Change::None })
 }
 
 /// Makes a distance in rows one that can be added to a place.
@@ -127,63 +155,39 @@ fn shorten(bound: &mut WindowFrameBound) -> bool {
 }
 
 /// Keeps the nulls out of the frames of other rows.
-fn clear_of_nulls(call: &mut WindowFunction, schema: &DFSchema) -> Result<bool> {
-    let [order] = call.params.order_by.as_slice() else { return Ok(false) };
+fn clear_of_nulls(call: &WindowFunction, schema: &DFSchema) -> Result<Change> {
+    let [order] = call.params.order_by.as_slice() else { return Ok(Change::None) };
     let frame = &call.params.window_frame;
+    let key = order.expr.clone();
+    let is_null = Expr::IsNull(Box::new(key.clone()));
     if !looks_at_frames(&call.fun)
         || !(is_distance(&frame.start_bound) || is_distance(&frame.end_bound))
-        || !order.expr.nullable(schema)?
+        || call.params.partition_by.contains(&is_null)
+        || !key.nullable(schema)?
     {
-        return Ok(false);
-    }
-    if !(is_open(&frame.start_bound) || is_open(&frame.end_bound)) {
-        let is_null = Expr::IsNull(Box::new(order.expr.clone()));
-        if call.params.partition_by.contains(&is_null) {
-            return Ok(false);
-        }
-        call.params.partition_by.push(is_null);
-        return Ok(true);
+        return Ok(Change::None);
     }
     let is_open_to_nulls = match order.nulls_first {
-        true => is_open(&frame.end_bound) && is_preceding(&frame.start_bound),
-        false => is_open(&frame.start_bound) && is_following(&frame.end_bound),
+        true => is_open(&frame.start_bound),
+        false => is_open(&frame.end_bound),
     };
-    if !is_open_to_nulls {
-        return Ok(false);
+    if is_open_to_nulls {
+        // The distance is on the other side, where there are none.
+        return Ok(Change::None);
     }
-    let key = order.expr.get_type(schema)?;
-    let wide = match &key {
-        DataType::Int64 | DataType::UInt64 => DataType::Decimal128(38, 0),
-        integer if integer.is_integer() => DataType::Int64,
-        other => return refuse_long(frame, other).map(|()| false),
-    };
-    call.params.order_by[0].expr = cast(order.expr.clone(), wide);
-    Ok(true)
-}
-
-/// Refuses distances that most values of a type have no sum with.
-fn refuse_long(frame: &WindowFrame, key: &DataType) -> Result<()> {
-    let most = match key {
-        DataType::Timestamp(..) => MONTHS_OF_INSTANTS,
-        DataType::Date32 | DataType::Date64 => MONTHS_OF_DATES,
-        _ => return Ok(()),
-    };
-    for bound in [&frame.start_bound, &frame.end_bound] {
-        let (WindowFrameBound::Preceding(distance) | WindowFrameBound::Following(distance)) = bound
-        else {
-            continue;
-        };
-        let interval = distance.cast_to(&DataType::Interval(IntervalUnit::MonthDayNano));
-        let Ok(ScalarValue::IntervalMonthDayNano(Some(interval))) = interval else { continue };
-        if i64::from(interval.months) + i64::from(interval.days) / DAYS_OF_MONTH >= most {
-            let years = most / 12;
-            return plan_err!(
-                "a `RANGE` frame with a distance of {years} years or more that is unbounded where the nulls are is not \
-                 supported yet; leave out the nulls, or write a `ROWS` frame"
-            );
-        }
+    let mut of_others = Box::new(call.clone());
+    of_others.params.partition_by.push(is_null);
+    if !(is_open(&frame.start_bound) || is_open(&frame.end_bound)) {
+        return Ok(Change::One(of_others));
     }
-    Ok(())
+    let mut of_nulls = Box::new(call.clone());
+    let (first, last) = (ScalarValue::UInt64(None), ScalarValue::UInt64(None));
+    of_nulls.params.window_frame = WindowFrame::new_bounds(
+        WindowFrameUnits::Rows,
+        WindowFrameBound::Preceding(first),
+        WindowFrameBound::Following(last),
+    );
+    Ok(Change::Two { key: Box::new(key), of_nulls, of_others })
 }
 
 /// Returns true for functions of the rows of a frame, and not of all rows of a partition.
@@ -207,12 +211,4 @@ fn is_open(bound: &WindowFrameBound) -> bool {
 
 fn is_distance(bound: &WindowFrameBound) -> bool {
     !is_open(bound) && *bound != WindowFrameBound::CurrentRow
-}
-
-fn is_preceding(bound: &WindowFrameBound) -> bool {
-    is_distance(bound) && matches!(bound, WindowFrameBound::Preceding(_))
-}
-
-fn is_following(bound: &WindowFrameBound) -> bool {
-    is_distance(bound) && matches!(bound, WindowFrameBound::Following(_))
 }

@@ -135,7 +135,7 @@ struct Scan {
     operators: usize,
     /// Prefix operators just read.
     prefixes: usize,
-    /// Words since the last comma that may begin a statement inside of another, outside of brackets.
+    /// Words since the last comma or operator that may begin a statement inside of another, outside of brackets.
     starts: usize,
 }
 
@@ -163,6 +163,8 @@ impl Scan {
             token if is_operator(token) => {
                 self.here += 1;
                 self.operators += 1;
+                // No statement begins within an expression: such a word was the name of a column.
+                self.starts = 0;
             }
             _ => {}
         }

@@ -52,7 +52,7 @@ pub(crate) async fn write(
         let plan = plan.await?;
         let spec = Arc::new(spec_of(write, &plan.schema(), session)?);
         let of_format = spec.format.options(&spec.options)?;
-        begun.check_end(&spec.format.extension(&of_format))?;
+        begun.check_end(&spec.format.extension(&of_format), write.is_of_table)?;
         Ok((plan, spec))
     };
     let (plan, spec) = match planned.await {

@@ -41,6 +41,8 @@ pub(crate) struct Write {
     pub(crate) options: Options,
     /// The columns that are declared never to be null.
     pub(crate) not_null: Vec<String>,
+    /// True for a table, which says what its files are, whatever they are called.
+    pub(crate) is_of_table: bool,
 }
 
 impl Write {
@@ -54,7 +56,17 @@ impl Write {
         let options = Options::of(copy.options)?;
         let mode = options.mode.unwrap_or(SaveMode::Error);
         let (query, partition_by) = (copy.input, copy.partition_by);
-        Self { query, target, format, mode, partition_by, options, not_null: Vec::new() }.checked()
+        Self {
+            query,
+            target,
+            format,
+            mode,
+            partition_by,
+            options,
+            not_null: Vec::new(),
+            is_of_table: false,
+        }
+        .checked()
     }
 
     /// `INSERT INTO` and `INSERT OVERWRITE`.
@@ -82,7 +94,8 @@ impl Write {
         let partition_by = table.partition_columns().to_vec();
         let query = as_declared(dml.input, &table.schema()).map_err(|error| failure_of(&error))?;
         let not_null = table.not_null_columns();
-        Self { query, target, format, mode, partition_by, options, not_null }.checked()
+        Self { query, target, format, mode, partition_by, options, not_null, is_of_table: true }
+            .checked()
     }
 
     /// Fails if the parts don't go together.
@@ -131,16 +144,17 @@ const READING: [&str; 3] =
     ["format.schema_infer_max_rec", "format.newlines_in_values", "format.truncated_rows"];
 
 /// Options of CSV that readers follow as writers do.
-const BOTH_WAYS: [&str; 5] = [
+const BOTH_WAYS: [&str; 6] = [
     "format.has_header",
     "format.delimiter",
     "format.quote",
+    "format.quote_style",
     "format.compression",
     "format.compression_level",
 ];
 
-/// Fails if a table has options by which its files would be written in another way than they are read: readers look at
-/// `escape` and `comment`, which writers don't know of, and writers at forms of dates, which readers don't.
+/// Fails if a table has options by which its files would be written in another way than they are read: only readers
+/// follow `escape` and `comment`, and only writers the forms of dates.
 fn check_both_ways(format: WriteFormat, options: &[(String, String)]) -> Result<(), Failure> {
     if format != WriteFormat::Csv {
         return Ok(());
@@ -152,7 +166,9 @@ fn check_both_ways(format: WriteFormat, options: &[(String, String)]) -> Result<
                 (format.options(std::slice::from_ref(*option)), format.options(&[]));
             with.is_ok_and(|with| plain.is_ok_and(|plain| with.csv != plain.csv))
         };
-        !READING.contains(&key) && !BOTH_WAYS.contains(&key) && says_something()
+        let is_default = [("format.null_value", ""), ("format.terminator", "\n")]
+            .contains(&(key, option.1.as_str()));
+        !READING.contains(&key) && !BOTH_WAYS.contains(&key) && !is_default && says_something()
     });
     let Some((key, _)) = one_way else { return Ok(()) };
     let name = key.strip_prefix("format.").unwrap_or(key);

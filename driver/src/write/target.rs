@@ -80,10 +80,10 @@ impl Begun {
     ///
     /// # Errors
     /// `User`, naming a file.
-    pub(super) fn check_end(&self, end: &str) -> Result<(), Failure> {
+    pub(super) fn check_end(&self, end: &str, is_of_table: bool) -> Result<(), Failure> {
         let name = self.kept.as_ref().and_then(StorePath::filename);
         match name.and_then(WriteTarget::end_of) {
-            Some(there) if !there.eq_ignore_ascii_case(end) => {
+            Some(there) if !is_alike(&there, end, is_of_table) => {
                 let (given, name) = (&self.target.given, name.unwrap_or_default());
                 let message =
                     format!("`{given}` holds files such as `{name}`, and the write adds `.{end}`");
@@ -176,6 +176,16 @@ impl Drop for Begun {
 
 fn folder_of(store: Store, target: &WriteTarget) -> Folder {
     Folder::new(store, target.folder.clone(), target.local.clone())
+}
+
+/// Returns true if files with these ends are read together: by a table that says that they are JSON, also those of its
+/// other names.
+fn is_alike(there: &str, end: &str, is_of_table: bool) -> bool {
+    let as_json = |end: &str| {
+        let end = end.to_ascii_lowercase();
+        if is_of_table { end.replace("ndjson", "json").replace("jsonl", "json") } else { end }
+    };
+    as_json(there) == as_json(end)
 }
 
 fn exists(given: &str) -> Failure {

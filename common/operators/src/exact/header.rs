@@ -39,7 +39,7 @@ pub(super) struct HeaderOpener {
     pub(super) store_url: String,
     /// The columns of the table that files have.
     pub(super) schema: SchemaRef,
-    /// Those that are read, in order.
+    /// The places of the columns that are read, in order.
     pub(super) columns: Vec<usize>,
     pub(super) batch_rows: usize,
 }
@@ -97,16 +97,21 @@ impl HeaderOpener {
         let message = format!(
             "can't read `{path}` as CSV: its header has the columns {found}, and the table {declared}"
         );
-        external(Failure::new(ErrorKind::User, message).with_help(
-            "declare the columns that the files have, or all that are read under these names",
-        ))
+        let is_unknown = |name: &&String| {
+            !self.schema.fields().iter().any(|field| field.name().eq_ignore_ascii_case(name))
+        };
+        let unknown: Vec<&String> = header.iter().filter(is_unknown).collect();
+        let unknown = listed(unknown.into_iter());
+        external(Failure::new(ErrorKind::User, message).with_help(format!(
+            "the table has no {unknown}: declare the columns under the names of the header"
+        )))
     }
 }
 
 /// The places in a table of the columns of a file.
 #[derive(Debug, PartialEq, Eq)]
 enum Places {
-    /// Those that they have in the file.
+    /// The same as in the file.
     Same,
     /// The place of each column; none for one that the table does not have.
     ByName(Vec<Option<usize>>),

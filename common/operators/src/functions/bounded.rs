@@ -113,7 +113,7 @@ impl Asked {
     }
 }
 
-/// So many times these bytes; none for a negative number.
+/// The bytes of copies; none for a negative number of them.
 pub(super) fn product(times: i64, bytes: u64) -> u64 {
     u64::try_from(times).unwrap_or(0).saturating_mul(bytes)
 }

@@ -20,7 +20,7 @@ use super::instants::nanoseconds_of;
 use super::wrapped::wrapped;
 use crate::size::{column_bytes, fixed_bytes};
 
-/// Bytes of an element, at least: it is copied by its place, a number of so many.
+/// Bytes of an element, at least: it is copied by its place, which is a number of 64 bits.
 const ELEMENT_BYTES_MIN: u64 = 8;
 
 const DAY_NANOS: i128 = 86_400_000_000_000;
@@ -232,7 +232,12 @@ impl Steps {
                 let rest = i128::from(step.days) * DAY_NANOS + i128::from(step.nanoseconds);
                 let of_month = |days: i128| i128::from(step.months) * days * DAY_NANOS + rest;
                 let (short, long) = (of_month(28), of_month(31));
-                Some((short.min(long), short.max(long)))
+                let is_nothing = step.months == 0 && step.days == 0 && step.nanoseconds == 0;
+                match (short.min(long), short.max(long)) {
+                    // A day less 24 hours stands still too.
+                    (0, 0) if !is_nothing => Some((-1, 1)),
+                    lengths => Some(lengths),
+                }
             }
         }
     }
@@ -324,6 +329,10 @@ mod tests {
             ),
             (
                 "range(date '2024-01-31', date '2020-01-01', interval '1 month -31 days')",
+                "an array of",
+            ),
+            (
+                "range(date '2024-01-01', date '2024-02-01', interval '1 day -24 hours')",
                 "an array of",
             ),
             (

@@ -20,10 +20,10 @@ use super::wrapped::over_array;
 
 const NAME: &str = "plain_number";
 
-/// Digits that an exponent adds, at most: no decimal has so many.
+/// Digits that an exponent adds, at most: more than any decimal has.
 const DIGITS_MAX: usize = 200;
 
-/// Exponents beyond this one are this one: no text has so many digits.
+/// The largest exponent that is told from others: more than a text can have digits.
 const EXPONENT_MAX: i64 = 1 << 40;
 
 /// The function: `plain_number(text, scale)`.
@@ -156,7 +156,7 @@ fn exponent_of(text: &str) -> Option<i64> {
     Some(if text.starts_with('-') { -exponent } else { exponent })
 }
 
-/// So many digits of a number, rounded half away from zero by the one behind them.
+/// The first digits of a number, rounded half away from zero by the one behind them.
 fn rounded(digits: &str, kept: usize) -> String {
     let first = &digits[..kept.min(digits.len())];
     let units = format!("{first:0<kept$}");

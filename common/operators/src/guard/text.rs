@@ -120,7 +120,7 @@ impl Comparing<'_> {
         let (these, rest) = more.split_at(more.len().min(until - self.at));
         let end = self.at + these.len();
         let is_longer = gap.is_none() && !rest.is_empty();
-        self.is_different = text[self.at..end] != *these || is_longer && !self.kept.is_cut;
+        self.is_different |= text[self.at..end] != *these || is_longer && !self.kept.is_cut;
         if self.is_different || is_longer {
             return Err(fmt::Error);
         }

@@ -95,7 +95,7 @@ impl CommitError {
                 )
             }
             Self::Conflict { .. } => Failure::new(ErrorKind::User, self.to_string())
-                .with_help("nothing of this write is visible; run it again"),
+                .with_help("nothing of this write is visible; run it again, with views and tables of the path made anew"),
         }
     }
 }
