@@ -1,8 +1,8 @@
 //! The threads that carry everything but operators: connections, timers, files.
 //!
 //! Sessions have threads of their own, apart from those of the program. A thread of the program may compute for
-//! minutes, and keeps what it has woken last, which no other thread takes over: were that the connection to the cluster
-//! manager, no heartbeat would go out, and the application would be given up.
+//! minutes, and the task that it has woken last waits for it: no other thread takes that one over. If it is the
+//! connection to the cluster manager, no heartbeat goes out, and the manager ends the application.
 
 use std::sync::LazyLock;
 use std::time::Duration;

@@ -62,7 +62,7 @@ pub(crate) struct Options {
     pub(crate) groups_partitions: bool,
     /// The order of the rows of a file, by column.
     pub(crate) sort_by: Vec<(String, SortOptions)>,
-    /// Those of the format, as DataFusion names them, in the order of their names.
+    /// The options of the format, as DataFusion names them, in the order of their names.
     pub(crate) of_format: Vec<(String, String)>,
 }
 

@@ -49,7 +49,7 @@ impl Begun {
                     Err(object_store::Error::NotFound { .. }) => None,
                     Err(error) => return Err(failed(&format!("can't look at `{given}`"), &error)),
                 };
-                // What others left beside it that were killed.
+                // Writers that were killed may have left staged files beside it.
                 folder.begin().await.map_err(|error| failure(&error))?;
                 (Base::default(), data)
             }

@@ -63,8 +63,8 @@ impl Text {
         self.text.len() + size_of_val(self.gaps.as_slice())
     }
 
-    /// True if the value writes the kept text. What is cut is the same if it is so far: gaps of other lengths let two
-    /// texts of one value end in different places.
+    /// True if the value writes the kept text. A cut text is compared up to where either of the two is cut: that is not
+    /// one place, since what stands in gaps may be longer in one of them.
     fn is_written_by(&self, value: &dyn Debug) -> bool {
         let (room, is_different) = (COMPARED_BYTES_MAX, false);
         let mut comparing = Comparing { kept: self, at: 0, gaps: 0, gap: None, room, is_different };
