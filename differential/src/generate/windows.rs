@@ -8,6 +8,9 @@ use crate::types::{Kind, Type};
 /// The type of a row's number or rank.
 const NUMBER: Type = Type::I64;
 
+/// A distance beyond all integers of 32 bits, and all timestamps: in days, 5.8 million years.
+const FAR: u32 = i32::MAX.unsigned_abs();
+
 impl Generator<'_> {
     pub(super) fn windowed(&mut self, depth: usize) -> Query {
         let source = if self.dice.percent(60) {
@@ -250,9 +253,9 @@ impl Generator<'_> {
     fn frame(&mut self, unit: FrameUnit) -> Frame {
         let bounds = [
             Bound::UnboundedPreceding,
-            Bound::Preceding(1 + self.dice.below(4) as u32),
+            Bound::Preceding(self.distance(unit)),
             Bound::CurrentRow,
-            Bound::Following(1 + self.dice.below(4) as u32),
+            Bound::Following(self.distance(unit)),
             Bound::UnboundedFollowing,
         ];
         let start = self.dice.below(4);
@@ -266,6 +269,12 @@ impl Generator<'_> {
             start = Bound::Following(self.dice.below(far as usize + 1) as u32);
         }
         Frame { unit, start, end }
+    }
+
+    /// A distance of a bound: a few, or one that leads out of most types.
+    fn distance(&mut self, unit: FrameUnit) -> u32 {
+        let far = if unit == FrameUnit::Range { 40 } else { 10 };
+        if self.dice.percent(far) { FAR } else { 1 + self.dice.below(4) as u32 }
     }
 }
 

@@ -6,7 +6,9 @@
 //! - a frame between two distances, or a distance and the row itself, is one of a partition of its own for the rows
 //!   whose key is null: `PARTITION BY …, x IS NULL`;
 //! - a frame that is open at the end where the nulls are is one of all rows for them, and of such a partition for
-//!   the others.
+//!   the others;
+//! - one that begins at a distance and ends where the nulls are has a key that is wide enough, if it is an integer.
+//!   Over dates and timestamps a distance that leads out of most of them is refused.
 //!
 //! ```text
 //! sum(v) over (order by x range between unbounded preceding and 1 following)
@@ -19,17 +21,24 @@
 
 use std::sync::Arc;
 
+use datafusion::arrow::datatypes::{DataType, IntervalUnit};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult};
-use datafusion::common::{Column, DFSchema, Result, ScalarValue};
+use datafusion::common::{Column, DFSchema, Result, ScalarValue, plan_err};
 use datafusion::logical_expr::expr::{Sort, WindowFunction};
 use datafusion::logical_expr::{
     Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Window, WindowFrame, WindowFrameBound,
-    WindowFrameUnits, WindowFunctionDefinition, when,
+    WindowFrameUnits, WindowFunctionDefinition, cast, when,
 };
 use datafusion::optimizer::AnalyzerRule;
 
 use super::reserved::reserved;
+
+/// Years of a distance that leads from most timestamps out of the range of nanoseconds, 1677 to 2262.
+const YEARS_OF_INSTANTS: i64 = 100;
+
+/// Years of a distance that leads from most dates out of their range.
+const YEARS_OF_DATES: i64 = 100_000;
 
 /// The rule. See the module.
 #[derive(Debug)]
@@ -172,8 +181,7 @@ fn clear_of_nulls(call: &WindowFunction, schema: &DFSchema) -> Result<Change> {
         false => is_open(&frame.end_bound),
     };
     if is_open_to_nulls {
-        // The distance is on the other side, where there are none.
-        return Ok(Change::None);
+        return reaching_nulls(call, schema);
     }
     let mut of_others = Box::new(call.clone());
     of_others.params.partition_by.push(is_null);
@@ -188,6 +196,52 @@ fn clear_of_nulls(call: &WindowFunction, schema: &DFSchema) -> Result<Change> {
         WindowFrameBound::Following(last),
     );
     Ok(Change::Two { key: Box::new(key), of_nulls, of_others })
+}
+
+/// A frame that ends where the nulls are. If its other bound leads in the same direction, the nulls are all that is left
+/// where the distance leaves the type: a wider key holds the sum, if it is an integer.
+fn reaching_nulls(call: &WindowFunction, schema: &DFSchema) -> Result<Change> {
+    let (frame, order) = (&call.params.window_frame, &call.params.order_by[0]);
+    let (bound, is_towards) = match order.nulls_first {
+        true => (&frame.end_bound, matches!(frame.end_bound, WindowFrameBound::Preceding(_))),
+        false => (&frame.start_bound, matches!(frame.start_bound, WindowFrameBound::Following(_))),
+    };
+    if !is_towards {
+        return Ok(Change::None);
+    }
+    let wide = match order.expr.get_type(schema)? {
+        DataType::Int64 | DataType::UInt64 => DataType::Decimal128(38, 0),
+        integer if integer.is_integer() => DataType::Int64,
+        of => return refuse_long(bound, &of).map(|()| Change::None),
+    };
+    let mut call = call.clone();
+    call.params.order_by[0].expr = cast(order.expr.clone(), wide);
+    Ok(Change::One(Box::new(call)))
+}
+
+/// Refuses a distance that most dates or timestamps have no sum with.
+fn refuse_long(bound: &WindowFrameBound, key: &DataType) -> Result<()> {
+    let most = match key {
+        DataType::Timestamp(..) => YEARS_OF_INSTANTS,
+        DataType::Date32 | DataType::Date64 => YEARS_OF_DATES,
+        _ => return Ok(()),
+    };
+    let (WindowFrameBound::Preceding(distance) | WindowFrameBound::Following(distance)) = bound
+    else {
+        return Ok(());
+    };
+    let interval = distance.cast_to(&DataType::Interval(IntervalUnit::MonthDayNano));
+    let Ok(ScalarValue::IntervalMonthDayNano(Some(interval))) = interval else { return Ok(()) };
+    let days = i64::from(interval.months) * 30
+        + i64::from(interval.days)
+        + interval.nanoseconds / 86_400_000_000_000;
+    if days < most * 360 {
+        return Ok(());
+    }
+    plan_err!(
+        "a `RANGE` frame from a distance of {most} years or more to the rows whose key is null is not supported yet; \
+         leave out the nulls, or write a `ROWS` frame"
+    )
 }
 
 /// Returns true for functions of the rows of a frame, and not of all rows of a partition.
