@@ -1,7 +1,7 @@
 //! `RANGE` frames with distances that stay clear of nulls, and distances in rows that no sum overflows.
 //!
-//! Where `x + distance` does not fit its type, DataFusion ends the frame at the edge of the partition, and so takes in
-//! the rows whose key is null, though a null is at no distance from anything. Here
+//! Nulls are at no distance from anything. DataFusion ends a frame at the edge of the partition where `x + distance`
+//! does not fit its type, and so takes in the rows whose key is null. Here
 //!
 //! - a frame between two distances, or a distance and the row itself, is one of a partition of its own for the rows
 //!   whose key is null: `PARTITION BY …, x IS NULL`;

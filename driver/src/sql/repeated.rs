@@ -9,7 +9,7 @@
 //!                      + those of each CTE and view, for every place that reads it
 //! ```
 //!
-//! What stands in the text itself is not counted: [`mod@super::parse`] bounds it.
+//! Operators of the text itself are not counted: [`mod@super::parse`] bounds them.
 //!
 //! DataFusion looks for the tables of a CTE twice, and so 2^n times in n CTEs inside of each other. Their
 //! levels are bounded too.

@@ -11,9 +11,9 @@
 //!   _gnist/staged/6f1c…/….upload       the id of an upload of such a write
 //! ```
 //!
-//! Where a store has uploads of parts that any process can complete (S3, Google Cloud Storage, Azure), a file is
-//! uploaded to its own place, which nobody sees before the upload is completed, and the entry has its id and the tags
-//! of its parts. Elsewhere it is staged under another name and renamed.
+//! Files are uploaded to their own places where any process can complete an upload of parts (S3, Google Cloud Storage,
+//! Azure): nobody sees a file before its upload is completed, and the entry has the upload's id and the tags of its
+//! parts. Elsewhere files are staged under other names and renamed.
 //!
 //! **The commit point** is the creation of the entry, which fails if there is one of its number. Before it, nothing of
 //! a write can be seen, and nothing that was there has changed. After it, publishing is a redo, which the writer, or
