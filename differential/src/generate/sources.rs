@@ -270,8 +270,19 @@ impl Generator<'_> {
     /// A table with a query for each row.
     pub(super) fn lateral_join(&mut self) -> Source {
         let outer = self.table();
-        let inner = self.small_table();
+        let is_pair = self.dice.percent(20);
+        let inner = if is_pair {
+            let (left, right) = (self.small_table(), self.small_table());
+            self.joined(left, right)
+        } else {
+            self.small_table()
+        };
         let key = self.equal_keys(&inner, &outer, "=");
+        let key = if is_pair && self.dice.percent(50) {
+            Expr::and(key, self.equal_keys(&inner, &outer, "="))
+        } else {
+            key
+        };
         let aggregated = self.dice.percent(50);
         let mut query = if aggregated {
             let count = 1 + self.dice.below(2);

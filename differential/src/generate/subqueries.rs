@@ -72,12 +72,23 @@ impl Generator<'_> {
     }
 
     fn inner(&mut self) -> Source {
-        if self.dice.percent(10) { self.derived(0) } else { self.table() }
+        match self.dice.below(10) {
+            0 => self.derived(0),
+            // Tables whose columns have the same names.
+            1 | 2 => {
+                let (left, right) = (self.small_table(), self.small_table());
+                self.joined(left, right)
+            }
+            _ => self.table(),
+        }
     }
 
     fn inner_filter(&mut self, inner: &Source, outer: &Source, correlated: bool) -> Expr {
         let local = self.predicate(inner, 1);
         match (correlated, self.dice.percent(50)) {
+            (true, true) if self.dice.percent(30) => {
+                Expr::and(self.correlation(inner, outer), self.correlation(inner, outer))
+            }
             (true, true) => self.correlation(inner, outer),
             (true, false) => Expr::and(self.correlation(inner, outer), local),
             (false, true) => local,

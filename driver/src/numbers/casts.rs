@@ -11,6 +11,8 @@
 //! else held by `held_value` (gnist_operators). Timestamps and times of another unit are held too, for a literal
 //! may have digits that the column can't have; once literals are folded, those without such digits are
 //! compared in the column's unit, so that statistics of files say which of them to skip.
+//!
+//! A cast of a decimal to a float is a function of ours, which rounds once.
 
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::config::ConfigOptions;
@@ -19,7 +21,7 @@ use datafusion::common::{DFSchema, Result, plan_err};
 use datafusion::logical_expr::expr::{BinaryExpr, Cast, InList};
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, lit};
 use datafusion::optimizer::{AnalyzerRule, OptimizerConfig, OptimizerRule};
-use gnist_operators::functions::held;
+use gnist_operators::functions::{held, nearest_float};
 use gnist_operators::widening::{exactly, is_ordered, is_within};
 
 use super::{input_schema, map_named};
@@ -68,6 +70,9 @@ fn hold(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         && scale < 0
     {
         return plan_err!("the scale of a decimal is 0 or more, not {scale}, in `{expr}`");
+    }
+    if let Some(nearest) = nearest_float::in_place_of_cast(inner, &from, &to) {
+        return Ok(Transformed::yes(nearest));
     }
     if matches!(inner, Expr::Literal(..)) || may_move(&from, &to, can_be_null) {
         return Ok(Transformed::no(expr));

@@ -2,7 +2,7 @@
 //!
 //! A function travels by name, so both sides register the same ones ([`register_functions`]).
 //! Some are called by users (`try_add`); others only by plans that the driver rewrites
-//! (`checked_add`, `normal_float`, `normal_interval`, `normal_nested`, `held_value`, `row_key`,
+//! (`checked_add`, `nearest_double`, `normal_float`, `normal_interval`, `normal_nested`, `held_value`, `row_key`,
 //! `set_key`, `signed_count`, `plain_number`).
 //!
 //! ```text
@@ -28,6 +28,7 @@
 //! instants     timestamps in a coarser unit
 //! lists        functions of arrays whose answer depends on one row
 //! microseconds timestamps between two microseconds
+//! nearest_float the float that is nearest to a decimal
 //! overflow     the error
 //! percentile   the values of percentile_cont
 //! plain        percentile_cont and bit_xor without what makes them faster
@@ -63,6 +64,7 @@ pub mod held;
 pub mod instants;
 mod lists;
 pub mod microseconds;
+pub mod nearest_float;
 pub mod normal_float;
 pub mod normal_interval;
 pub mod normal_nested;
@@ -122,6 +124,9 @@ pub fn register_functions(registry: &mut dyn FunctionRegistry) -> Result<()> {
     registry.register_udf(held::function())?;
     registry.register_udf(plain_number::function())?;
     registry.register_udf(counts::function())?;
+    for function in nearest_float::all() {
+        registry.register_udf(function)?;
+    }
     for side in microseconds::Side::ALL {
         registry.register_udf(microseconds::function(side))?;
     }

@@ -1,7 +1,7 @@
 //! The shapes of subqueries that DataFusion decorrelates rightly.
 
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::common::{DFSchema, JoinType, Result};
+use datafusion::common::{Column, DFSchema, JoinType, Result};
 use datafusion::logical_expr::expr::{AggregateFunction, Alias, Cast};
 use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{
@@ -21,22 +21,49 @@ const NULL_OVER_NOTHING: [&str; 4] = ["sum", "avg", "min", "max"];
 /// semi, anti or mark join on the filters says the same. Not so above a join, for DataFusion's pull-up
 /// carries what it found on one side over to a `LIMIT` or an aggregate of the other; nor above a
 /// named relation, which it brings no column through; nor where a column of a projection takes the
-/// name of one that it brings.
+/// name of one that it brings; nor where it brings two columns of one name, which become one.
 pub(super) fn is_simple(plan: &LogicalPlan) -> Result<bool> {
+    Ok(keeps_single_rows(plan)? && have_own_names(&pulled_columns(plan)?))
+}
+
+fn keeps_single_rows(plan: &LogicalPlan) -> Result<bool> {
     if of_plan(plan)?.is_empty() {
         return Ok(true);
     }
     match plan {
         LogicalPlan::Filter(filter) => {
             let plain = !holds_subquery(&filter.predicate)?;
-            Ok((plain || of_expr(&filter.predicate)?.is_empty()) && is_simple(&filter.input)?)
+            let plain = plain || of_expr(&filter.predicate)?.is_empty();
+            Ok(plain && keeps_single_rows(&filter.input)?)
         }
         LogicalPlan::Projection(projection) => Ok(has_no_references(&projection.expr)?
             && leaves_names(projection)?
-            && is_simple(&projection.input)?),
-        LogicalPlan::Distinct(Distinct::All(input)) => is_simple(input),
+            && keeps_single_rows(&projection.input)?),
+        LogicalPlan::Distinct(Distinct::All(input)) => keeps_single_rows(input),
         _ => Ok(false),
     }
+}
+
+/// The columns that filters compare with outer ones: the pull-up brings them to the top.
+fn pulled_columns(plan: &LogicalPlan) -> Result<Vec<Column>> {
+    let mut pulled = Vec::new();
+    plan.apply(|node| {
+        let LogicalPlan::Filter(filter) = node else { return Ok(TreeNodeRecursion::Continue) };
+        for conjunct in split_conjunction(&filter.predicate) {
+            if !of_expr(conjunct)?.is_empty() {
+                pulled.extend(conjunct.column_refs().into_iter().cloned());
+            }
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(pulled)
+}
+
+/// Returns true if no two of the columns differ in their relations alone.
+fn have_own_names(columns: &[Column]) -> bool {
+    columns.iter().enumerate().all(|(at, column)| {
+        columns[..at].iter().all(|other| other.name != column.name || other == column)
+    })
 }
 
 /// True if a scalar subquery is one aggregate over rows that equal outer values, with nothing on
@@ -184,25 +211,14 @@ fn filters_are_equalities(plan: &LogicalPlan) -> Result<bool> {
 /// True if no other column is called what a column is that a filter below compares with an outer
 /// one: the pull-up adds that column to the projection. A cast is called as what it casts.
 fn leaves_names(projection: &Projection) -> Result<bool> {
-    let mut leaves = true;
-    projection.input.apply(|node| {
-        let LogicalPlan::Filter(filter) = node else { return Ok(TreeNodeRecursion::Continue) };
-        for conjunct in split_conjunction(&filter.predicate) {
-            if of_expr(conjunct)?.is_empty() {
-                continue;
-            }
-            for pulled in conjunct.column_refs() {
-                let mut columns = projection.expr.iter().zip(projection.schema.fields());
-                leaves &= columns.all(|(expr, field)| {
-                    let is_called_so = *field.name() == pulled.name
-                        || expr.schema_name().to_string() == pulled.flat_name();
-                    !is_called_so || expr.try_as_col() == Some(pulled)
-                });
-            }
-        }
-        Ok(TreeNodeRecursion::Continue)
-    })?;
-    Ok(leaves)
+    Ok(pulled_columns(&projection.input)?.iter().all(|pulled| {
+        let mut columns = projection.expr.iter().zip(projection.schema.fields());
+        columns.all(|(expr, field)| {
+            let is_called_so = *field.name() == pulled.name
+                || expr.schema_name().to_string() == pulled.flat_name();
+            !is_called_so || expr.try_as_col() == Some(pulled)
+        })
+    }))
 }
 
 /// Returns true if this is an outer column that equals an inner one.

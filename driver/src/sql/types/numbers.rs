@@ -40,7 +40,62 @@ const RIGHT_DIGITS: usize = 15;
 pub(super) fn meet(meeting: Meeting, operands: &mut [&mut Expr], types: &[DataType]) -> bool {
     let mut types = types.to_vec();
     let has_texts = read_texts(meeting, operands, &mut types);
-    meet_as_numbers(operands, &types) || has_texts
+    meet_as_numbers(operands, &types)
+        || meeting == Meeting::Compared && meet_wide(operands, &types)
+        || has_texts
+}
+
+/// Gives numbers that are compared a type with room for all of their digits, where DataFusion has none. Returns true if
+/// it did.
+fn meet_wide(operands: &mut [&mut Expr], types: &[DataType]) -> bool {
+    let Some(wide) = wide(types) else { return false };
+    for (operand, of) in operands.iter_mut().zip(types) {
+        if *of != wide && !of.is_null() {
+            **operand = cast(std::mem::take(*operand), wide.clone());
+        }
+    }
+    true
+}
+
+/// The type that DataFusion does not find for numbers: decimals and integers of more than 38 digits together are refused
+/// at the first value that does not fit, and large integers are rounded beside a `REAL`.
+fn wide(types: &[DataType]) -> Option<DataType> {
+    let is_number = |of: &DataType| of.is_numeric() || of.is_null();
+    if !types.iter().all(is_number) {
+        return None;
+    }
+    if types.iter().any(|of| of.is_decimal()) {
+        let (mut whole, mut fraction) = (0, 0);
+        for of in types.iter().filter(|of| !of.is_null()) {
+            let (of_whole, of_fraction) = digits_of(of)?;
+            (whole, fraction) = (whole.max(of_whole), fraction.max(of_fraction));
+        }
+        let precision = whole + fraction;
+        let is_wide = precision > DECIMAL128_MAX_PRECISION && precision <= DECIMAL256_MAX_PRECISION;
+        return is_wide.then(|| DataType::Decimal256(precision, fraction as i8));
+    }
+    let is_large = |of: &DataType| of.is_integer() && of.primitive_width() > Some(2);
+    let has = |of: DataType| types.contains(&of);
+    let rounds = has(DataType::Float32) && !has(DataType::Float64) && types.iter().any(is_large);
+    rounds.then_some(DataType::Float64)
+}
+
+/// Digits before and behind the point.
+fn digits_of(number: &DataType) -> Option<(u8, u8)> {
+    Some(match number {
+        DataType::Decimal32(precision, scale)
+        | DataType::Decimal64(precision, scale)
+        | DataType::Decimal128(precision, scale)
+        | DataType::Decimal256(precision, scale) => {
+            let fraction = u8::try_from(*scale).ok()?;
+            (precision.checked_sub(fraction)?, fraction)
+        }
+        DataType::Int8 | DataType::UInt8 => (3, 0),
+        DataType::Int16 | DataType::UInt16 => (5, 0),
+        DataType::Int32 | DataType::UInt32 => (10, 0),
+        of if of.is_integer() => (INTEGER_DIGITS, 0),
+        _ => return None,
+    })
 }
 
 /// Makes numbers of texts beside decimals, in one column of those that are written. Returns true if there are such.
