@@ -98,10 +98,33 @@ impl Generator<'_> {
 
     /// A predicate over both.
     fn correlation(&mut self, inner: &Source, outer: &Source) -> Expr {
+        if self.dice.percent(50)
+            && let Some(predicate) = self.namesakes(inner, outer)
+        {
+            return predicate;
+        }
         let kind = self.dice.pick(&[Kind::Int, Kind::Int, Kind::Text, Kind::Date]);
         let (left, right) = (self.expr(inner, kind, 0), self.expr(outer, kind, 0));
         let operator = self.dice.pick(&["=", "=", "=", "=", "=", "<", "<>"]);
         Expr::compare(operator, left, right)
+    }
+
+    /// A predicate over two inner columns of one name, if there are such.
+    fn namesakes(&mut self, inner: &Source, outer: &Source) -> Option<Expr> {
+        let (left, of) = self.dice.pick(&inner.columns);
+        let mut others = inner.columns.iter();
+        let (right, _) = others.find(|(other, other_of)| {
+            other.column == left.column
+                && other.relation != left.relation
+                && other_of.kind() == of.kind()
+                && !matches!(of.kind(), Kind::List | Kind::Bytes)
+        })?;
+        let (left, right) = (inner.expr_of(left), inner.expr_of(*right));
+        let mut against = |column| {
+            let operator = self.dice.pick(&["=", "=", "=", "<", ">="]);
+            Expr::compare(operator, column, self.expr(outer, of.kind(), 0))
+        };
+        Some(Expr::and(against(left), against(right)))
     }
 
     /// The query of an EXISTS: rows, or an aggregate, which always has one.
