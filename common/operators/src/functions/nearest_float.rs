@@ -1,8 +1,9 @@
 //! The float that is nearest to a decimal.
 //!
 //! Arrow makes a float of the units and divides it by a power of ten: two roundings, of which the second one may be off
-//! the nearest float, so that `cast(0.1 as decimal(38, 30))` is not equal to 0.1. Where both numbers have few digits they are
-//! floats themselves, and their quotient is rounded once; else the digits are read as a text is. The driver puts the functions in the place of casts.
+//! the nearest float, so that `cast(0.1 as decimal(38, 30))` is not equal to 0.1. Where both numbers have few digits
+//! they are floats themselves, and their quotient is rounded once; else the digits are read as a text is. The driver
+//! puts the functions in the place of casts.
 
 use std::sync::{Arc, LazyLock};
 
@@ -29,7 +30,8 @@ pub(super) fn all() -> Vec<Arc<ScalarUDF>> {
     vec![Arc::clone(&REAL), Arc::clone(&DOUBLE)]
 }
 
-static REAL: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| function("nearest_real", DataType::Float32));
+static REAL: LazyLock<Arc<ScalarUDF>> =
+    LazyLock::new(|| function("nearest_real", DataType::Float32));
 static DOUBLE: LazyLock<Arc<ScalarUDF>> =
     LazyLock::new(|| function("nearest_double", DataType::Float64));
 
@@ -155,32 +157,42 @@ fn read(units: i128, scale: i8) -> String {
 #[cfg(test)]
 mod tests {
     use datafusion::arrow::array::{Decimal128Array, Decimal256Array};
-    use datafusion::arrow::datatypes::i256;
+    use datafusion::arrow::datatypes::{Float32Type, Float64Type, i256};
     use proptest::prelude::*;
 
     use super::*;
 
+    /// A number and a null, as decimals of 38 and of 76 digits.
+    fn decimals(units: i128, scale: i8) -> [ArrayRef; 2] {
+        let narrow = Decimal128Array::from(vec![Some(units), None]);
+        let wide = Decimal256Array::from(vec![Some(i256::from_i128(units)), None]);
+        [
+            Arc::new(narrow.with_precision_and_scale(38, scale).unwrap()),
+            Arc::new(wide.with_precision_and_scale(76, scale).unwrap()),
+        ]
+    }
+
     proptest! {
         #[test]
-        fn the_float_is_the_one_that_the_digits_are_read_as(units in any::<i128>(), shift in 0..126_u32, scale in 0..38_i8) {
+        fn the_float_is_the_one_that_the_digits_are_read_as(
+            units in any::<i128>(),
+            shift in 0..126_u32,
+            scale in 0..38_i8,
+        ) {
             let units = (units >> shift) % 10_i128.pow(38);
-            let digits = units.unsigned_abs().to_string();
-            let scale_digits = usize::try_from(scale).unwrap();
-            let padded = format!("{digits:0>width$}", width = scale_digits + 1);
-            let (whole, fraction) = padded.split_at(padded.len() - scale_digits);
+            let places = usize::try_from(scale).unwrap();
+            let digits = format!("{:0>width$}", units.unsigned_abs(), width = places + 1);
+            let (whole, fraction) = digits.split_at(digits.len() - places);
             let sign = if units < 0 { "-" } else { "" };
             let text = format!("{sign}{whole}.{fraction}0");
-            let of = |to| {
-                let narrow = Decimal128Array::from(vec![Some(units), None]).with_precision_and_scale(38, scale).unwrap();
-                let wide = Decimal256Array::from(vec![Some(i256::from_i128(units)), None]).with_precision_and_scale(76, scale).unwrap();
-                [Arc::new(narrow) as ArrayRef, Arc::new(wide)].map(|decimals| nearest(&decimals, to).unwrap())
-            };
-            for floats in of(&DataType::Float64) {
-                prop_assert_eq!(floats.as_primitive::<datafusion::arrow::datatypes::Float64Type>().value(0), text.parse::<f64>().unwrap());
+            for decimals in decimals(units, scale) {
+                let floats = nearest(&decimals, &DataType::Float64).unwrap();
+                let double = floats.as_primitive::<Float64Type>().value(0);
+                prop_assert_eq!(double, text.parse::<f64>().unwrap());
                 prop_assert!(floats.is_null(1));
-            }
-            for floats in of(&DataType::Float32) {
-                prop_assert_eq!(floats.as_primitive::<datafusion::arrow::datatypes::Float32Type>().value(0), text.parse::<f32>().unwrap());
+                let floats = nearest(&decimals, &DataType::Float32).unwrap();
+                let real = floats.as_primitive::<Float32Type>().value(0);
+                prop_assert_eq!(real, text.parse::<f32>().unwrap());
             }
         }
     }

@@ -57,8 +57,8 @@ fn meet_wide(operands: &mut [&mut Expr], types: &[DataType]) -> bool {
     true
 }
 
-/// The type that DataFusion does not find for numbers: decimals and integers of more than 38 digits together are refused
-/// at the first value that does not fit, and large integers are rounded beside a `REAL`.
+/// The type that DataFusion does not find for numbers: decimals and integers of more than 38 digits together are
+/// refused at the first value that does not fit, and large integers are rounded beside a `REAL`.
 fn wide(types: &[DataType]) -> Option<DataType> {
     let is_number = |of: &DataType| of.is_numeric() || of.is_null();
     if !types.iter().all(is_number) {
@@ -72,7 +72,7 @@ fn wide(types: &[DataType]) -> Option<DataType> {
         }
         let precision = whole + fraction;
         let is_wide = precision > DECIMAL128_MAX_PRECISION && precision <= DECIMAL256_MAX_PRECISION;
-        return is_wide.then(|| DataType::Decimal256(precision, fraction as i8));
+        return is_wide.then_some(DataType::Decimal256(precision, fraction as i8));
     }
     let is_large = |of: &DataType| of.is_integer() && of.primitive_width() > Some(2);
     let has = |of: DataType| types.contains(&of);
