@@ -278,7 +278,7 @@ impl Generator<'_> {
             self.small_table()
         };
         let key = self.equal_keys(&inner, &outer, "=");
-        let key = if is_pair && self.dice.percent(50) {
+        let key = if is_pair && self.dice.percent(30) {
             Expr::and(key, self.equal_keys(&inner, &outer, "="))
         } else {
             key

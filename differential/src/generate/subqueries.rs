@@ -86,7 +86,7 @@ impl Generator<'_> {
     fn inner_filter(&mut self, inner: &Source, outer: &Source, correlated: bool) -> Expr {
         let local = self.predicate(inner, 1);
         match (correlated, self.dice.percent(50)) {
-            (true, true) if self.dice.percent(30) => {
+            (true, true) if self.dice.percent(15) => {
                 Expr::and(self.correlation(inner, outer), self.correlation(inner, outer))
             }
             (true, true) => self.correlation(inner, outer),
@@ -98,7 +98,7 @@ impl Generator<'_> {
 
     /// A predicate over both.
     fn correlation(&mut self, inner: &Source, outer: &Source) -> Expr {
-        if self.dice.percent(50)
+        if self.dice.percent(40)
             && let Some(predicate) = self.namesakes(inner, outer)
         {
             return predicate;
@@ -121,7 +121,7 @@ impl Generator<'_> {
         })?;
         let (left, right) = (inner.expr_of(left), inner.expr_of(*right));
         let mut against = |column| {
-            let operator = self.dice.pick(&["=", "=", "=", "<", ">="]);
+            let operator = self.dice.pick(&["=", "<", ">=", "<>"]);
             Expr::compare(operator, column, self.expr(outer, of.kind(), 0))
         };
         Some(Expr::and(against(left), against(right)))
