@@ -5,11 +5,10 @@
 //! they are floats themselves, and their quotient is rounded once; else the digits are read as a text is. The driver
 //! puts the functions in the place of casts.
 
+use std::fmt::Display;
 use std::sync::{Arc, LazyLock};
 
-use datafusion::arrow::array::{
-    Array, ArrayRef, ArrowPrimitiveType, AsArray, Float32Array, Float64Array,
-};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, Float32Array, Float64Array};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{
     DECIMAL256_MAX_PRECISION, DataType, Decimal128Type, Decimal256Type, Field, FieldRef,
@@ -109,27 +108,23 @@ fn nearest(decimals: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
                 }
             }
         }
-        DataType::Decimal256(_, scale) => of_texts::<Decimal256Type>(decimals, *scale, to),
+        DataType::Decimal256(_, scale) => of_texts(decimals, *scale, to),
         DataType::Decimal32(_, scale) | DataType::Decimal64(_, scale) => {
-            of_texts::<Decimal256Type>(&wide(*scale)?, *scale, to)
+            of_texts(&wide(*scale)?, *scale, to)
         }
         other => return exec_err!("{other} is no decimal"),
     })
 }
 
-fn of_texts<T: ArrowPrimitiveType>(decimals: &ArrayRef, scale: i8, to: &DataType) -> ArrayRef
-where
-    T::Native: std::fmt::Display,
-{
-    let units = decimals.as_primitive::<T>();
-    let text = |units: T::Native| format!("{units}e{}", -i32::from(scale));
+fn of_texts(decimals: &ArrayRef, scale: i8, to: &DataType) -> ArrayRef {
+    let units = decimals.as_primitive::<Decimal256Type>();
     match to {
         DataType::Float32 => {
-            let floats = units.iter().map(|units| text(units?).parse::<f32>().ok());
+            let floats = units.iter().map(|units| read(units?, scale).parse::<f32>().ok());
             Arc::new(floats.collect::<Float32Array>())
         }
         _ => {
-            let floats = units.iter().map(|units| text(units?).parse::<f64>().ok());
+            let floats = units.iter().map(|units| read(units?, scale).parse::<f64>().ok());
             Arc::new(floats.collect::<Float64Array>())
         }
     }
@@ -150,7 +145,7 @@ fn nearest_real(units: i128, scale: i8) -> f32 {
 }
 
 /// A decimal as the text of a float.
-fn read(units: i128, scale: i8) -> String {
+fn read(units: impl Display, scale: i8) -> String {
     format!("{units}e{}", -i32::from(scale))
 }
 
